@@ -1,0 +1,162 @@
+//! Stable error codes and the exit codes that they lead to.
+//!
+//! A [`Code`] is a promise to scripts: its string never changes its meaning. `docs/codes.md` is
+//! written from this list.
+
+use std::fmt;
+
+/// The process exit codes of every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done. Nothing to do is done too.
+    Done = 0,
+    /// Failed here: disk, permission, a build or a test that fails.
+    Failed = 1,
+    /// The command line is wrong: unknown flag, not a version, unknown platform.
+    Usage = 2,
+    /// The configuration or a tool is wrong or missing.
+    Configuration = 3,
+    /// Something did not verify: digest, signature, size, content.
+    Verification = 4,
+    /// Something outside is unavailable: 404, time-out, rate limit.
+    Remote = 5,
+    /// Refused by a rule: guard, dirty tree, version already published.
+    Refused = 6,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal, $exit:ident, $doc:literal;)*) => {
+        /// What went wrong, as a stable word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable string of this code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// One sentence on when it is used.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }
+            }
+
+            /// The exit code of a command that ends with it.
+            pub const fn exit(self) -> Exit {
+                match self { $(Self::$variant => Exit::$exit,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // Here: disk, processes.
+    Io = "io", Failed, "A file or directory could not be read or written.";
+    CommandFailed = "command_failed", Failed, "A program that was run ended with an error.";
+    CommandTimeout = "command_timeout", Failed, "A program that was run took longer than it may.";
+    BuildFailed = "build_failed", Failed, "The compiler or the build command failed.";
+    TestsFailed = "tests_failed", Failed, "The workspace's tests failed.";
+    HookFailed = "hook_failed", Failed, "A configured hook ended with an error.";
+    SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
+    Busy = "busy", Failed, "Another run works on the same output directory.";
+    Interrupted = "interrupted", Failed, "The run was stopped by a signal.";
+    SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
+    // The command line.
+    Usage = "usage", Usage, "The command line is not understood.";
+    VersionInvalid = "version_invalid", Usage, "The text is not a semantic version or a release tag.";
+    PlatformUnknown = "platform_unknown", Usage, "The platform is not one that Consign knows.";
+    PackageUnknown = "package_unknown", Usage, "The workspace has no such package or binary.";
+    // Configuration and tools.
+    ConfigInvalid = "config_invalid", Configuration, "consign.toml, or an environment variable, cannot be used as it is.";
+    WorkspaceMissing = "workspace_missing", Configuration, "There is no cargo workspace here.";
+    WorkspaceInvalid = "workspace_invalid", Configuration, "cargo cannot read the workspace.";
+    PackageAmbiguous = "package_ambiguous", Configuration, "Several packages could be meant, and their versions differ.";
+    NoBinaries = "no_binaries", Configuration, "The package has no binary to release.";
+    LockMissing = "lock_missing", Configuration, "Cargo.lock is missing.";
+    LockOutdated = "lock_outdated", Configuration, "Cargo.lock does not fit the manifests.";
+    ToolMissing = "tool_missing", Configuration, "A program that is needed is not installed.";
+    TargetMissing = "target_missing", Configuration, "The standard library of a target is not installed.";
+    LinkerMissing = "linker_missing", Configuration, "The linker of a target is not installed.";
+    CompilerTooOld = "compiler_too_old", Configuration, "The compiler is older than the workspace's rust-version.";
+    GitUnusable = "git_unusable", Configuration, "git is missing, or refuses to read this repository.";
+    TemplateInvalid = "template_invalid", Configuration, "A template cannot be rendered.";
+    NameInvalid = "name_invalid", Configuration, "A name cannot be used as a file name of a release.";
+    IncludeRefused = "include_refused", Configuration, "A file may not be put into a release archive.";
+    BuildMissing = "build_missing", Configuration, "A stage was started whose input has not been made.";
+    BuildStale = "build_stale", Configuration, "What was built belongs to another commit, or was changed since.";
+    ProviderMissing = "provider_missing", Configuration, "Publishing was asked for without a provider or a target.";
+    // Verification.
+    BundleMissing = "bundle_missing", Verification, "There is no bundle at the place that was named.";
+    FileMissing = "file_missing", Verification, "A file that a document lists is missing.";
+    FileUnlisted = "file_unlisted", Verification, "A file is in the bundle and in no document.";
+    FileIrregular = "file_irregular", Verification, "An entry of the bundle is not a regular file.";
+    FileTooLarge = "file_too_large", Verification, "A file is larger than it may be.";
+    SizeMismatch = "size_mismatch", Verification, "A file's size is not the one that is recorded.";
+    DigestMismatch = "digest_mismatch", Verification, "A file's digest is not the one that is recorded.";
+    DocumentInvalid = "document_invalid", Verification, "A document is not in the form that Consign writes.";
+    DocumentsDisagree = "documents_disagree", Verification, "Two documents of a bundle contradict each other.";
+    SubjectMismatch = "subject_mismatch", Verification, "The provenance's subjects are not the bundle's files.";
+    SbomMismatch = "sbom_mismatch", Verification, "The SBOM does not describe the bundle's archives.";
+    ArchiveInvalid = "archive_invalid", Verification, "An archive is not in the form that Consign writes.";
+    ArchiveMismatch = "archive_mismatch", Verification, "An archive does not hold what the index says.";
+    Unsigned = "unsigned", Verification, "Signatures are required and there are none.";
+    SignaturesUnsupported = "signatures_unsupported", Verification, "Signatures were asked for that this version cannot check.";
+    RebuildDiffers = "rebuild_differs", Verification, "Building the recorded source again gives other bytes.";
+    // Remote.
+    RemoteNotFound = "remote_not_found", Remote, "The remote place has no such file.";
+    RemoteUnavailable = "remote_unavailable", Remote, "The remote place did not answer, or answered with an error.";
+    RemoteRefused = "remote_refused", Remote, "The remote place asked for something that is never done, such as plain http.";
+    RedirectRefused = "redirect_refused", Verification, "A redirect leads to a weaker or unknown place.";
+    // Rules.
+    GuardRef = "guard_ref", Refused, "The version is not the one of the current tag or ref.";
+    GuardTag = "guard_tag", Refused, "The release tag does not exist, or is not the current commit.";
+    GuardBranch = "guard_branch", Refused, "The release commit is not on the required branch.";
+    GuardPrefix = "guard_prefix", Refused, "The release version must start with v.";
+    GuardVersion = "guard_version", Refused, "The version is not the workspace's version.";
+    TreeDirty = "tree_dirty", Refused, "The working tree has changes that are not committed.";
+    SourceUnknown = "source_unknown", Refused, "A release needs a commit, and there is none.";
+    StageRequired = "stage_required", Refused, "A stage cannot be skipped in release mode.";
+    VersionPublished = "version_published", Refused, "The version is already published with other bytes.";
+    TargetForeign = "target_foreign", Refused, "The publishing target holds something else than releases.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_its_own_word() {
+        let words: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        assert!(
+            words
+                .iter()
+                .all(|word| { !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') })
+        );
+    }
+}

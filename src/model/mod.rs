@@ -1,0 +1,34 @@
+//! The nouns: what a release is made of, as values.
+//!
+//! Everything here is plain data with its one written form. Nothing in this module touches a disk,
+//! a process, the network, the environment or a clock; whoever needs those lives on a higher floor.
+
+pub mod checksums;
+pub mod code;
+pub mod digest;
+pub mod failure;
+pub mod finding;
+pub mod index;
+pub mod metadata;
+pub mod name;
+pub mod platform;
+pub mod provenance;
+pub mod release;
+pub mod sbom;
+pub mod source;
+pub mod text;
+
+pub use code::{Code, Exit};
+pub use digest::Digest;
+pub use failure::Failure;
+pub use finding::Finding;
+pub use name::FileName;
+pub use platform::Platform;
+pub use release::Release;
+
+/// JSON as Consign writes it where no other form is asked for: two spaces, a final line feed.
+pub fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut out = serde_json::to_vec_pretty(value).expect("plain data with text keys always serialises");
+    out.push(b'\n');
+    out
+}

@@ -1,0 +1,27 @@
+//! Where a release's source code comes from.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The state of the source tree, as far as it is known.
+///
+/// Everything is optional but the time, because a workspace need not be a git repository, and a
+/// repository need not have a commit, a tag or a remote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The address of the repository, without any user name or password.
+    pub repository: Option<String>,
+    /// The full commit id.
+    pub commit: Option<String>,
+    /// The tag or branch that was checked out, as a full ref name (`refs/tags/v1.0.0`).
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    /// Whether the working tree differs from the commit.
+    pub dirty: bool,
+    /// The time that everything in the release is dated with: `SOURCE_DATE_EPOCH`, else the
+    /// commit's time, else the first of January 1980.
+    pub date: Timestamp,
+}
+
+/// The first of January 1980, UTC, in seconds since 1970: the earliest time that a zip file can hold.
+pub const EARLIEST_SECONDS: i64 = 315_532_800;

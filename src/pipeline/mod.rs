@@ -1,0 +1,5 @@
+//! From a commit to a published, verified bundle.
+
+pub mod events;
+pub mod request;
+pub mod stage;

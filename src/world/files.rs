@@ -1,0 +1,103 @@
+//! The file system: bounded reading, and writing that a power cut cannot halve.
+
+use std::io::{Read as _, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::model::failure::Result;
+use crate::model::{Code, Failure};
+
+/// Reads a file that may not be larger than a bound.
+pub fn read_bounded(path: &Utf8Path, max_bytes: usize) -> Result<Vec<u8>> {
+    let file = fs_err::File::open(path).map_err(|error| failed("read", path, error))?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| failed("read", path, error))?;
+    if bytes.len() > max_bytes {
+        return Err(Failure::new(Code::FileTooLarge, format!("`{path}` is larger than {max_bytes} bytes"))
+            .subject(path.as_str()));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file so that it is there whole or not at all: beside its place, synced, renamed.
+pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    create_directory(directory)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".consign-").tempfile_in(directory)?;
+        file.write_all(bytes)?;
+        set_mode(file.as_file(), 0o644)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| failed("write", path, error))
+}
+
+/// Makes a directory and all above it.
+pub fn create_directory(path: &Utf8Path) -> Result<()> {
+    fs_err::create_dir_all(path).map_err(|error| failed("create directory", path, error))
+}
+
+/// Removes a directory and all in it, if it is there.
+pub fn remove_directory(path: &Utf8Path) -> Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove directory", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what was renamed or created in a directory survive a power cut.
+pub fn sync_directory(path: &Utf8Path) -> Result<()> {
+    // Windows cannot open a directory for syncing; its rename is durable by itself.
+    if cfg!(unix) {
+        fs_err::File::open(path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| failed("sync directory", path, error))?;
+    }
+    Ok(())
+}
+
+/// The names in a directory, sorted, with whether each is a regular file (links are not).
+pub fn list(path: &Utf8Path) -> Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(path).map_err(|error| failed("list", path, error))? {
+        let entry = entry.map_err(|error| failed("list", path, error))?;
+        let kind = entry.file_type().map_err(|error| failed("list", path, error))?;
+        names.push((entry.file_name().to_string_lossy().into_owned(), kind.is_file()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A path as UTF-8, which every path that Consign writes down has to be.
+pub fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
+    Utf8PathBuf::from_path_buf(path)
+        .map_err(|path| Failure::new(Code::Io, format!("the path {} is not UTF-8", path.display())).hint("rename it"))
+}
+
+/// The failure of a deed on a path.
+pub fn failed(deed: &str, path: &Utf8Path, error: std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Some("check the owner and the permissions"),
+        std::io::ErrorKind::StorageFull => Some("free some space on the disk"),
+        _ => None,
+    };
+    let failure = Failure::new(Code::Io, format!("failed to {deed} `{path}`")).subject(path.as_str()).because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+#[cfg(unix)]
+fn set_mode(file: &std::fs::File, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_file: &std::fs::File, _mode: u32) -> std::io::Result<()> {
+    Ok(())
+}

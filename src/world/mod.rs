@@ -1,0 +1,4 @@
+//! Everything outside the process: one file per thing we touch.
+
+pub mod files;
+pub mod process;
