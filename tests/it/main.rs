@@ -1,1 +1,3 @@
+//! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
+mod support;
