@@ -51,6 +51,21 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// `SOURCE_DATE_EPOCH`, if it is set.
     pub source_date_epoch: Option<i64>,
+    /// The variables of the environment that bear on a build: where cargo and rustc are, and the
+    /// user's own compiler flags.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// The cargo to run.
+    pub fn cargo(&self) -> &str {
+        self.environment.get("CARGO").map_or("cargo", String::as_str)
+    }
+
+    /// The compiler that cargo runs.
+    pub fn rustc(&self) -> &str {
+        self.environment.get("RUSTC").map_or("rustc", String::as_str)
+    }
 }
 
 /// Whether a run may publish.
@@ -106,6 +121,10 @@ pub struct PlatformBuild {
     pub runner: Vec<String>,
     /// More features.
     pub features: Vec<String>,
+    /// More arguments for cargo.
+    pub arguments: Vec<String>,
+    /// Variables for the build: `RUSTC`, `CC`…
+    pub environment: BTreeMap<String, String>,
     /// Another archive format.
     pub format: Option<ArchiveFormat>,
 }
