@@ -9,8 +9,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
-use crate::model::{FileName, Platform};
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -172,6 +172,8 @@ pub struct ArchiveOptions {
 /// What the stage `smoke` runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smoke {
+    /// Whether the user chose the commands; the default ones may be refused by a program.
+    pub is_configured: bool,
     /// Argument lists, given to each binary.
     pub commands: Vec<Vec<String>>,
     /// How long one may take.
@@ -195,8 +197,14 @@ pub enum ProviderKind {
     Directory,
 }
 
+impl ProviderKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+        }
+    }
+}
+
 /// The product's default name pattern.
 pub const NAME_PATTERN: &str = "{name}-{version}-{platform}";
-
-/// A checked product name.
-pub type ProductName = FileName;

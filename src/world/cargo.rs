@@ -182,6 +182,22 @@ fn from_metadata(metadata: &Metadata) -> Workspace {
     }
 }
 
+/// Whether `Cargo.lock` fits the manifests.
+pub fn check_lock(cargo: &str, directory: &Utf8Path) -> Result<()> {
+    // `--locked` makes cargo resolve and compare without writing; nothing else is of interest here.
+    let output = Program::new(cargo).args(["metadata", "--format-version", "1", "--locked"]).directory(directory).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = output.complaint();
+    if complaint.contains("--locked") {
+        return Err(Failure::new(Code::LockOutdated, "Cargo.lock does not fit the manifests")
+            .subject("Cargo.lock")
+            .hint("run `cargo update --workspace` and commit Cargo.lock"));
+    }
+    Err(unreadable(&complaint, directory))
+}
+
 /// The compiler that cargo uses in a directory.
 pub fn compiler(rustc: &str, directory: &Utf8Path) -> Result<Compiler> {
     let told = Program::new(rustc).arg("-vV").directory(directory).read().map_err(|failure| match failure.code() {

@@ -1,5 +1,6 @@
 //! Everything outside the process: one file per thing we touch.
 
 pub mod cargo;
+pub mod cargo_config;
 pub mod files;
 pub mod process;
