@@ -6,21 +6,15 @@
 pub mod build;
 pub mod describe;
 pub mod events;
-pub mod guard;
 pub mod include;
 pub mod linker;
-pub mod notes;
 pub mod package;
 pub mod plan;
 pub mod preflight;
-pub mod publish;
 pub mod remap;
-pub mod remote_verify;
 pub mod request;
 pub mod run;
 pub mod smoke;
 pub mod stage;
-pub mod summary;
 pub mod surroundings;
-pub mod verify;
 
