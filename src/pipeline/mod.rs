@@ -1,5 +1,6 @@
 //! From a commit to a published, verified bundle.
 
 pub mod events;
+pub mod guard;
 pub mod request;
 pub mod stage;
