@@ -12,6 +12,7 @@ pub mod package;
 pub mod plan;
 pub mod preflight;
 pub mod remap;
+pub mod guard;
 pub mod request;
 pub mod run;
 pub mod smoke;

@@ -2,5 +2,7 @@
 
 pub mod cargo;
 pub mod cargo_config;
+pub mod clock;
 pub mod files;
+pub mod git;
 pub mod process;
