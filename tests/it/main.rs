@@ -2,4 +2,5 @@
 
 mod git;
 mod guard;
+mod archive;
 mod support;
