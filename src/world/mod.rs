@@ -5,4 +5,5 @@ pub mod cargo_config;
 pub mod clock;
 pub mod files;
 pub mod git;
+pub mod http;
 pub mod process;
