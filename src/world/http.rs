@@ -302,11 +302,9 @@ pub fn address(given: &str) -> Result<Url> {
         "http" => Err(Failure::new(Code::RemoteRefused, format!("`{}` is plain http", Shown(&url)))
             .subject(Shown(&url).to_string())
             .hint("use https; plain http is only spoken with this machine (127.0.0.1, [::1], localhost)")),
-        scheme => {
-            Err(Failure::new(Code::RemoteRefused, format!("nothing is fetched over `{}`", text::shown(scheme)))
-                .subject(Shown(&url).to_string())
-                .hint("use https"))
-        }
+        scheme => Err(Failure::new(Code::RemoteRefused, format!("nothing is fetched over `{}`", text::shown(scheme)))
+            .subject(Shown(&url).to_string())
+            .hint("use https")),
     }
 }
 
