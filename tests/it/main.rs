@@ -3,4 +3,5 @@
 mod archive;
 mod git;
 mod guard;
+mod http;
 mod support;
