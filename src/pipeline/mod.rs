@@ -18,7 +18,7 @@ pub mod request;
 pub mod run;
 pub mod smoke;
 pub mod stage;
-mod stages;
+pub(crate) mod stages;
 pub mod surroundings;
 
 use jiff::Timestamp;

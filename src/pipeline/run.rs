@@ -25,6 +25,7 @@ pub struct Run<'a> {
     listener: &'a dyn Listener,
     now: &'a dyn Fn() -> Timestamp,
     journal: Journal,
+    writes_journal: bool,
     _lock: File,
 }
 
@@ -70,6 +71,11 @@ pub struct StageRecord {
 }
 
 impl<'a> Run<'a> {
+    /// A run of single stages, which leaves the journal of the last whole run alone.
+    pub fn alone(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
+        Self::begin(plan, listener, now).map(|run| Self { writes_journal: false, ..run })
+    }
+
     /// Takes the output directory; fails when another run has it.
     pub fn begin(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
         let lock = lock(plan)?;
@@ -86,7 +92,7 @@ impl<'a> Run<'a> {
             bundle: plan.places.bundle.clone(),
             stages: Vec::new(),
         };
-        Ok(Self { plan, listener, now, journal, _lock: lock })
+        Ok(Self { plan, listener, now, journal, writes_journal: true, _lock: lock })
     }
 
     /// Runs a stage between its hooks, or takes what is there when the plan leaves it out.
@@ -150,7 +156,10 @@ impl<'a> Run<'a> {
     }
 
     fn write(&self) -> Result<()> {
-        files::write(&self.plan.places.dist.join("release-pipeline.json"), &pretty(&self.journal))
+        if self.writes_journal {
+            files::write(&self.plan.places.dist.join("release-pipeline.json"), &pretty(&self.journal))?;
+        }
+        Ok(())
     }
 
     fn hooks(&self, planned: &StagePlan, when: &str, commands: &[Vec<String>]) -> Result<()> {
