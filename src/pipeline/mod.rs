@@ -2,5 +2,7 @@
 
 pub mod events;
 pub mod guard;
+pub mod notes;
 pub mod request;
 pub mod stage;
+pub mod summary;

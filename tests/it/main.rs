@@ -2,4 +2,5 @@
 
 mod git;
 mod guard;
+mod notes;
 mod support;
