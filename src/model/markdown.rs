@@ -2,7 +2,7 @@
 //!
 //! Commit subjects and author names are written by strangers. As text of a document they may not
 //! become a link, an image, a mention, HTML, a heading or a table; only code between backticks is
-//! kept as what it is. The rules are those of CommonMark and of the forges' additions to it.
+//! kept as what it is. The rules are those of `CommonMark` and of the forges' additions to it.
 
 use std::borrow::Cow;
 
@@ -78,7 +78,7 @@ fn escaped(word: &str, number: &dyn Fn(&str) -> Option<String>) -> String {
             && let Some(digits) = leading_number(&rest[1..])
             && let Some(address) = number(digits)
         {
-            out.push_str(&format!("[#{digits}]({})", target(&address)));
+            out.extend(["[#", digits, "](", &target(&address), ")"]);
             before = '0';
             rest = &rest[1 + digits.len()..];
             continue;

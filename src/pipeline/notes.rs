@@ -31,8 +31,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Documentation", &["docs", "doc"]),
     ("Other changes", &[]),
 ];
-/// How many changes a group shows; the rest is counted.
+/// How many changes are shown; the rest is counted. A forge takes 125,000 characters.
 const MAX_SHOWN: usize = 200;
+/// How many breaking-change footers of one commit are shown.
+const MAX_NOTES: usize = 2;
 /// How many digits of a commit's id are shown.
 const SHORT_ID: usize = 8;
 
@@ -66,7 +68,7 @@ struct Page<'a> {
     comparison_link: Option<String>,
     history_is_cut_off: bool,
     groups: Vec<Group>,
-    archives: Vec<Archive<'a>>,
+    archives: Vec<Download<'a>>,
     contributors: BTreeSet<String>,
     signature_count: usize,
 }
@@ -90,7 +92,7 @@ struct Change {
 }
 
 #[derive(Serialize)]
-struct Archive<'a> {
+struct Download<'a> {
     platform: String,
     target: &'a str,
     archive: &'a str,
@@ -133,14 +135,14 @@ impl<'a> Page<'a> {
                 .map(|(pages, previous)| link(pages.comparison(previous, &index.tag))),
             history_is_cut_off: input.history_is_cut_off,
             groups: groups(&input.commits, pages.as_ref()),
-            archives: index.packages.iter().map(Archive::of).collect(),
+            archives: index.packages.iter().map(Download::of).collect(),
             contributors: contributors(&input.commits),
             signature_count: input.signature_count,
         }
     }
 }
 
-impl<'a> Archive<'a> {
+impl<'a> Download<'a> {
     fn of(package: &'a crate::model::index::Package) -> Self {
         Self {
             platform: package.platform.to_string(),
@@ -157,14 +159,15 @@ fn groups(commits: &[Commit], pages: Option<&Pages>) -> Vec<Group> {
     let mut groups: Vec<_> = GROUPS.iter().map(|(title, _)| Group { title, changes: Vec::new(), more: 0 }).collect();
     for commit in commits {
         let conventional = Conventional::of(commit);
-        let group = &mut groups[conventional.group()];
-        if group.changes.len() == MAX_SHOWN {
-            group.more += 1;
-        } else {
-            group.changes.push(conventional.change(commit, pages));
-        }
+        groups[conventional.group()].changes.push(conventional.change(commit, pages));
     }
-    groups.retain(|group| !group.changes.is_empty());
+    let mut left = MAX_SHOWN;
+    for group in &mut groups {
+        group.more = group.changes.len().saturating_sub(left);
+        group.changes.truncate(left);
+        left -= group.changes.len();
+    }
+    groups.retain(|group| !group.changes.is_empty() || group.more > 0);
     groups
 }
 
@@ -210,7 +213,7 @@ impl<'a> Conventional<'a> {
             text: markdown::line(self.description, &number),
             id: short(&commit.id).to_owned(),
             link: pages.map(|pages| markdown::target(&pages.commit(&commit.id))),
-            notes: self.notes.iter().map(|note| markdown::line(note, &number)).collect(),
+            notes: self.notes.iter().take(MAX_NOTES).map(|note| markdown::line(note, &number)).collect(),
         }
     }
 }
