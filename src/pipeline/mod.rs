@@ -14,6 +14,7 @@ pub mod plan;
 pub mod preflight;
 pub mod rebuild;
 pub mod remap;
+pub mod notes;
 pub mod request;
 pub mod run;
 pub mod smoke;
@@ -65,3 +66,4 @@ pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
     run.stage(Stage::Summary, || stages::summary(plan, tools), || Ok(()))?;
     run.end()
 }
+pub mod summary;

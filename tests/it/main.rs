@@ -4,4 +4,5 @@ mod archive;
 mod git;
 mod guard;
 mod http;
+mod notes;
 mod support;
