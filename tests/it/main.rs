@@ -1,4 +1,7 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
 mod archive;
+mod git;
+mod guard;
+mod http;
 mod support;
