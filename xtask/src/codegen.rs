@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use camino::Utf8Path;
+use consign::cli;
+use consign::config::{self, environment};
 use consign::model::{Code, Exit};
 use consign::world::files;
 
@@ -34,7 +36,12 @@ pub(crate) fn stale(root: &Utf8Path) -> Vec<&'static str> {
 }
 
 fn documents() -> Vec<Generated> {
-    vec![Generated { path: "docs/codes.md", content: codes() }]
+    vec![
+        Generated { path: "docs/cli.md", content: command_line() },
+        Generated { path: "docs/codes.md", content: codes() },
+        Generated { path: "docs/consign.schema.json", content: config::schema() },
+        Generated { path: "docs/environment.md", content: variables() },
+    ]
 }
 
 fn is_current(root: &Utf8Path, document: &Generated) -> bool {
@@ -77,6 +84,41 @@ const EXITS: &[(Exit, &str)] = &[
     (Exit::Refused, "refused by a rule"),
 ];
 
+fn variables() -> String {
+    let mut page = opening("Environment variables", "src/config/environment.rs");
+    page.push_str(
+        "These are all the variables that Consign reads; whatever else is set is never looked at. A flag goes\n\
+         above a variable, and a variable above `consign.toml`. An empty variable counts as not set.\n\n\
+         | variable | meaning |\n|---|---|\n",
+    );
+    for variable in environment::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", variable.name, variable.meaning.replace('|', "\\|"));
+    }
+    page
+}
+
+/// The help of `consign` and of each verb, as it is printed on a terminal of a fixed width.
+fn command_line() -> String {
+    let mut page = opening("The command line", "src/cli/");
+    page.push_str("`cargo xtask <verb>` in this repository is the same as `consign <verb>`.\n");
+    let mut command = cli::command().term_width(HELP_COLUMNS);
+    command.build();
+    describe(&mut page, &command, "consign", 2);
+    page
+}
+
+fn describe(page: &mut String, command: &clap::Command, path: &str, level: usize) {
+    let mut shown = command.clone().term_width(HELP_COLUMNS).bin_name(path);
+    let help = shown.render_long_help().to_string();
+    let help: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
+    let _ = writeln!(page, "\n{} `{path}`\n\n```text\n{}\n```", "#".repeat(level), help.join("\n"));
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
+        describe(page, verb, &format!("{path} {}", verb.get_name()), (level + 1).min(4));
+    }
+}
+
+const HELP_COLUMNS: usize = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +128,15 @@ mod tests {
         let page = codes();
         for code in Code::ALL {
             assert_eq!(page.matches(&format!("| `{code}` |")).count(), 1, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_verb_has_its_place_in_the_reference() {
+        let page = command_line();
+        for verb in cli::command().get_subcommands() {
+            let heading = format!("### `consign {}`", verb.get_name());
+            assert!(page.contains(&heading), "{heading}");
         }
     }
 }

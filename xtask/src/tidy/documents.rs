@@ -4,6 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use consign::config::environment;
+
+use super::rust_text::occurrences;
 use super::{Finding, line_of};
 use crate::repository::{File, Repository};
 
@@ -11,13 +14,17 @@ const ENVIRONMENT: &str = "src/config/environment.rs";
 
 /// Every environment variable that is read can be read about.
 pub(super) fn environment_is_documented(repository: &Repository) -> Vec<Finding> {
+    untold(repository, environment::ALL.iter().map(|variable| variable.name))
+}
+
+fn untold<'a>(repository: &Repository, names: impl Iterator<Item = &'a str>) -> Vec<Finding> {
     let Some(file) = repository.get(ENVIRONMENT) else { return Vec::new() };
     let pages: Vec<_> =
         repository.under("", ".md").filter(|page| page.path == "README.md" || page.path.starts_with("docs/")).collect();
-    variable_names(&file.text)
-        .into_iter()
-        .filter(|(_, name)| !pages.iter().any(|page| super::rust_text::occurrences(&page.text, name).next().is_some()))
-        .map(|(offset, name)| {
+    names
+        .filter(|name| !pages.iter().any(|page| occurrences(&page.text, name).next().is_some()))
+        .map(|name| {
+            let offset = occurrences(&file.text, name).next().unwrap_or(0);
             let message = format!("`{name}` is read and told nowhere: document it in README.md or docs/");
             Finding::new(ENVIRONMENT, line_of(&file.text, offset), message)
         })
@@ -48,22 +55,6 @@ pub(super) fn changelog_is_open(repository: &Repository) -> Vec<Finding> {
     } else {
         vec![Finding::new("CHANGELOG.md", 1, "has no section `## [Unreleased]` for the next change")]
     }
-}
-
-/// String literals in the form of a variable's name.
-fn variable_names(source: &str) -> Vec<(usize, &str)> {
-    let mut names = Vec::new();
-    let mut offset = 0;
-    for part in source.split('"') {
-        let shaped = part.len() > 2
-            && part.starts_with(|first: char| first.is_ascii_uppercase())
-            && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-        if shaped {
-            names.push((offset, part));
-        }
-        offset += part.len() + 1;
-    }
-    names
 }
 
 /// The targets of all links outside code, with their lines.
@@ -146,11 +137,11 @@ mod tests {
     #[test]
     fn a_variable_that_is_told_nowhere_is_found() {
         let repository = Repository::of(&[
-            (ENVIRONMENT, "//! Names.\nconst A: &str = \"CONSIGN_TOLD\";\nconst B: &str = \"CONSIGN_TOL\";"),
+            (ENVIRONMENT, "//! Names.\nCONSIGN_TOLD = \"a\";\nCONSIGN_TOL = \"b\";"),
             ("docs/environment.md", "`CONSIGN_TOLD`"),
             ("CHANGELOG.md", "`CONSIGN_TOL`"),
         ]);
-        let found = environment_is_documented(&repository);
+        let found = untold(&repository, ["CONSIGN_TOLD", "CONSIGN_TOL"].into_iter());
         assert_eq!(found.len(), 1);
         assert!(found[0].to_string().starts_with("src/config/environment.rs:3: `CONSIGN_TOL`"), "{}", found[0]);
     }
