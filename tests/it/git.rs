@@ -209,6 +209,7 @@ fn sign_head(scratch: &Scratch) {
 #[test]
 fn nothing_that_the_repository_configures_is_run() {
     let scratch = small_workspace("tool", "1.0.0");
+    sign_head(&scratch);
     let traps = Scratch::new();
     let (program, mark) = trap(&traps, "trap");
     for key in [
@@ -236,7 +237,6 @@ fn nothing_that_the_repository_configures_is_run() {
         assert!(!hook_mark.exists());
     }
     scratch.write(".git/info/attributes", "* diff=x\n");
-    sign_head(&scratch);
     // The same content at another time, so that git has to look inside and would like to note it.
     let readme = fs_err::OpenOptions::new().write(true).open(scratch.path().join("README.md")).unwrap();
     readme.file().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
