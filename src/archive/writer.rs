@@ -287,5 +287,5 @@ fn compressor(level: u8) -> Compressor {
 }
 
 fn too_small(error: libdeflater::CompressionError) -> Failure {
-    Failure::new(Code::Io, "failed to compress an archive").because(error.to_string())
+    Failure::new(Code::Io, "failed to compress an archive").because(error)
 }

@@ -35,7 +35,7 @@ const END: u32 = 0x0605_4b50;
 /// Version 2.0 is what directories and deflate need.
 const NEEDED: u16 = 20;
 /// Made on Unix, so that readers look for modes in the external attributes.
-const MADE_BY: u16 = 3 << 8 | NEEDED;
+const MADE_BY: u16 = 0x0300 + NEEDED;
 
 impl Record {
     /// A directory.
@@ -64,9 +64,9 @@ impl Record {
         let (kind, mode, attributes) = match (self.is_directory(), self.executable) {
             (true, _) => (0o040_000, 0o755, 0x10),
             (false, true) => (0o100_000, 0o755, 0),
-            (false, false) => (0o100_000, 0o644, 0),
+            (false, false) => (0o100_000, 0o644, 0_u32),
         };
-        out.extend(((kind | mode) << 16 | attributes as u32).to_le_bytes());
+        out.extend((((kind | mode) << 16) | attributes).to_le_bytes());
         out.extend(self.offset.to_le_bytes());
         out.extend(self.path.as_bytes());
     }
@@ -94,7 +94,7 @@ impl Record {
     pub(super) fn read_local(bytes: &[u8], offset: usize) -> Result<Option<(Self, Moment)>, &'static str> {
         let Some(fixed) = bytes.get(offset..).and_then(<[u8]>::first_chunk::<LOCAL_BYTES>) else { return Ok(None) };
         let short = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
-        let long = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let long = |at: usize| u32::from(short(at)) | (u32::from(short(at + 2)) << 16);
         if long(0) != LOCAL {
             return Ok(None);
         }
@@ -150,7 +150,9 @@ impl Record {
 /// Writes the directory and the end record after all the content.
 pub(super) fn render_directory(records: &[Record], moment: Moment, out: &mut Vec<u8>) {
     let start = out.len();
-    records.iter().for_each(|record| record.render_central(moment, out));
+    for record in records {
+        record.render_central(moment, out);
+    }
     let size = out.len() - start;
     render_end(records.len(), size, start, out);
 }
@@ -189,13 +191,17 @@ impl Moment {
         let date = date.to_zoned(TimeZone::UTC).datetime();
         let part = |number: i8| u16::try_from(number).expect("parts of a date are not negative");
         match date.year() {
-            ..1980 => Self { time: 0, date: 1 << 5 | 1 },
-            2108.. => Self { time: 23 << 11 | 59 << 5 | 29, date: 127 << 9 | 12 << 5 | 31 },
-            year => Self {
-                time: part(date.hour()) << 11 | part(date.minute()) << 5 | part(date.second()) / 2,
-                date: (year - 1980).unsigned_abs() << 9 | part(date.month()) << 5 | part(date.day()),
-            },
+            ..1980 => Self::packed([1980, 1, 1], [0, 0, 0]),
+            2108.. => Self::packed([2107, 12, 31], [23, 59, 58]),
+            year => Self::packed(
+                [year.unsigned_abs(), part(date.month()), part(date.day())],
+                [part(date.hour()), part(date.minute()), part(date.second())],
+            ),
         }
+    }
+
+    fn packed([year, month, day]: [u16; 3], [hour, minute, second]: [u16; 3]) -> Self {
+        Self { time: (hour << 11) + (minute << 5) + second / 2, date: ((year - 1980) << 9) + (month << 5) + day }
     }
 }
 
@@ -206,7 +212,7 @@ mod tests {
     #[test]
     fn times_are_in_steps_of_two_seconds_and_within_the_format() {
         let moment = |text: &str| Moment::of(text.parse().unwrap());
-        assert_eq!(moment("2025-01-02T03:04:05Z"), Moment { time: 3 << 11 | 4 << 5 | 2, date: 45 << 9 | 1 << 5 | 2 });
+        assert_eq!(moment("2025-01-02T03:04:05Z"), Moment { time: 0x1882, date: 0x5a22 });
         assert_eq!(moment("1970-01-01T00:00:00Z"), moment("1980-01-01T00:00:00Z"));
         assert_eq!(moment("1980-01-01T00:00:00Z"), Moment { time: 0, date: 0x21 });
         assert_eq!(moment("2300-01-01T00:00:00Z"), moment("2107-12-31T23:59:58Z"));

@@ -57,6 +57,62 @@ pub fn page(address: &str) -> Option<String> {
     (path.contains('/') && !path.starts_with('~')).then(|| format!("https://{host}/{path}"))
 }
 
+/// The pages of a repository at a forge whose addresses are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pages {
+    forge: Forge,
+    page: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forge {
+    GitHub,
+    GitLab,
+    /// Gitea and Forgejo, as at Codeberg.
+    Gitea,
+}
+
+impl Pages {
+    /// The pages of a repository; none where the forge is not known from the host's name.
+    pub fn of(address: &str) -> Option<Self> {
+        let page = page(address)?;
+        let host = page.strip_prefix("https://")?.split(['/', ':']).next()?.to_ascii_lowercase();
+        let is = |name: &str| host.split('.').any(|label| label == name);
+        let forge = match () {
+            () if is("github") => Forge::GitHub,
+            () if is("gitlab") => Forge::GitLab,
+            () if is("codeberg") || is("gitea") || is("forgejo") => Forge::Gitea,
+            () => return None,
+        };
+        Some(Self { forge, page })
+    }
+
+    /// The page of a commit.
+    pub fn commit(&self, id: &str) -> String {
+        match self.forge {
+            Forge::GitHub | Forge::Gitea => format!("{}/commit/{id}", self.page),
+            Forge::GitLab => format!("{}/-/commit/{id}", self.page),
+        }
+    }
+
+    /// The page with what changed between two tags.
+    pub fn comparison(&self, from: &str, to: &str) -> String {
+        match self.forge {
+            Forge::GitHub | Forge::Gitea => format!("{}/compare/{from}...{to}", self.page),
+            Forge::GitLab => format!("{}/-/compare/{from}...{to}", self.page),
+        }
+    }
+
+    /// The page of the issue or pull request that `#<number>` means.
+    pub fn number(&self, number: &str) -> String {
+        match self.forge {
+            Forge::GitHub => format!("{}/pull/{number}", self.page),
+            Forge::GitLab => format!("{}/-/issues/{number}", self.page),
+            Forge::Gitea => format!("{}/issues/{number}", self.page),
+        }
+    }
+}
+
 /// The user name if it is a forge's own, and the host. A part with a password is dropped.
 fn split_user(authority: &str) -> (Option<&str>, &str) {
     match authority.rsplit_once('@') {
@@ -121,5 +177,21 @@ mod tests {
         }
         assert_eq!(page("https://host:8443/g/sub/b").as_deref(), Some("https://host:8443/g/sub/b"));
         assert_eq!(page("/srv/a/b"), None);
+    }
+
+    #[test]
+    fn each_forge_has_its_own_pages() {
+        let pages = |address| Pages::of(address).expect(address);
+        let github = pages("git@github.com:a/b.git");
+        assert_eq!(github.comparison("v1", "v2"), "https://github.com/a/b/compare/v1...v2");
+        assert_eq!(github.number("7"), "https://github.com/a/b/pull/7");
+        assert_eq!(
+            pages("https://gitlab.example.org/g/s/b").commit("f00"),
+            "https://gitlab.example.org/g/s/b/-/commit/f00"
+        );
+        assert_eq!(pages("https://codeberg.org/a/b").number("7"), "https://codeberg.org/a/b/issues/7");
+        for unknown in ["https://example.com/a/b", "https://notgithub.example/a/b", "/github/a/b"] {
+            assert_eq!(Pages::of(unknown), None);
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod failure;
 pub mod finding;
 pub mod index;
+pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;

@@ -315,6 +315,29 @@ pub fn take_in(plan: &Plan, directory: &Utf8Path) -> Result<Built> {
     Ok(Built { platforms })
 }
 
+/// Records the programs again where a hook after the build may have changed them, as platform
+/// signing does.
+pub fn settle(plan: &Plan, built: Built) -> Result<Built> {
+    let hooked = plan.stages.iter().any(|stage| stage.stage == Stage::Build && stage.runs && !stage.after.is_empty());
+    if !hooked {
+        return Ok(built);
+    }
+    let platforms = built
+        .platforms
+        .into_iter()
+        .map(|mut platform| {
+            for binary in &mut platform.metadata.binaries {
+                let bytes = files::read_bounded(&platform.directory.join(binary.file.as_str()), MAX_BINARY_BYTES)?;
+                binary.sha256 = Digest::of(&bytes);
+                binary.size_bytes = bytes.len() as u64;
+            }
+            files::write(&platform.directory.join(FILE_NAME), &pretty(&platform.metadata))?;
+            Ok(platform)
+        })
+        .collect::<Result<_>>()?;
+    Ok(Built { platforms })
+}
+
 /// What an earlier build of the same release left behind, checked against its own record.
 pub fn recall(plan: &Plan) -> Result<Built> {
     let platforms = plan.platforms.iter().map(|platform| recall_platform(plan, platform)).collect::<Result<_>>()?;

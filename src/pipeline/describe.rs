@@ -14,8 +14,8 @@ use crate::model::checksums::{self, Checksums};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, IndexSource, ListedFile, Package};
 use crate::model::provenance::{
-    self, BuildDefinition, Builder, ExternalParameters, InternalParameters, PlatformParameters, Predicate, ResolvedDependency, RunDetails,
-    RunMetadata, Sha256, Statement, Subject,
+    self, BuildDefinition, Builder, ExternalParameters, InternalParameters, PlatformParameters, Predicate,
+    ResolvedDependency, RunDetails, RunMetadata, Sha256, Statement, Subject,
 };
 use crate::model::sbom::{self, Inventory};
 use crate::model::{Digest, Failure, FileName, code::Code};
@@ -29,7 +29,14 @@ struct Written {
 }
 
 /// Writes every document of the bundle into a directory that holds its archives.
-pub fn describe(plan: &Plan, built: &Built, packages: &[Package], resolved: Vec<Resolved>, place: &Utf8Path, listener: &dyn Listener) -> Result<()> {
+pub fn describe(
+    plan: &Plan,
+    built: &Built,
+    packages: &[Package],
+    resolved: Vec<Resolved>,
+    place: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<()> {
     let inventory = inventory(plan, packages, resolved);
     for warning in sbom::licence::warnings(&inventory) {
         listener.hear(&Event::Warning { message: warning });
@@ -37,7 +44,8 @@ pub fn describe(plan: &Plan, built: &Built, packages: &[Package], resolved: Vec<
     let spdx = write(place, sbom::SPDX_FILE_NAME, &sbom::spdx::render(&inventory))?;
     let cyclonedx = write(place, sbom::CYCLONEDX_FILE_NAME, &sbom::cyclonedx::render(&inventory))?;
     let index = write(place, index::FILE_NAME, &index(plan, packages, &spdx, &cyclonedx).render())?;
-    let mut pinned: BTreeMap<FileName, Digest> = packages.iter().map(|package| (package.archive.clone(), package.sha256)).collect();
+    let mut pinned: BTreeMap<FileName, Digest> =
+        packages.iter().map(|package| (package.archive.clone(), package.sha256)).collect();
     pinned.extend([spdx, cyclonedx, index].map(|written| (written.name, written.sha256)));
     let provenance = write(place, provenance::FILE_NAME, &statement(plan, built, &pinned)?.render())?;
     pinned.insert(provenance.name, provenance.sha256);
@@ -47,7 +55,9 @@ pub fn describe(plan: &Plan, built: &Built, packages: &[Package], resolved: Vec<
 
 fn write(place: &Utf8Path, name: &str, bytes: &[u8]) -> Result<Written> {
     files::write(&place.join(name), bytes)?;
-    let name = name.parse().map_err(|error| Failure::new(Code::NameInvalid, "a document's name is not a file name").because(error))?;
+    let name = name
+        .parse()
+        .map_err(|error| Failure::new(Code::NameInvalid, "a document's name is not a file name").because(error))?;
     Ok(Written { name, sha256: Digest::of(bytes), size_bytes: bytes.len() as u64 })
 }
 
@@ -107,7 +117,10 @@ fn statement(plan: &Plan, built: &Built, pinned: &BTreeMap<FileName, Digest>) ->
     let digest = Digest::of(&crate::model::pretty(&(&external, &plan.source.commit)));
     Ok(Statement {
         kind: provenance::STATEMENT_TYPE.to_owned(),
-        subject: pinned.iter().map(|(name, digest)| Subject { name: name.clone(), digest: Sha256 { sha256: *digest } }).collect(),
+        subject: pinned
+            .iter()
+            .map(|(name, digest)| Subject { name: name.clone(), digest: Sha256 { sha256: *digest } })
+            .collect(),
         predicate_type: provenance::PREDICATE_TYPE.to_owned(),
         predicate: Predicate {
             build_definition: BuildDefinition {
@@ -164,7 +177,11 @@ fn internal(plan: &Plan, built: &Built) -> InternalParameters {
         let compiler = platform.metadata.compiler.clone()?;
         Some((platform.metadata.platform.to_string(), compiler))
     });
-    InternalParameters { source_date_epoch: plan.source.date.as_second(), compilers: compilers.collect(), dirty: plan.source.dirty }
+    InternalParameters {
+        source_date_epoch: plan.source.date.as_second(),
+        compilers: compilers.collect(),
+        dirty: plan.source.dirty,
+    }
 }
 
 /// The commit, the lock file and the compilers.
@@ -186,8 +203,12 @@ fn dependencies(plan: &Plan, built: &Built) -> Result<Vec<ResolvedDependency>> {
             digest: BTreeMap::from([("sha256".to_owned(), Digest::of(&bytes).to_string())]),
         });
     }
-    let compilers: BTreeMap<_, _> =
-        built.platforms.iter().filter_map(|platform| platform.metadata.compiler.as_ref()).map(|compiler| (&compiler.version, ())).collect();
+    let compilers: BTreeMap<_, _> = built
+        .platforms
+        .iter()
+        .filter_map(|platform| platform.metadata.compiler.as_ref())
+        .map(|compiler| (&compiler.version, ()))
+        .collect();
     all.extend(compilers.into_keys().map(|version| ResolvedDependency {
         name: version.clone(),
         uri: Some("https://www.rust-lang.org/".to_owned()),

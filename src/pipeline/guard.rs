@@ -70,19 +70,13 @@ pub fn check(
     guard: &Guard,
     repository: Option<&Repository>,
 ) -> Result<Guarded> {
-    let prefix = match guard.require_v_prefix {
-        true => Some(check_prefix(release)?),
-        false => None,
-    };
+    let prefix = if guard.require_v_prefix { Some(check_prefix(release)?) } else { None };
     let version = check_version(release, workspace_version)?;
-    let reference = match guard.require_ref_match {
-        true => Some(check_reference(release, guard.reference.as_deref())?),
-        false => None,
+    let reference = match &guard.reference {
+        reference if guard.require_ref_match => Some(check_reference(release, reference.as_deref())?),
+        _ => None,
     };
-    let tag = match guard.require_tag {
-        true => Some(check_tag(release, needed(repository, Code::GuardTag)?)?),
-        false => None,
-    };
+    let tag = if guard.require_tag { Some(check_tag(release, needed(repository, Code::GuardTag)?)?) } else { None };
     let branch = match &guard.require_branch {
         Some(branch) => Some(check_branch(release, branch, needed(repository, Code::GuardBranch)?)?),
         None => None,

@@ -41,7 +41,9 @@ fn single_matchers(globs: &[String]) -> Result<Vec<GlobSet>> {
 
 fn matcher(globs: &[String]) -> Result<GlobSet> {
     let invalid = |glob: &str, error: globset::Error| {
-        Failure::new(Code::ConfigInvalid, format!("`{}` is not a glob", text::shown(glob))).subject("archive.include").because(error)
+        Failure::new(Code::ConfigInvalid, format!("`{}` is not a glob", text::shown(glob)))
+            .subject("archive.include")
+            .because(error)
     };
     let mut set = GlobSetBuilder::new();
     for glob in globs {
@@ -63,9 +65,12 @@ fn walk(plan: &Plan, directory: &Utf8Path, chosen: &GlobSet, found: &mut Vec<(Ut
             walk(plan, &path, chosen, found)?;
         } else if chosen.is_match(inside) {
             if !kind.is_file() {
-                return Err(Failure::new(Code::IncludeRefused, format!("`{path}` is a link, and only regular files are packed"))
-                    .subject(path.as_str())
-                    .hint("include what it points to"));
+                return Err(Failure::new(
+                    Code::IncludeRefused,
+                    format!("`{path}` is a link, and only regular files are packed"),
+                )
+                .subject(path.as_str())
+                .hint("include what it points to"));
             }
             found.push((path.clone(), inside.as_str().replace('\\', "/")));
         }
@@ -75,7 +80,9 @@ fn walk(plan: &Plan, directory: &Utf8Path, chosen: &GlobSet, found: &mut Vec<(Ut
 
 /// Hidden files (`.git`, `.env`…), cargo's target directory and `dist/`.
 fn is_never_packed(plan: &Plan, path: &Utf8Path) -> bool {
-    path.file_name().is_none_or(|name| name.starts_with('.')) || *path == plan.places.target || *path == plan.places.dist
+    path.file_name().is_none_or(|name| name.starts_with('.'))
+        || *path == plan.places.target
+        || *path == plan.places.dist
 }
 
 fn refuse_secrets(path: &Utf8Path) -> Result<()> {
@@ -107,7 +114,10 @@ mod tests {
     fn a_private_key_is_told_from_words_about_one() {
         let body = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n".repeat(2);
         for label in ["PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "PGP PRIVATE KEY BLOCK"] {
-            assert!(holds_private_key(format!("x\n-----BEGIN {label}-----\n{body}-----END {label}-----").as_bytes()), "{label}");
+            assert!(
+                holds_private_key(format!("x\n-----BEGIN {label}-----\n{body}-----END {label}-----").as_bytes()),
+                "{label}"
+            );
         }
         assert!(!holds_private_key(b"a file that starts with -----BEGIN PRIVATE KEY----- is a key"));
         assert!(!holds_private_key(format!("-----BEGIN PUBLIC KEY-----\n{body}").as_bytes()));

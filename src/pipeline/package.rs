@@ -19,9 +19,9 @@ use super::plan::{Plan, PlatformPlan};
 use super::stage::Stage;
 use crate::archive;
 use crate::model::failure::Result;
-use crate::model::index::{Package, PackagedBinary};
+use crate::model::index::{self, Index, Package, PackagedBinary};
 use crate::model::metadata::{FILE_NAME, PackageMetadata};
-use crate::model::{Code, Digest, Failure, FileName, pretty};
+use crate::model::{Code, Digest, Failure, pretty};
 use crate::world::{files, resolve};
 
 /// A bundle that has been written and not yet verified.
@@ -51,7 +51,8 @@ pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Pa
         (packages, resolved.join())
     });
     let packages = packages?;
-    let resolved = resolved.map_err(|_| Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace"))??;
+    let resolved = resolved
+        .map_err(|_| Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace"))??;
     describe::describe(plan, built, &packages, resolved, &place, listener)?;
     files::sync_directory(&place)?;
     files::replace_directory(&place, &plan.places.bundle)?;
@@ -86,7 +87,13 @@ fn resolve_all(plan: &Plan) -> Result<Vec<resolve::Resolved>> {
 }
 
 /// Writes the archives of all platforms, as many at once as there are cores.
-fn archives(plan: &Plan, built: &Built, extra: &[(Utf8PathBuf, String)], place: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Package>> {
+fn archives(
+    plan: &Plan,
+    built: &Built,
+    extra: &[(Utf8PathBuf, String)],
+    place: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<Vec<Package>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(built.platforms.len());
@@ -126,13 +133,18 @@ enum Content {
     Program(Utf8PathBuf, Digest),
 }
 
-fn archive(plan: &Plan, built: &BuiltPlatform, extra: &[(Utf8PathBuf, String)], place: &Utf8Path, listener: &dyn Listener) -> Result<Package> {
+fn archive(
+    plan: &Plan,
+    built: &BuiltPlatform,
+    extra: &[(Utf8PathBuf, String)],
+    place: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<Package> {
     let begun = Instant::now();
-    let platform = plan
-        .platforms
-        .iter()
-        .find(|platform| platform.platform == built.metadata.platform)
-        .ok_or_else(|| Failure::new(Code::BuildStale, format!("{} was built and is not planned", built.metadata.platform)))?;
+    let platform =
+        plan.platforms.iter().find(|platform| platform.platform == built.metadata.platform).ok_or_else(|| {
+            Failure::new(Code::BuildStale, format!("{} was built and is not planned", built.metadata.platform))
+        })?;
     listener.hear(&Event::TaskStarted { stage: Stage::Package, task: platform.archive.to_string() });
     let mut writer = archive::Writer::new(
         &platform.stem,
@@ -172,7 +184,12 @@ fn archive(plan: &Plan, built: &BuiltPlatform, extra: &[(Utf8PathBuf, String)], 
 }
 
 /// Everything that goes into one archive, sorted by path.
-fn entries(plan: &Plan, platform: &PlatformPlan, built: &BuiltPlatform, extra: &[(Utf8PathBuf, String)]) -> Result<Vec<Entry>> {
+fn entries(
+    plan: &Plan,
+    platform: &PlatformPlan,
+    built: &BuiltPlatform,
+    extra: &[(Utf8PathBuf, String)],
+) -> Result<Vec<Entry>> {
     let mut entries = BTreeMap::new();
     for binary in &built.metadata.binaries {
         let content = Content::Program(built.directory.join(binary.file.as_str()), binary.sha256);
@@ -184,9 +201,12 @@ fn entries(plan: &Plan, platform: &PlatformPlan, built: &BuiltPlatform, extra: &
         if taken.insert(path.to_ascii_lowercase()) {
             entries.insert(path.clone(), (is_executable(source)?, Content::File(source.clone())));
         } else if path.starts_with("bin/") || path == FILE_NAME {
-            return Err(Failure::new(Code::IncludeRefused, format!("`{source}` would take the place of `{path}` in the archive"))
-                .subject(source.as_str())
-                .hint("narrow `archive.include` in consign.toml"));
+            return Err(Failure::new(
+                Code::IncludeRefused,
+                format!("`{source}` would take the place of `{path}` in the archive"),
+            )
+            .subject(source.as_str())
+            .hint("narrow `archive.include` in consign.toml"));
         }
     }
     Ok(entries.into_iter().map(|(path, (executable, content))| Entry { path, executable, content }).collect())
@@ -229,8 +249,19 @@ fn is_executable(_path: &Utf8Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The names of the files in a bundle's directory, for callers that list them.
-pub fn names(directory: &Utf8Path) -> Result<Vec<FileName>> {
-    let listed = files::list(directory)?;
-    Ok(listed.into_iter().filter_map(|(name, _)| name.parse().ok()).collect())
+/// The bundle that an earlier run left behind. What it holds is the verifier's business.
+pub fn recall(plan: &Plan) -> Result<Packed> {
+    let directory = plan.places.bundle.clone();
+    let path = directory.join(index::FILE_NAME);
+    let missing = |why: &str| {
+        Failure::new(Code::BuildMissing, format!("there is no bundle in `{directory}`{why}"))
+            .subject(directory.as_str())
+            .hint("run `consign package`")
+    };
+    if !path.is_file() {
+        return Err(missing(""));
+    }
+    let index: Index = serde_json::from_slice(&files::read_bounded(&path, index::MAX_BYTES)?)
+        .map_err(|error| missing(" that can be read").because(error))?;
+    Ok(Packed { directory, packages: index.packages })
 }

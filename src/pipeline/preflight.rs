@@ -71,7 +71,8 @@ pub fn require(plan: &Plan) -> Result<Examination> {
     let examination = examine(plan);
     let wrong: Vec<_> = examination.checks.iter().filter(|check| !check.ok).collect();
     let Some(first) = wrong.first() else { return Ok(examination) };
-    let mut failure = Failure::new(first.code.unwrap_or(Code::ToolMissing), first.found.clone()).subject(first.name.clone());
+    let mut failure =
+        Failure::new(first.code.unwrap_or(Code::ToolMissing), first.found.clone()).subject(first.name.clone());
     if let Some(hint) = &first.hint {
         failure = failure.hint(hint.clone());
     }
@@ -106,8 +107,11 @@ fn compiler(plan: &Plan) -> Result<String> {
     if let (Some(needed), Some(number)) = (&plan.build.rust_version, number)
         && number < *needed
     {
-        return Err(Failure::new(Code::CompilerTooOld, format!("the workspace needs Rust {needed}, and this is {}", compiler.version))
-            .hint("`rustup update`, or install a newer Rust"));
+        return Err(Failure::new(
+            Code::CompilerTooOld,
+            format!("the workspace needs Rust {needed}, and this is {}", compiler.version),
+        )
+        .hint("`rustup update`, or install a newer Rust"));
     }
     Ok(format!("{} on {}", compiler.version, compiler.host))
 }
@@ -136,7 +140,8 @@ fn source(plan: &Plan) -> Result<String> {
     let commit = plan.source.commit.as_deref();
     if plan.mode == Mode::Release {
         if commit.is_none() {
-            return Err(Failure::new(Code::SourceUnknown, "a release needs a commit, and there is none").hint("commit the workspace with git"));
+            return Err(Failure::new(Code::SourceUnknown, "a release needs a commit, and there is none")
+                .hint("commit the workspace with git"));
         }
         if plan.source.dirty {
             return Err(Failure::new(Code::TreeDirty, "the working tree has changes that are not committed")
@@ -156,24 +161,40 @@ fn output(plan: &Plan) -> Result<String> {
 
 fn builder(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
     let missing = |what: &str, hint: &str| {
-        Err(Failure::new(Code::ToolMissing, format!("{} is built with {what}, which is not installed", platform.platform))
-            .subject(what)
-            .hint(hint))
+        Err(Failure::new(
+            Code::ToolMissing,
+            format!("{} is built with {what}, which is not installed", platform.platform),
+        )
+        .subject(what)
+        .hint(hint))
     };
     match platform.builder {
         Builder::Cargo => Ok("cargo".into()),
         Builder::Zigbuild => match version("cargo-zigbuild", "--version") {
-            Ok(found) if version("zig", "version").or_else(|_| version("python-zig", "version")).or_else(|_| python_zig()).is_ok() => Ok(found),
+            Ok(found)
+                if version("zig", "version")
+                    .or_else(|_| version("python-zig", "version"))
+                    .or_else(|_| python_zig())
+                    .is_ok() =>
+            {
+                Ok(found)
+            }
             Ok(_) => missing("zig", "`pip install ziglang`, or install zig"),
-            Err(_) => missing("cargo-zigbuild", "`pip install cargo-zigbuild ziglang`, or `cargo install cargo-zigbuild`"),
+            Err(_) => {
+                missing("cargo-zigbuild", "`pip install cargo-zigbuild ziglang`, or `cargo install cargo-zigbuild`")
+            }
         },
-        Builder::Cross => version("cross", "--version").or_else(|_| missing("cross", "`cargo install cross`, and start Docker or Podman")),
+        Builder::Cross => version("cross", "--version")
+            .or_else(|_| missing("cross", "`cargo install cross`, and start Docker or Podman")),
         Builder::Command => match platform.command.first() {
             Some(program) if is_there(&plan.places.root, program) => Ok(platform.command.join(" ")),
             Some(program) => missing(&format!("`{program}`"), "install it, or correct `command` in consign.toml"),
-            None => Err(Failure::new(Code::ConfigInvalid, format!("the builder of {} is `command`, but there is no command", platform.platform))
-                .subject("build.command")
-                .hint("set `command = [\"…\"]` in `[build]` or in the platform's table")),
+            None => Err(Failure::new(
+                Code::ConfigInvalid,
+                format!("the builder of {} is `command`, but there is no command", platform.platform),
+            )
+            .subject("build.command")
+            .hint("set `command = [\"…\"]` in `[build]` or in the platform's table")),
         },
     }
 }
@@ -206,10 +227,17 @@ fn linker(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
     let evident = linker::evident(plan, platform);
     let Some(program) = platform.linker.clone().or(evident) else {
         let foreign_os = platform.target.contains("apple") || platform.target.ends_with("-msvc");
-        if foreign_os && plan.host != platform.target && !linker::is_named(plan, platform) && !same_system(&plan.host, &platform.target) {
-            return Err(Failure::new(Code::LinkerMissing, format!("`{}` cannot be linked on {} by cargo alone", platform.target, plan.host))
-                .subject(platform.target.clone())
-                .hint("build it on such a machine, or with `builder = \"zigbuild\"` or `builder = \"cross\"`"));
+        if foreign_os
+            && plan.host != platform.target
+            && !linker::is_named(plan, platform)
+            && !same_system(&plan.host, &platform.target)
+        {
+            return Err(Failure::new(
+                Code::LinkerMissing,
+                format!("`{}` cannot be linked on {} by cargo alone", platform.target, plan.host),
+            )
+            .subject(platform.target.clone())
+            .hint("build it on such a machine, or with `builder = \"zigbuild\"` or `builder = \"cross\"`"));
         }
         return Ok("the compiler's own".into());
     };

@@ -25,6 +25,7 @@ pub struct Run<'a> {
     listener: &'a dyn Listener,
     now: &'a dyn Fn() -> Timestamp,
     journal: Journal,
+    writes_journal: bool,
     _lock: File,
 }
 
@@ -70,6 +71,11 @@ pub struct StageRecord {
 }
 
 impl<'a> Run<'a> {
+    /// A run of single stages, which leaves the journal of the last whole run alone.
+    pub fn alone(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
+        Self::begin(plan, listener, now).map(|run| Self { writes_journal: false, ..run })
+    }
+
     /// Takes the output directory; fails when another run has it.
     pub fn begin(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
         let lock = lock(plan)?;
@@ -86,13 +92,18 @@ impl<'a> Run<'a> {
             bundle: plan.places.bundle.clone(),
             stages: Vec::new(),
         };
-        Ok(Self { plan, listener, now, journal, _lock: lock })
+        Ok(Self { plan, listener, now, journal, writes_journal: true, _lock: lock })
     }
 
     /// Runs a stage between its hooks, or takes what is there when the plan leaves it out.
     ///
     /// `work` returns the stage's result and one line about it.
-    pub fn stage<T>(&mut self, stage: Stage, work: impl FnOnce() -> Result<(T, String)>, recall: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn stage<T>(
+        &mut self,
+        stage: Stage,
+        work: impl FnOnce() -> Result<(T, String)>,
+        recall: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let Some(planned) = self.plan.stages.iter().find(|planned| planned.stage == stage) else { return recall() };
         let started_at = (self.now)();
         if !planned.runs {
@@ -101,10 +112,11 @@ impl<'a> Run<'a> {
         }
         let begun = Instant::now();
         self.listener.hear(&Event::StageStarted { stage });
-        let result = self.hooks(planned, "before", &planned.before).and_then(|()| work()).and_then(|(value, detail)| {
-            self.hooks(planned, "after", &planned.after)?;
-            Ok((value, detail))
-        });
+        let result =
+            self.hooks(planned, "before", &planned.before).and_then(|()| work()).and_then(|(value, detail)| {
+                self.hooks(planned, "after", &planned.after)?;
+                Ok((value, detail))
+            });
         match result {
             Ok((value, detail)) => {
                 self.record(stage, started_at, begun, Outcome::Passed, &detail);
@@ -144,20 +156,31 @@ impl<'a> Run<'a> {
     }
 
     fn write(&self) -> Result<()> {
-        files::write(&self.plan.places.dist.join("release-pipeline.json"), &pretty(&self.journal))
+        if self.writes_journal {
+            files::write(&self.plan.places.dist.join("release-pipeline.json"), &pretty(&self.journal))?;
+        }
+        Ok(())
     }
 
     fn hooks(&self, planned: &StagePlan, when: &str, commands: &[Vec<String>]) -> Result<()> {
         commands.iter().try_for_each(|command| {
             let program = Program::of(command).ok_or_else(|| {
-                Failure::new(Code::ConfigInvalid, format!("hook `{when}-{}` has no command", planned.stage)).subject("hooks")
+                Failure::new(Code::ConfigInvalid, format!("hook `{when}-{}` has no command", planned.stage))
+                    .subject("hooks")
             })?;
             let program = program
                 .env("CONSIGN_STAGE", planned.stage.as_str())
                 .env("CONSIGN_TAG", &self.plan.release.tag)
                 .env("CONSIGN_RELEASE_DIR", &self.plan.places.releases)
                 .env("CONSIGN_BUNDLE_DIR", &self.plan.places.bundle);
-            attend(self.plan, program, planned.stage, Code::HookFailed, &format!("hook `{when}-{}`", planned.stage), self.listener)
+            attend(
+                self.plan,
+                program,
+                planned.stage,
+                Code::HookFailed,
+                &format!("hook `{when}-{}`", planned.stage),
+                self.listener,
+            )
         })
     }
 }
@@ -165,7 +188,12 @@ impl<'a> Run<'a> {
 /// What a stage reads and writes, below the workspace's root.
 fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
     let below = |path: &Utf8PathBuf| path.strip_prefix(&plan.places.root).unwrap_or(path).to_string();
-    let releases = || plan.platforms.iter().map(|platform| below(&plan.places.releases.join(platform.platform.name()))).collect::<Vec<_>>();
+    let releases = || {
+        plan.platforms
+            .iter()
+            .map(|platform| below(&plan.places.releases.join(platform.platform.name())))
+            .collect::<Vec<_>>()
+    };
     let bundle = || plan.files.iter().map(|name| below(&plan.places.bundle.join(name.as_str()))).collect::<Vec<_>>();
     let report = |names: &[&str]| names.iter().map(|name| below(&plan.places.releases.join(name))).collect::<Vec<_>>();
     match stage {
@@ -182,7 +210,14 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
 }
 
 /// Runs a program in the workspace's root, tells its lines as events, and demands success.
-pub fn attend(plan: &Plan, program: Program, stage: Stage, code: Code, what: &str, listener: &dyn Listener) -> Result<()> {
+pub fn attend(
+    plan: &Plan,
+    program: Program,
+    stage: Stage,
+    code: Code,
+    what: &str,
+    listener: &dyn Listener,
+) -> Result<()> {
     let program = program.directory(plan.places.root.clone());
     let last = std::sync::Mutex::new(String::new());
     let status = program.stream(&|line| {
@@ -196,7 +231,9 @@ pub fn attend(plan: &Plan, program: Program, stage: Stage, code: Code, what: &st
     if status.success() {
         return Ok(());
     }
-    let failure = Failure::new(code, format!("{what} failed ({status})")).subject(program.name()).hint(format!("the command was `{}`", program.shown()));
+    let failure = Failure::new(code, format!("{what} failed ({status})"))
+        .subject(program.name())
+        .hint(format!("the command was `{}`", program.shown()));
     match last.into_inner().unwrap_or_default() {
         line if line.is_empty() => Err(failure),
         line => Err(failure.because(line)),
@@ -214,9 +251,11 @@ fn lock(plan: &Plan) -> Result<File> {
         .map_err(|error| files::failed("open", &path, error))?;
     match file.file().try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::new(Code::Busy, format!("another run works in `{}`", plan.places.dist))
-            .subject(path.as_str())
-            .hint("wait for it to end, or use another directory with `--dist`")),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Failure::new(Code::Busy, format!("another run works in `{}`", plan.places.dist))
+                .subject(path.as_str())
+                .hint("wait for it to end, or use another directory with `--dist`"))
+        }
         Err(std::fs::TryLockError::Error(error)) => Err(files::failed("lock", &path, error)),
     }
 }

@@ -47,7 +47,12 @@ pub struct SmokedCommand {
 
 /// Runs the smoke commands and writes `dist/smoke/host.log`.
 pub fn smoke(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Smoked> {
-    let mut smoked = Smoked { kind: "consign.smoke/v1", version: plan.release.version.to_string(), commands: Vec::new(), skipped: Vec::new() };
+    let mut smoked = Smoked {
+        kind: "consign.smoke/v1",
+        version: plan.release.version.to_string(),
+        commands: Vec::new(),
+        skipped: Vec::new(),
+    };
     let mut log = String::new();
     for (platform, built) in plan.platforms.iter().zip(&built.platforms) {
         if platform.runner.is_empty() && !runs_here(&plan.host, platform) {
@@ -63,9 +68,12 @@ pub fn smoke(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Smok
     }
     files::write(&plan.places.dist.join("smoke").join("host.log"), log.as_bytes())?;
     match smoked.commands.iter().find(|command| command.status == "failed") {
-        Some(failed) => Err(Failure::new(Code::SmokeFailed, format!("`{}` failed on {}: {}", failed.command, failed.platform, failed.detail))
-            .subject(failed.command.clone())
-            .hint(format!("the whole log is in `{}`", plan.places.dist.join("smoke/host.log")))),
+        Some(failed) => Err(Failure::new(
+            Code::SmokeFailed,
+            format!("`{}` failed on {}: {}", failed.command, failed.platform, failed.detail),
+        )
+        .subject(failed.command.clone())
+        .hint(format!("the whole log is in `{}`", plan.places.dist.join("smoke/host.log")))),
         None => Ok(smoked),
     }
 }
@@ -108,6 +116,11 @@ fn run(plan: &Plan, platform: Platform, program: &Program, log: &mut String, lis
     if status == "warned" {
         listener.hear(&Event::Warning { message: format!("`{command}`: {detail}") });
     }
-    listener.hear(&Event::TaskFinished { stage: Stage::Smoke, task: command.clone(), bytes: 0, duration: begun.elapsed() });
+    listener.hear(&Event::TaskFinished {
+        stage: Stage::Smoke,
+        task: command.clone(),
+        bytes: 0,
+        duration: begun.elapsed(),
+    });
     SmokedCommand { platform, command, status, detail }
 }

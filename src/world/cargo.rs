@@ -185,7 +185,8 @@ fn from_metadata(metadata: &Metadata) -> Workspace {
 /// Whether `Cargo.lock` fits the manifests.
 pub fn check_lock(cargo: &str, directory: &Utf8Path) -> Result<()> {
     // `--locked` makes cargo resolve and compare without writing; nothing else is of interest here.
-    let output = Program::new(cargo).args(["metadata", "--format-version", "1", "--locked"]).directory(directory).output()?;
+    let output =
+        Program::new(cargo).args(["metadata", "--format-version", "1", "--locked"]).directory(directory).output()?;
     if output.status.success() {
         return Ok(());
     }

@@ -220,7 +220,7 @@ impl Client {
         if elapsed > self.options.overall_timeout {
             return Err(slow("takes longer than it may"));
         }
-        let floor = u128::from(self.options.minimum_bytes_per_second) * elapsed.as_millis() / 1000;
+        let floor = u128::from(self.options.minimum_bytes_per_second) * elapsed.as_micros() / 1_000_000;
         if elapsed > self.options.slow_start && u128::from(copied) < floor {
             return Err(slow("comes too slowly"));
         }
@@ -302,11 +302,9 @@ pub fn address(given: &str) -> Result<Url> {
         "http" => Err(Failure::new(Code::RemoteRefused, format!("`{}` is plain http", Shown(&url)))
             .subject(Shown(&url).to_string())
             .hint("use https; plain http is only spoken with this machine (127.0.0.1, [::1], localhost)")),
-        scheme => {
-            Err(Failure::new(Code::RemoteRefused, format!("nothing is fetched over `{}`", text::shown(scheme)))
-                .subject(Shown(&url).to_string())
-                .hint("use https"))
-        }
+        scheme => Err(Failure::new(Code::RemoteRefused, format!("nothing is fetched over `{}`", text::shown(scheme)))
+            .subject(Shown(&url).to_string())
+            .hint("use https")),
     }
 }
 
@@ -321,7 +319,11 @@ fn is_loopback(url: &Url) -> bool {
 fn redirected(from: &Url, location: &[u8]) -> Result<Url, Trouble> {
     // The address parser would drop line feeds and tabs without a word.
     let text = std::str::from_utf8(location).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
-    let to = text.and_then(|text| from.join(text).ok()).ok_or_else(|| refuse_redirect(from, "that is no address"))?;
+    // A relative redirect would take the user name and password along.
+    let mut base = from.clone();
+    let _ = base.set_username("");
+    let _ = base.set_password(None);
+    let to = text.and_then(|text| base.join(text).ok()).ok_or_else(|| refuse_redirect(from, "that is no address"))?;
     if !to.username().is_empty() || to.password().is_some() {
         return Err(refuse_redirect(from, "with a user name in it"));
     }
@@ -433,4 +435,73 @@ fn create_private(path: &Utf8Path) -> std::io::Result<fs_err::File> {
         options.mode(0o600);
     }
     options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect("an address")
+    }
+
+    #[test]
+    fn plain_http_is_spoken_with_this_machine_only() {
+        for good in ["https://example.org/x", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost:8000/x"] {
+            assert!(address(good).is_ok(), "{good}");
+        }
+        for (wrong, code) in [
+            ("http://example.org/", Code::RemoteRefused),
+            ("http://localhost.example.org/", Code::RemoteRefused),
+            ("http://127.0.0.1.example.org/", Code::RemoteRefused),
+            ("http://10.0.0.1/", Code::RemoteRefused),
+            ("ftp://127.0.0.1/", Code::RemoteRefused),
+            ("file:///etc/passwd", Code::RemoteRefused),
+            ("data:text/plain,x", Code::RemoteRefused),
+            ("example.org/x", Code::Usage),
+            ("", Code::Usage),
+        ] {
+            assert_eq!(address(wrong).expect_err(wrong).code(), code, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_to_a_place_that_is_as_safe_or_nowhere() {
+        for (from, location, to) in [
+            ("https://a.example/x/y", "z", Some("https://a.example/x/z")),
+            ("https://user:pass@a.example/x/y", "z", Some("https://a.example/x/z")),
+            ("https://a.example/x", "https://b.example/y?token=1", Some("https://b.example/y?token=1")),
+            ("https://a.example/x", "//b.example/y", Some("https://b.example/y")),
+            ("https://a.example/x", "http://a.example/x", None),
+            ("https://a.example/x", "http://127.0.0.1/x", None),
+            ("https://a.example/x", "file:///etc/passwd", None),
+            ("https://a.example/x", "https://user:pass@b.example/", None),
+            ("https://a.example/x", "/a b", None),
+            ("https://a.example/x", "/a\tb", None),
+            ("https://a.example/x", "/a\u{7f}", None),
+            ("https://a.example/x", "/\u{e4}", None),
+            ("http://127.0.0.1/x", "http://[::1]:80/y", Some("http://[::1]/y")),
+            ("http://127.0.0.1/x", "https://a.example/", None),
+            ("http://127.0.0.1/x", "http://a.example/", None),
+            ("http://127.0.0.1/x", "http://169.254.169.254/", None),
+        ] {
+            let got = redirected(&url(from), location.as_bytes());
+            match (got, to) {
+                (Ok(got), Some(to)) => assert_eq!(got.as_str(), to),
+                (Err(trouble), None) => assert_eq!(trouble.failure.code(), Code::RedirectRefused),
+                (Ok(got), None) => panic!("{from} -> {location:?} was followed to {got}"),
+                (Err(trouble), Some(_)) => panic!("{from} -> {location:?}: {}", trouble.failure),
+            }
+        }
+    }
+
+    #[test]
+    fn no_secret_of_an_address_is_shown() {
+        let secret = url("https://user:canary@example.org:8443/a/b?token=canary#canary");
+        assert_eq!(Shown(&secret).to_string(), "https://example.org:8443/a/b");
+        for wrong in ["http://user:canary@example.org/", "https://user:canary@exa mple.org/", "x://user:canary@host/"] {
+            let lines = address(wrong).expect_err(wrong).chain().join("\n");
+            assert!(!lines.contains("canary"), "{lines}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Archives: written one way, readable by everyone, read back in that one way only.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
+
 use std::process::Command;
 
 use consign::archive::{Inspector, Options, Packed, Writer};

@@ -1,5 +1,7 @@
 //! What `world::git` tells of repositories in every state.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use camino::{Utf8Path, Utf8PathBuf};
 use consign::model::{Code, Release};
 use consign::world::git::{Repository, clone, source_without_git};
@@ -50,7 +52,8 @@ fn the_date_can_be_given() {
 
 #[test]
 fn every_kind_of_change_is_dirt() {
-    let changes: [(&str, fn(&Scratch)); 5] = [
+    type Change = fn(&Scratch);
+    let changes: [(&str, Change); 5] = [
         ("a changed file", |scratch| drop(scratch.write("README.md", "changed"))),
         ("a removed file", |scratch| fs_err::remove_file(scratch.path().join("LICENSE")).unwrap()),
         ("a new file", |scratch| drop(scratch.write("src/new.rs", ""))),

@@ -1,5 +1,7 @@
 //! Which versions the guard lets through.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use consign::model::{Code, Failure, Release};
 use consign::pipeline::guard::{CheckStatus, Guard, Guarded, check};
 use consign::world::git::Repository;

@@ -1,6 +1,8 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
+mod archive;
 mod git;
 mod guard;
-mod archive;
+mod http;
+mod notes;
 mod support;
