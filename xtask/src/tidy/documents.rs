@@ -90,9 +90,8 @@ fn broken(repository: &Repository, paths: &BTreeSet<&str>, page: &File, link: &s
     if !paths.contains(target.as_str()) && !paths.iter().any(|known| known.starts_with(&directory)) {
         return Some(format!("the link `{link}` leads to no file"));
     }
-    let Some(file) = repository.get(&target).filter(|_| !heading.is_empty() && target.ends_with(".md")) else {
-        return None;
-    };
+    let is_page = camino::Utf8Path::new(&target).extension() == Some("md");
+    let file = repository.get(&target).filter(|_| is_page && !heading.is_empty())?;
     (!headings(&file.text).contains(heading)).then(|| format!("the link `{link}` leads to no heading"))
 }
 

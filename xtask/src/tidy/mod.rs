@@ -86,5 +86,5 @@ pub(crate) fn run() -> Result<bool> {
 
 /// The number of the line that a byte stands on, counted from one.
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
+    text[..offset].matches('\n').count() + 1
 }

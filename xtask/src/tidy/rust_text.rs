@@ -10,16 +10,12 @@ pub(super) fn code(source: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let end = end_of_literal(bytes, at);
-        match end {
-            Some(end) => {
-                out.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
-                at = end;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(end) = end_of_literal(bytes, at) {
+            out.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+            at = end;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8(out).expect("literals begin and end at ASCII characters")
@@ -55,7 +51,7 @@ pub(super) fn occurrences<'a>(code: &'a str, word: &'a str) -> impl Iterator<Ite
         let after = bytes.get(offset + word.len()).copied();
         let ends_in_name = word.bytes().last().is_some_and(is_name);
         let starts_with_name = word.bytes().next().is_some_and(is_name);
-        !(starts_with_name && before.is_some_and(is_name)) && !(ends_in_name && after.is_some_and(is_name))
+        !(starts_with_name && before.is_some_and(is_name) || ends_in_name && after.is_some_and(is_name))
     })
 }
 
