@@ -3,6 +3,7 @@
 //! Everything here is plain data with its one written form. Nothing in this module touches a disk,
 //! a process, the network, the environment or a clock; whoever needs those lives on a higher floor.
 
+pub mod address;
 pub mod checksums;
 pub mod code;
 pub mod digest;
