@@ -18,4 +18,5 @@ pub mod run;
 pub mod smoke;
 pub mod stage;
 pub mod surroundings;
+pub mod verify;
 
