@@ -21,6 +21,7 @@ pub mod smoke;
 pub mod stage;
 pub(crate) mod stages;
 pub mod surroundings;
+pub mod verify;
 
 use jiff::Timestamp;
 
