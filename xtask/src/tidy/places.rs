@@ -8,7 +8,7 @@ use crate::repository::Repository;
 
 const MACHINE: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 /// People who live in examples only.
-const EXAMPLE_HOMES: &[&str] = &["user", "you", "alice", "bob"];
+const EXAMPLE_HOMES: &[&str] = &["user", "you", "alice", "bob", "someone"];
 /// `github.com/rust-lang/…-index` is how cargo itself names its registry in lock files and is no host.
 const REGISTRIES: &[&str] = &[
     concat!("static.crates", ".io"),
