@@ -21,6 +21,7 @@ pub mod smoke;
 pub mod stage;
 pub(crate) mod stages;
 pub mod surroundings;
+pub mod verify;
 
 use jiff::Timestamp;
 
@@ -32,6 +33,7 @@ use guard::Guard;
 use plan::Plan;
 use run::{Journal, Run};
 use stage::Stage;
+use summary::RemoteStatus;
 
 /// What a run needs besides its plan.
 pub struct Tools<'a> {
@@ -62,8 +64,8 @@ pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
     run.stage(Stage::Notes, || stages::notes(plan, tools), || Ok(()))?;
     run.stage(Stage::Smoke, || stages::smoke(plan, &built, tools), || Ok(()))?;
     let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), tools), || Ok(None))?;
-    run.stage(Stage::RemoteVerify, || stages::remote_verify(plan, published.as_ref(), tools), || Ok(()))?;
-    run.stage(Stage::Summary, || stages::summary(plan, tools), || Ok(()))?;
+    let fetched = run.stage(Stage::RemoteVerify, || stages::remote_verify(plan, published.as_ref(), tools), || Ok(RemoteStatus::Unchecked))?;
+    run.stage(Stage::Summary, || stages::summarise(plan, fetched, tools), || Ok(()))?;
     run.end()
 }
 pub mod summary;

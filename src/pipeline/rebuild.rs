@@ -40,6 +40,13 @@ pub struct Rebuilt {
     pub causes: Vec<Cause>,
 }
 
+impl Rebuilt {
+    /// Whether the whole reproducible set is the same, byte by byte.
+    pub fn is_identical(&self) -> bool {
+        self.files.iter().all(|file| file.identical)
+    }
+}
+
 /// One file of the reproducible set.
 #[derive(Debug, Serialize)]
 pub struct Compared {

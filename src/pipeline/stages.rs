@@ -2,18 +2,23 @@
 //!
 //! The deeds themselves stand in the stage's own module; here they are put together with the plan.
 
+use camino::Utf8Path;
+
 use super::build::Built;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
 use super::run::attend;
 use super::stage::Stage;
-use super::verify::Authenticated;
+use super::summary::{RemoteStatus, Summary};
 use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, smoke, summary, verify};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::trust::{Bundle, Verified};
+use crate::model::index;
+use crate::trust::bundle::Bundle;
+use crate::trust::{Verified, documents};
 use crate::world::files;
+use crate::world::git::Repository;
 use crate::world::process::Program;
 
 type Done<T> = Result<(T, String)>;
@@ -57,9 +62,31 @@ pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Op
 }
 
 pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
-    let path = notes::write(plan, tools.repository)?;
+    let bytes = files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?;
+    let index = documents::read_index(&bytes)
+        .map_err(|problem| Failure::new(Code::DocumentInvalid, "failed to read the bundle's index").subject(index::FILE_NAME).because(problem))?;
+    let listed = files::list(&plan.places.bundle)?;
+    let previous_tag = tools.repository.map(|repository| repository.previous_tag(&plan.release)).transpose()?.flatten();
+    let input = notes::NotesInput {
+        commits: match tools.repository {
+            Some(repository) => repository.commits(previous_tag.as_deref(), None)?,
+            None => Vec::new(),
+        },
+        history_is_cut_off: tools.repository.map(Repository::is_shallow).transpose()?.unwrap_or_default(),
+        signature_count: listed.iter().filter(|(name, _)| name.ends_with(".sig")).count(),
+        previous_tag,
+        index,
+    };
+    let template = plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
+    let template = template.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+    let text = notes::render(&input, template.as_deref())?;
+    let path = plan.places.releases.join(notes::FILE_NAME);
+    files::write(&path, text.as_bytes())?;
     Ok(((), path.strip_prefix(&plan.places.root).unwrap_or(&path).to_string()))
 }
+
+/// The largest template that is read, in bytes.
+const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
 pub(crate) fn smoke(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<()> {
     let smoked = smoke::smoke(plan, built, tools.listener)?;
@@ -85,19 +112,36 @@ pub(crate) fn publish(
     Ok((Some(publication), detail))
 }
 
-pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<()> {
+pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
     let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.url.clone()));
     let base = base.ok_or_else(|| {
         Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
             .hint("name one with `--base-url`")
     })?;
     let report = remote_verify::remote_verify(&remote_verify::Place::of_plan(plan, &base)?, tools)?;
-    Ok(((), format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url)))
+    Ok((RemoteStatus::Passed, format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url)))
 }
 
-pub(crate) fn summary(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
-    let summary = summary::write(plan, None, tools.step_summary)?;
-    Ok(((), format!("{} expected, none missing", count(summary.expected_assets.len(), "asset"))))
+pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tools: &Tools<'_>) -> Done<Summary> {
+    let url = plan.places.releases.join(publish::URL_FILE_NAME);
+    let url = if url.is_file() { Some(files::read_bounded(&url, MAX_TEMPLATE_BYTES)?) } else { None };
+    let url = url.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let summary = summary::summarise(&summary::SummaryInput {
+        release: &plan.release,
+        release_url: url.as_deref(),
+        archive_count: plan.platforms.len(),
+        remote_verify_status: remote,
+        expected: files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name).collect(),
+        published: summary::read_assets(assets)?,
+    });
+    summary::write(&summary, &plan.places.releases, tools.step_summary)?;
+    let detail = format!("{} expected, none missing", count(summary.expected_assets.len(), "asset"));
+    Ok((summary, detail))
+}
+
+pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {
+    let assets = plan.places.releases.join(summary::ASSETS_FILE_NAME);
+    summary(plan, &assets, remote, tools).map(|(_, detail)| ((), detail))
 }
 
 fn count(number: usize, what: &str) -> String {

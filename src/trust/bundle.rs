@@ -25,6 +25,8 @@ use super::Verified;
 use super::documents::{self, Evidence, evidence_of};
 use super::judge;
 
+pub use super::judge::finding;
+
 /// The largest file of evidence that is looked at, in bytes.
 const MAX_EVIDENCE_BYTES: u64 = 4 << 20;
 

@@ -150,6 +150,8 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         "its build type is not Consign's"
     } else if !matches!(asked.mode.as_str(), "validate" | "release") {
         "its mode is neither validate nor release"
+    } else if statement.predicate.run_details.builder.id != format!("{}-{}", provenance::BUILDER_ID, asked.mode) {
+        "its builder is not that of its mode"
     } else if asked.mode == "release" && build.internal_parameters.dirty {
         "it tells of a release from a tree with changes, which is never made"
     } else if !sorted(statement.subject.iter().map(|subject| &subject.name)) {

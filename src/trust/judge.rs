@@ -36,7 +36,7 @@ pub(super) fn compare(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
 }
 
 /// A finding with the hint that belongs to its code; whatever came from outside is escaped.
-pub(super) fn finding(code: Code, file: &str, message: &str) -> Finding {
+pub fn finding(code: Code, file: &str, message: &str) -> Finding {
     let hint = match code {
         Code::FileUnlisted => "remove it; reports and notes belong into another directory",
         Code::FileIrregular => "replace it by the file itself; links and other entries are never followed",
@@ -150,10 +150,10 @@ impl Court<'_> {
     }
 
     fn sbom(&mut self, index: &Index, name: &str, described: &Described, archives: &BTreeMap<FileName, Digest>) {
-        if described.name != index.name.as_str() {
+        if described.name != index.name {
             self.found(Code::SbomMismatch, name, "it describes another product");
         }
-        if described.version != index.version.to_string() {
+        if described.version != index.version {
             self.found(Code::SbomMismatch, name, "it describes another version");
         }
         self.same_digests(Code::SbomMismatch, name, &described.archives, archives);
@@ -183,10 +183,8 @@ impl Court<'_> {
             .map(String::as_str)
             .collect();
         self.agree(name, "commit", &commits, &index.source.commit.as_deref().into_iter().collect());
-        let built: Vec<_> =
-            asked.platforms.iter().map(|platform| (platform.platform, &platform.target, platform.format)).collect();
-        let listed: Vec<_> =
-            index.packages.iter().map(|package| (package.platform, &package.target, package.format)).collect();
+        let built = asked.platforms.iter().map(|row| (row.platform, without_glibc(&row.target), row.format)).collect();
+        let listed: Vec<_> = index.packages.iter().map(|row| (row.platform, row.target.as_str(), row.format)).collect();
         self.agree(name, "list of platforms, targets and formats", &built, &listed);
         let platforms: BTreeSet<&str> = index.packages.iter().map(|package| package.platform.name()).collect();
         if !build.internal_parameters.compilers.keys().all(|platform| platforms.contains(platform.as_str())) {
@@ -252,4 +250,9 @@ impl Court<'_> {
 fn pinned(index: &Index) -> BTreeMap<FileName, Digest> {
     let packages = index.packages.iter().map(|package| (package.archive.clone(), package.sha256));
     packages.chain(index.files.iter().map(|file| (file.name.clone(), file.sha256))).collect()
+}
+
+/// A target triple without the version of glibc that zig takes behind it: `…-gnu.2.17`.
+fn without_glibc(target: &str) -> &str {
+    target.split_once('.').map_or(target, |(triple, _)| triple)
 }

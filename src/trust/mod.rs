@@ -11,6 +11,8 @@ mod judge;
 
 use std::ops::Deref;
 
+pub use bundle::{Asset, Bundle};
+
 /// Something that has been verified. There is no other way to get one.
 #[derive(Debug)]
 pub struct Verified<T>(T);

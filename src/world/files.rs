@@ -99,6 +99,32 @@ pub fn list(path: &Utf8Path) -> Result<Vec<(String, bool)>> {
     Ok(names)
 }
 
+/// Opens a file for reading if it is a regular one; nothing if it is a link, a pipe or a device.
+///
+/// A link is not followed and a pipe not waited for, even if one is put there at the last instant.
+pub fn open_regular(path: &Utf8Path) -> Result<Option<std::fs::File>> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let is_regular = |metadata: std::fs::Metadata| metadata.is_file();
+    if !path.symlink_metadata().map(is_regular).map_err(|error| failed("look at", path, error))? {
+        return Ok(None);
+    }
+    let file = match options.open(path) {
+        // This is how the system says that there is a link after all.
+        #[cfg(unix)]
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+        opened => opened.map_err(|error| failed("open", path, error))?,
+    };
+    let regular = file.metadata().map(is_regular).map_err(|error| failed("look at", path, error))?;
+    Ok(regular.then_some(file))
+}
+
 /// A path as UTF-8, which every path that Consign writes down has to be.
 pub fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
     Utf8PathBuf::from_path_buf(path)

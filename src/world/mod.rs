@@ -7,3 +7,4 @@ pub mod files;
 pub mod git;
 pub mod http;
 pub mod process;
+pub mod scratch;

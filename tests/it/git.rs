@@ -196,9 +196,20 @@ fn a_worktree_and_a_sub_directory_belong_to_their_repository() {
     assert!(is_dirty(&scratch.path().join("src")), "a change anywhere in the repository counts");
 }
 
+/// Gives the current commit a signature that only a signature program could judge.
+fn sign_head(scratch: &Scratch) {
+    let plain = git(scratch.path(), &["cat-file", "commit", "HEAD"]);
+    let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n AAAA\n -----END PGP SIGNATURE-----\n\n";
+    let other = Scratch::new();
+    let signed = other.write("commit", plain.replacen("\n\n", &format!("\n{signature}"), 1) + "\n");
+    let id = git(scratch.path(), &["hash-object", "-t", "commit", "-w", signed.as_str()]);
+    git(scratch.path(), &["reset", "-q", "--soft", &id]);
+}
+
 #[test]
 fn nothing_that_the_repository_configures_is_run() {
     let scratch = small_workspace("tool", "1.0.0");
+    sign_head(&scratch);
     let traps = Scratch::new();
     let (program, mark) = trap(&traps, "trap");
     for key in [
@@ -225,9 +236,10 @@ fn nothing_that_the_repository_configures_is_run() {
         fs_err::copy(traps.path().join(hook), scratch.path().join(".git/hooks").join(hook)).unwrap();
         assert!(!hook_mark.exists());
     }
-    // Same size and content but another time, so that git has to look inside.
     scratch.write(".git/info/attributes", "* diff=x\n");
-    scratch.write("README.md", "# tool\n");
+    // The same content at another time, so that git has to look inside and would like to note it.
+    let readme = fs_err::OpenOptions::new().write(true).open(scratch.path().join("README.md")).unwrap();
+    readme.file().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
     let before = fs_err::read(scratch.path().join(".git/index")).unwrap();
 
     let repository = open(scratch.path());
@@ -243,7 +255,7 @@ fn nothing_that_the_repository_configures_is_run() {
     let ran: Vec<_> = fs_err::read_dir(traps.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".ran"))
+        .filter(|name| Utf8Path::new(name).extension() == Some("ran"))
         .collect();
     assert_eq!(ran, Vec::<String>::new());
     assert!(!mark.exists());
@@ -413,7 +425,7 @@ fn cloning_takes_only_plain_addresses() {
         clone(&url, &head, &other.path().join(name)).unwrap();
         assert!(other.path().join(name).join("Cargo.toml").is_file());
     }
-    let failure = clone(&other.path().join("absent").to_string(), &head, &other.path().join("x")).unwrap_err();
+    let failure = clone(other.path().join("absent").as_str(), &head, &other.path().join("x")).unwrap_err();
     assert_eq!(failure.code(), Code::RemoteUnavailable);
     let failure = clone(scratch.path().as_str(), &"a".repeat(40), &other.path().join("y")).unwrap_err();
     assert_eq!(failure.code(), Code::SourceUnknown);

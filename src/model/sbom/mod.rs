@@ -94,3 +94,14 @@ pub enum Role {
     /// It ran while the program was built.
     Build,
 }
+
+/// What a document says of the release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The product's name.
+    pub name: FileName,
+    /// The bare semantic version.
+    pub version: Version,
+    /// Every archive that it describes.
+    pub archives: BTreeMap<FileName, Digest>,
+}
