@@ -104,7 +104,8 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
         source: IndexSource {
             repository: plan.source.repository.clone(),
             commit: plan.source.commit.clone(),
-            reference: plan.source.reference.clone(),
+            // The branch that happens to be checked out is no property of the source; the release's tag is.
+            reference: Some(format!("refs/tags/{}", plan.release.tag)),
             dirty: plan.source.dirty,
         },
         packages: packages.to_vec(),
