@@ -7,4 +7,5 @@ pub mod files;
 pub mod git;
 pub mod http;
 pub mod process;
+pub mod resolve;
 pub mod scratch;
