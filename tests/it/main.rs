@@ -1,3 +1,4 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
+mod sbom;
 mod support;
