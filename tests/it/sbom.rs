@@ -1,6 +1,6 @@
 //! What goes into a program is found as cargo compiles it, and written so that others accept it.
 
-#![expect(clippy::disallowed_methods, reason = "tests run the judges of both formats")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run the judges of both formats")]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -313,6 +313,33 @@ fn a_dependency_with_the_name_of_a_member_is_told_apart() {
     let versions: Vec<_> = resolved.components.keys().map(|key| key.version.to_string()).collect();
     assert_eq!(versions, ["0.9.0", "1.0.0"]);
     assert_eq!(resolved.roots.iter().next().unwrap().version.to_string(), "1.0.0");
+}
+
+#[test]
+fn two_crates_of_one_name_and_version_are_told_apart_by_their_source() {
+    let scratch = Scratch::new();
+    for (place, licence) in [("git", "MIT"), ("path", "ISC")] {
+        let manifest =
+            format!("[package]\nname = \"same\"\nversion = \"0.1.0\"\nedition = \"2021\"\nlicense = \"{licence}\"\n");
+        scratch.write(&format!("{place}/Cargo.toml"), manifest);
+        scratch.write(&format!("{place}/src/lib.rs"), "");
+    }
+    let repository = scratch.path().join("git");
+    support::git(&repository, &["init", "-q"]);
+    support::commit(&repository, "feat: begin");
+    scratch.write("w/src/main.rs", "fn main() {}\n");
+    let manifest = format!(
+        "[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[dependencies]\none = {{ path = \"../path\", package = \"same\" }}\ntwo = {{ git = \"file://{repository}\", branch = \"main\", package = \"same\" }}\n"
+    );
+    scratch.write("w/Cargo.toml", manifest);
+    let resolved = resolve(&query(&scratch.path().join("w"), "app", LINUX)).unwrap();
+    let mut licences = BTreeMap::new();
+    for (key, component) in resolved.components.iter().filter(|(key, _)| key.name == "same") {
+        licences.insert(key.source.starts_with("git+"), component.licence.as_deref().unwrap());
+    }
+    assert_eq!(licences, BTreeMap::from([(false, "ISC"), (true, "MIT")]));
+    let inventory = inventory(&[("linux-amd64", &resolved)]);
+    assert_accepted(&inventory);
 }
 
 #[test]
