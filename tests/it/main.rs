@@ -5,4 +5,5 @@ mod git;
 mod guard;
 mod http;
 mod notes;
+mod sbom;
 mod support;
