@@ -151,6 +151,7 @@ fn external(plan: &Plan, built: &Built) -> ExternalParameters {
         version: plan.release.version.clone(),
         tag: plan.release.tag.clone(),
         mode: plan.mode.as_str().to_owned(),
+        workspace: plan.places.below_repository.to_string(),
         packages: plan.packages.clone(),
         profile: plan.build.profile.clone(),
         platforms: plan

@@ -53,7 +53,7 @@ pub fn read_checksums(bytes: &[u8]) -> Result<Checksums, String> {
 
 /// Reads the `metadata.json` of an archive.
 pub fn read_metadata(bytes: &[u8]) -> Result<PackageMetadata, String> {
-    let metadata: PackageMetadata = strict(bytes, MAX_METADATA_BYTES, |metadata| pretty(metadata))?;
+    let metadata: PackageMetadata = strict(bytes, MAX_METADATA_BYTES, pretty)?;
     if metadata.kind == PackageMetadata::TYPE { Ok(metadata) } else { Err("its type is another one".to_owned()) }
 }
 
