@@ -347,3 +347,108 @@ fn published(upload: &Upload<'_>, destination: &Utf8Path, name: &str, problem: &
         .subject(name)
         .hint("what is published is never changed: release a new version")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    struct Place {
+        _directory: tempfile::TempDir,
+        bundle: Utf8PathBuf,
+        target: Utf8PathBuf,
+    }
+
+    const FILES: [&str; 4] = ["a.tar.gz", "checksums.txt", "index.json", "sbom.spdx.json"];
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+            let (bundle, target) = (root.join("bundle"), root.join("target"));
+            fs_err::create_dir(&bundle).expect("a directory");
+            for name in FILES {
+                fs_err::write(bundle.join(name), name).expect("a file");
+            }
+            Self { _directory: directory, bundle, target }
+        }
+
+        fn upload(&self) -> Upload<'_> {
+            let asset = |name: &str| Asset {
+                name: name.parse().expect("a name"),
+                size_bytes: name.len() as u64,
+                sha256: Digest::of(name.as_bytes()),
+            };
+            let release = "v1.0.0".parse().expect("a name");
+            Upload { release, directory: &self.bundle, assets: FILES.map(asset).to_vec() }
+        }
+
+        fn there(&self) -> Vec<String> {
+            let list = files::list(&self.target.join("v1.0.0")).unwrap_or_default();
+            list.into_iter().map(|(name, _)| name).collect()
+        }
+    }
+
+    fn refuse(_: &Utf8Path, _: &Utf8Path) -> std::io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    #[test]
+    fn where_nothing_can_be_renamed_the_index_comes_last() {
+        let place = Place::new();
+        let files_only = |from: &Utf8Path, to: &Utf8Path| {
+            if to.file_name() == Some("index.json") {
+                assert_eq!(place.there(), ["a.tar.gz", "checksums.txt", "sbom.spdx.json"]);
+            }
+            if from.is_dir() { refuse(from, to) } else { fs_err::rename(from, to) }
+        };
+        let done = publish_by(&place.upload(), &place.target, &files_only).expect("published");
+        assert_eq!((done.status, place.there()), (Status::Published, FILES.map(str::to_owned).to_vec()));
+        let nothing = Place::new();
+        let done = publish_by(&nothing.upload(), &nothing.target, &refuse).expect("published");
+        assert_eq!((done.status, nothing.there()), (Status::Published, FILES.map(str::to_owned).to_vec()));
+        assert_eq!(files::list(&nothing.target).expect("a list").len(), 1, "no staging directory, no lock");
+    }
+
+    #[test]
+    fn a_run_that_died_while_placing_files_is_finished_by_the_next() {
+        for renames in [0, 1] {
+            for survives in 0..FILES.len() {
+                let place = Place::new();
+                let count = Cell::new(0);
+                let dies = |from: &Utf8Path, to: &Utf8Path| {
+                    if from.is_dir() {
+                        return refuse(from, to);
+                    }
+                    count.set(count.get() + 1);
+                    assert!(count.get() <= survives, "the power fails");
+                    fs_err::rename(from, to)
+                };
+                let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    publish_by(&place.upload(), &place.target, &dies).map(drop)
+                }));
+                assert!(died.is_err());
+                assert_eq!(place.there().len(), survives);
+                assert!(!place.there().iter().any(|name| name == "index.json"), "the version exists already");
+                // Half a file, as a copy that was cut off leaves it.
+                fs_err::write(place.target.join("v1.0.0/a.tar.gz"), "a.t").expect("a file");
+                let next: Rename<'_> = if renames == 1 { &|from, to| fs_err::rename(from, to) } else { &refuse };
+                publish_by(&place.upload(), &place.target, next).expect("published");
+                assert_eq!(inspect(&place.upload(), &place.target.join("v1.0.0")).expect("good"), Found::Same);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_publishes_the_same_in_the_meantime_is_no_trouble() {
+        let place = Place::new();
+        let meanwhile = |_: &Utf8Path, to: &Utf8Path| {
+            fs_err::create_dir(to)?;
+            FILES.into_iter().try_for_each(|name| fs_err::write(to.join(name), name))?;
+            Err(ErrorKind::DirectoryNotEmpty.into())
+        };
+        let done = publish_by(&place.upload(), &place.target, &meanwhile).expect("published");
+        assert_eq!(done.status, Status::Unchanged);
+        assert_eq!(files::list(&place.target).expect("a list").len(), 1);
+    }
+}

@@ -1,4 +1,5 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
 mod http;
+mod publish;
 mod support;
