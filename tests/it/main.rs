@@ -1,5 +1,9 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
+mod archive;
+mod git;
+mod guard;
 mod http;
 mod publish;
+mod notes;
 mod support;

@@ -1,0 +1,106 @@
+//! What a verb is given: the global options, the settings, where to print and who listens.
+//!
+//! Nothing is read before a verb asks for it, so that `consign --version` and shell completion
+//! answer at once.
+
+use std::cell::OnceCell;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::display::Display;
+use super::output::Output;
+use super::{Globals, usage};
+use crate::config::environment::Environment;
+use crate::config::{Overrides, Resolved, Settings};
+use crate::model::failure::Result;
+use crate::pipeline::events::{Event, Listener};
+use crate::pipeline::request::Request;
+use crate::world::files;
+
+/// What a verb is given.
+pub struct Context {
+    /// The options that every verb takes.
+    pub globals: Globals,
+    /// Where results and notes are printed.
+    pub output: Output,
+    /// The environment variables that mean something to Consign, read once.
+    pub environment: Environment,
+    /// The directory to work in, absolute: the current one or that of `--directory`.
+    pub directory: Utf8PathBuf,
+    display: Display,
+    settings: OnceCell<Settings>,
+}
+
+impl Context {
+    pub(super) fn new(globals: &Globals) -> Result<Self> {
+        let environment = Environment::read();
+        let directory = directory(globals.directory.as_deref())?;
+        Ok(Self {
+            output: Output::new(globals),
+            display: Display::choose(globals, &environment),
+            globals: globals.clone(),
+            environment,
+            directory,
+            settings: OnceCell::new(),
+        })
+    }
+
+    /// The settings of the environment and the file, read at the first call.
+    pub fn settings(&self) -> Result<&Settings> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings);
+        }
+        let settings = Settings::load(&self.directory, self.globals.config.as_deref(), &self.environment)?;
+        for message in settings.warnings() {
+            self.warn(message);
+        }
+        Ok(self.settings.get_or_init(|| settings))
+    }
+
+    /// The settings with what the flags say on top, each with its origin.
+    pub fn resolve(&self, flags: &Overrides) -> Result<Resolved> {
+        let resolved = self.settings()?.resolve(flags)?;
+        for message in &resolved.warnings {
+            self.warn(message);
+        }
+        Ok(resolved)
+    }
+
+    /// What the pipeline is asked for: the settings with what the flags say on top.
+    pub fn request(&self, flags: &Overrides) -> Result<Request> {
+        self.resolve(flags).map(|resolved| resolved.request)
+    }
+
+    /// Whoever shows what happens while a verb runs.
+    pub fn listener(&self) -> &dyn Listener {
+        self.display.listener()
+    }
+
+    /// Tells the user something that stops nothing.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.listener().hear(&Event::Warning { message: message.into() });
+    }
+
+    /// A path from a flag, seen from the directory that is worked in.
+    pub fn path(&self, given: &Utf8Path) -> Utf8PathBuf {
+        self.directory.join(given)
+    }
+
+    /// Takes the live view away, so that what is printed next stands alone.
+    pub(super) fn finish(&self) {
+        self.display.finish();
+    }
+}
+
+fn directory(given: Option<&Utf8Path>) -> Result<Utf8PathBuf> {
+    let current = std::env::current_dir()
+        .map_err(|error| usage("the current directory cannot be used").because(error))
+        .and_then(files::utf8)?;
+    let Some(given) = given else { return Ok(current) };
+    let directory = current.join(given);
+    if directory.is_dir() {
+        Ok(directory)
+    } else {
+        Err(usage(format!("`{given}` is not a directory")).subject(given.as_str()).hint("`--directory` takes one"))
+    }
+}

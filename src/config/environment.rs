@@ -1,0 +1,126 @@
+//! The environment variables that mean something to Consign: their names, what they mean, and the
+//! only place where the environment is read.
+//!
+//! [`Environment`] is a snapshot of these names alone. Whatever else the environment holds (tokens,
+//! passwords) is never taken in, and so cannot get out.
+
+#![expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
+
+use std::collections::BTreeMap;
+
+macro_rules! variables {
+    ($($name:ident = $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $name: &str = stringify!($name);)*
+
+        /// Every variable that is read, with its meaning, in the order of the documentation.
+        pub const ALL: &[Variable] = &[$(Variable { name: $name, meaning: $meaning },)*];
+    };
+}
+
+/// A variable that is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// One sentence on what it does.
+    pub meaning: &'static str,
+}
+
+variables! {
+    CONSIGN_VERSION = "The release version or tag.";
+    CONSIGN_PLATFORMS = "The platforms, separated by commas or spaces.";
+    CONSIGN_DIST = "The directory that everything is written to.";
+    CONSIGN_PUBLISH_PROVIDER = "The kind of place to publish to: `directory`.";
+    CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory.";
+    CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
+    CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
+    CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
+    SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
+    GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";
+    GITHUB_REF_NAME = "The short ref of the workflow run, which the version guard compares.";
+    GITHUB_SERVER_URL = "The forge of the workflow run, a part of the invocation id.";
+    GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id.";
+    GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
+    GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
+    CARGO = "The cargo to run; set by cargo itself.";
+    RUSTC = "The compiler to ask for its version.";
+    CARGO_HOME = "Cargo's home, whose path is kept out of what is built.";
+    HOME = "The home directory, whose path is kept out of what is built.";
+    RUSTFLAGS = "Flags of the user's own for the compiler, kept beside those of Consign.";
+    CARGO_ENCODED_RUSTFLAGS = "The same, in cargo's own form.";
+    CARGO_TARGET_DIR = "Cargo's target directory, if it is not the workspace's.";
+    CI = "Set on build servers: progress is printed as plain lines.";
+    NO_COLOR = "Set to anything: no colours.";
+    TERM = "`dumb`: progress is printed as plain lines.";
+}
+
+/// The variables of [`ALL`] that are set, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    values: BTreeMap<String, String>,
+    unreadable: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub fn read() -> Self {
+        Self::of(std::env::vars_os())
+    }
+
+    /// Takes what is known from a list of names and values. An empty value counts as not set, for
+    /// that is how workflows hand on what they do not have.
+    pub fn of<S: Into<std::ffi::OsString>>(pairs: impl IntoIterator<Item = (S, S)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            let (Ok(name), value) = (name.into().into_string(), value.into()) else { continue };
+            if value.is_empty() {
+                continue;
+            }
+            if ALL.iter().any(|variable| variable.name == name) {
+                match value.into_string() {
+                    Ok(value) => drop(environment.values.insert(name, value)),
+                    Err(_) => environment.unreadable.push(name),
+                }
+            } else if name.starts_with("CONSIGN_") && !name.starts_with("CONSIGN_TEST_") {
+                environment.unknown.push(name);
+            }
+        }
+        environment
+    }
+
+    /// The value of a variable, if it is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// The known names whose values are not text.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    /// The names that start with `CONSIGN_` and mean nothing.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_the_known_names_is_taken_in() {
+        let environment = Environment::of([
+            ("CONSIGN_VERSION", "v1.0.0"),
+            ("CONSIGN_VERSON", "canary"),
+            ("TOKEN", "canary"),
+            ("CONSIGN_DIST", ""),
+        ]);
+        assert_eq!(environment.get(CONSIGN_VERSION), Some("v1.0.0"));
+        assert_eq!(environment.get(CONSIGN_DIST), None);
+        assert_eq!(environment.unknown(), ["CONSIGN_VERSON"]);
+        assert!(!format!("{environment:?}").contains("canary"));
+    }
+}

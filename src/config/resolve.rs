@@ -1,0 +1,512 @@
+//! Flag over environment over file over default: the one place where the four meet.
+//!
+//! [`Settings::resolve`] makes the request and, in the same pass, the row of every value, so that
+//! what `config show` prints is what is used.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::file::{Commands, PlatformTable};
+use super::values::{self, invalid};
+use super::{Settings, environment};
+use crate::model::failure::Result;
+use crate::model::{Code, Failure, Platform, text};
+use crate::pipeline::request::{
+    ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, ProviderKind, Publish, Request, Smoke,
+};
+
+/// What the flags say. Nothing said: `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The release version or tag.
+    pub version: Option<String>,
+    /// Whether this is a rehearsal or the release.
+    pub mode: Option<Mode>,
+    /// The product's name.
+    pub name: Option<String>,
+    /// The cargo packages.
+    pub packages: Option<Vec<String>>,
+    /// The binaries.
+    pub binaries: Option<Vec<String>>,
+    /// The platforms, as they were written.
+    pub platforms: Option<Vec<String>>,
+    /// Where everything is written.
+    pub dist: Option<Utf8PathBuf>,
+    /// The builder.
+    pub builder: Option<Builder>,
+    /// The cargo profile.
+    pub profile: Option<String>,
+    /// Features to switch on.
+    pub features: Option<Vec<String>>,
+    /// Switch on every feature.
+    pub all_features: Option<bool>,
+    /// Leave the default features off.
+    pub no_default_features: Option<bool>,
+    /// A template of the user's own for the release notes.
+    pub notes_template: Option<Utf8PathBuf>,
+    /// The kind of place to publish to.
+    pub provider: Option<ProviderKind>,
+    /// The place to publish to.
+    pub target: Option<String>,
+    /// Where what was published can be fetched from.
+    pub base_url: Option<String>,
+}
+
+/// Everything decided.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What the pipeline is asked for.
+    pub request: Request,
+    /// Whether every verification demands signatures (`CONSIGN_REQUIRE_SIGNATURES`).
+    pub require_signatures: bool,
+    /// Whether the environment asks for publishing, or against it (`CONSIGN_RUN_PUBLISH`).
+    pub run_publish: Option<bool>,
+    /// Every value with its origin, in the order of the documentation.
+    pub rows: Vec<Row>,
+    /// What the user should know and what stops nothing.
+    pub warnings: Vec<String>,
+}
+
+/// One value with its origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The key, as in the file: `archive.format`.
+    pub key: String,
+    /// The value, without credentials; null where there is none.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What stands for a value that is not there.
+    #[serde(skip)]
+    absent: &'static str,
+}
+
+impl Row {
+    /// The value as people read it.
+    pub fn text(&self) -> String {
+        match &self.value {
+            Value::Null => format!("({})", self.absent),
+            Value::String(text) => text.clone(),
+            Value::Array(list) if list.is_empty() => format!("({})", self.absent),
+            Value::Array(list) if list.iter().all(Value::is_string) => {
+                list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// An environment variable.
+    Environment(&'static str),
+    /// The file: `consign.toml:3`.
+    File(String),
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(place) => f.write_str(place),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Settings {
+    /// Puts flags over environment over file over default.
+    pub fn resolve(&self, flags: &Overrides) -> Result<Resolved> {
+        let mut layers = Layers { settings: self, rows: Vec::new() };
+        let mut warnings = Vec::new();
+        let mut request = layers.selection(flags)?;
+        request.build = layers.build(flags)?;
+        request.platform = layers.platforms()?;
+        request.archive = layers.archive()?;
+        request.test = layers.test()?;
+        request.smoke = layers.smoke()?;
+        request.notes_template = layers.notes(flags);
+        request.publish = layers.publish(flags, request.mode, &mut warnings)?;
+        request.remote_base_url = layers.base_url(flags);
+        request.hooks = layers.hooks()?;
+        request.source_date_epoch = layers.source_date_epoch()?;
+        let require_signatures = layers.switch("require-signatures", environment::CONSIGN_REQUIRE_SIGNATURES)?;
+        let run_publish = layers.switch("run-publish", environment::CONSIGN_RUN_PUBLISH)?;
+        let require_signatures = require_signatures.unwrap_or(false);
+        Ok(Resolved { request, require_signatures, run_publish, rows: layers.rows, warnings })
+    }
+}
+
+/// The layers of one resolution, and the rows made so far.
+struct Layers<'a> {
+    settings: &'a Settings,
+    rows: Vec<Row>,
+}
+
+/// A value with where it comes from; the origin is what a failure blames.
+type Sourced<T> = Option<(T, Origin)>;
+
+impl<'a> Layers<'a> {
+    fn selection(&mut self, flags: &Overrides) -> Result<Request> {
+        let file = self.content();
+        let from_environment = self.variable(environment::CONSIGN_VERSION);
+        let version = self.pick("version", flags.version.clone(), from_environment, None, "the workspace's version");
+        let (name, packages, binaries) = (
+            self.pick("name", flags.name.clone(), None, file.and_then(|file| file.name.clone()), "the package's name"),
+            self.pick(
+                "packages",
+                flags.packages.clone(),
+                None,
+                file.and_then(|file| file.packages.clone()),
+                "those with binaries",
+            ),
+            self.pick(
+                "binaries",
+                flags.binaries.clone(),
+                None,
+                file.and_then(|file| file.binaries.clone()),
+                "all of the packages'",
+            ),
+        );
+        let listed = self.variable(environment::CONSIGN_PLATFORMS).map(|(name, value)| (name, words(&value)));
+        let file_platforms = file.and_then(|file| file.platforms.clone());
+        let platforms = self.pick("platforms", flags.platforms.clone(), listed, file_platforms, "this host");
+        let dist = self.variable(environment::CONSIGN_DIST);
+        let file_dist = file.and_then(|file| file.dist.clone());
+        let dist = self.fixed("dist", flags.dist.clone().map(String::from), dist, file_dist, "dist".to_owned());
+        Ok(Request {
+            directory: self.settings.directory.clone(),
+            dist: dist.into(),
+            version: version.map(|(version, _)| version),
+            mode: flags.mode.unwrap_or_default(),
+            name: name.map(|(name, _)| name),
+            packages: packages.map(|(packages, _)| packages).unwrap_or_default(),
+            binaries: binaries.map(|(binaries, _)| binaries).unwrap_or_default(),
+            platforms: platforms.map_or(Ok(Vec::new()), |(names, origin)| parse_platforms(&names, &origin))?,
+            build: Build::default(),
+            platform: BTreeMap::new(),
+            archive: ArchiveOptions::default(),
+            hooks: BTreeMap::new(),
+            test: Vec::new(),
+            smoke: Smoke { commands: Vec::new(), timeout: std::time::Duration::ZERO },
+            notes_template: None,
+            publish: None,
+            remote_base_url: None,
+            source_date_epoch: None,
+        })
+    }
+
+    fn build(&mut self, flags: &Overrides) -> Result<Build> {
+        let file = self.content().map(|file| &file.build);
+        let builder = self.fixed("build.builder", flags.builder, None, file.and_then(|f| f.builder), Builder::Cargo);
+        let command = self.pick("build.command", None, None, file.and_then(|f| f.command.clone()), "none");
+        if let Some((words, origin)) = &command {
+            values::command(words).map_err(|failure| blame(failure, "build.command", origin))?;
+        }
+        let profile = file.and_then(|f| f.profile.clone());
+        let profile = self.fixed("build.profile", flags.profile.clone(), None, profile, "release".to_owned());
+        let features = file.and_then(|f| f.features.clone());
+        let features = self.pick("build.features", flags.features.clone(), None, features, "the default features");
+        let all = file.and_then(|f| f.all_features);
+        let none = file.and_then(|f| f.no_default_features);
+        Ok(Build {
+            builder,
+            command: command.map(|(words, _)| words).unwrap_or_default(),
+            profile: Some(profile),
+            features: features.map(|(features, _)| features).unwrap_or_default(),
+            all_features: self.fixed("build.all-features", flags.all_features, None, all, false),
+            no_default_features: self.fixed("build.no-default-features", flags.no_default_features, None, none, false),
+        })
+    }
+
+    fn platforms(&mut self) -> Result<BTreeMap<Platform, PlatformBuild>> {
+        let Some(file) = self.content() else { return Ok(BTreeMap::new()) };
+        let mut platforms = BTreeMap::new();
+        for (name, table) in &file.platform {
+            let origin = self.place(&format!("platform.{name}"));
+            let platform: Platform = name.parse().map_err(|failure| blame(failure, "platform", &origin))?;
+            platforms.insert(platform, self.platform(name, table)?);
+        }
+        Ok(platforms)
+    }
+
+    fn platform(&mut self, name: &str, table: &PlatformTable) -> Result<PlatformBuild> {
+        for (key, words) in [("command", &table.command), ("runner", &table.runner)] {
+            if let Some(words) = words {
+                let key = format!("platform.{name}.{key}");
+                values::command(words).map_err(|failure| blame(failure, &key, &self.place(&key)))?;
+            }
+        }
+        let platform = PlatformBuild {
+            target: table.target.clone(),
+            builder: table.builder,
+            command: table.command.clone().unwrap_or_default(),
+            linker: table.linker.clone(),
+            runner: table.runner.clone().unwrap_or_default(),
+            features: table.features.clone().unwrap_or_default(),
+            format: table.format,
+        };
+        self.set(name, "target", table.target.as_ref());
+        self.set(name, "builder", table.builder.as_ref());
+        self.set(name, "command", table.command.as_ref());
+        self.set(name, "linker", table.linker.as_ref());
+        self.set(name, "runner", table.runner.as_ref());
+        self.set(name, "features", table.features.as_ref());
+        self.set(name, "format", table.format.as_ref());
+        Ok(platform)
+    }
+
+    /// Makes the row of a key of a platform, where the file has one.
+    fn set(&mut self, platform: &str, key: &str, value: Option<&impl Serialize>) {
+        if let Some(value) = value {
+            let key = format!("platform.{platform}.{key}");
+            let origin = self.place(&key);
+            self.row(&key, Some(value), origin, "");
+        }
+    }
+
+    fn archive(&mut self) -> Result<ArchiveOptions> {
+        let file = self.content().map(|file| &file.archive);
+        let format = file.and_then(|f| f.format);
+        let format = self.pick("archive.format", None, None, format, "zip for Windows, tar.gz elsewhere");
+        let pattern = file.and_then(|f| f.name_pattern.clone());
+        let pattern = self.pick("archive.name-pattern", None, None, pattern, NAME_PATTERN);
+        if let Some((pattern, origin)) = &pattern {
+            values::pattern(pattern).map_err(|failure| blame(failure, "archive.name-pattern", origin))?;
+        }
+        let include = self.pick("archive.include", None, None, file.and_then(|f| f.include.clone()), "nothing more");
+        let level = self.pick("archive.level", None, None, file.and_then(|f| f.level), "6, for zstd 19");
+        if let Some((level, origin)) = level.as_ref().filter(|(level, _)| !(1..=22).contains(level)) {
+            let failure =
+                invalid(format!("{level} is not a compression level")).hint("levels go from 1 to 12, for zstd to 22");
+            return Err(blame(failure, "archive.level", origin));
+        }
+        Ok(ArchiveOptions {
+            format: format.map(|(format, _)| format),
+            name_pattern: pattern.map(|(pattern, _)| pattern),
+            include: include.map(|(include, _)| include).unwrap_or_default(),
+            level: level.map(|(level, _)| level),
+        })
+    }
+
+    fn test(&mut self) -> Result<Vec<String>> {
+        let default = ["cargo", "test", "--workspace", "--locked"].map(str::to_owned).to_vec();
+        let file = self.content().and_then(|file| file.test.command.clone());
+        let command = self.fixed("test.command", None, None, file, default);
+        values::command(&command).map_err(|failure| blame(failure, "test.command", &self.place("test.command")))?;
+        Ok(command)
+    }
+
+    fn smoke(&mut self) -> Result<Smoke> {
+        let file = self.content().map(|file| &file.smoke);
+        let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
+        let commands = file.and_then(|f| f.commands.clone()).map(Commands::list);
+        let commands = self.fixed("smoke.commands", None, None, commands, default);
+        let timeout = self.fixed("smoke.timeout", None, None, file.and_then(|f| f.timeout.clone()), "10s".to_owned());
+        let timeout = values::duration(&timeout)
+            .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
+        Ok(Smoke { commands, timeout })
+    }
+
+    fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
+        let flag = flags.notes_template.as_ref().map(|path| self.settings.directory.join(path));
+        let file = self.content().and_then(|file| file.notes.template.as_ref()).map(|path| self.beside_file(path));
+        self.pick("notes.template", flag, None, file, "the built-in one").map(|(path, _)| path)
+    }
+
+    fn publish(&mut self, flags: &Overrides, mode: Mode, warnings: &mut Vec<String>) -> Result<Option<Publish>> {
+        let file = self.content().map(|file| &file.publish);
+        let provider = match self.variable(environment::CONSIGN_PUBLISH_PROVIDER) {
+            Some((name, value)) => Some((name, provider(&value, name)?)),
+            None => None,
+        };
+        let provider = self.pick("publish.provider", flags.provider, provider, file.and_then(|f| f.provider), "none");
+        let here = |target: String| self.settings.directory.join(target).into_string();
+        let flag = flags.target.clone().map(here);
+        let variable = self.variable(environment::CONSIGN_PUBLISH_TARGET).map(|(name, target)| (name, here(target)));
+        let file = file.and_then(|f| f.target.as_ref()).map(|target| self.beside_file(target).into_string());
+        let target = self.pick("publish.target", flag, variable, file, "none");
+        match (provider, target) {
+            (Some((provider, _)), Some((target, _))) => Ok(Some(Publish { provider, target })),
+            (None, None) => Ok(None),
+            (provider, _) => {
+                let missing = if provider.is_none() { "a target but no provider" } else { "a provider but no target" };
+                let message = format!("publishing has {missing}");
+                if mode == Mode::Release {
+                    return Err(Failure::new(Code::ProviderMissing, message)
+                        .hint("set both `publish.provider` and `publish.target`, or neither"));
+                }
+                warnings.push(format!("{message}; nothing could be published"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn base_url(&mut self, flags: &Overrides) -> Option<String> {
+        let variable = self.variable(environment::CONSIGN_REMOTE_BASE_URL);
+        let file = self.content().and_then(|file| file.publish.base_url.clone());
+        let url = self.pick("publish.base-url", flags.base_url.clone(), variable, file, "the target itself");
+        url.map(|(url, _)| url)
+    }
+
+    fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {
+        let Some(file) = self.content() else { return Ok(BTreeMap::new()) };
+        let mut hooks = BTreeMap::new();
+        for (name, commands) in &file.hooks {
+            let (key, commands) = (format!("hooks.{name}"), commands.clone().list());
+            let origin = self.place(&key);
+            for words in &commands {
+                values::command(words).map_err(|failure| blame(failure, &key, &origin))?;
+            }
+            self.row(&key, Some(&commands), origin, "");
+            hooks.insert(name.clone(), commands);
+        }
+        Ok(hooks)
+    }
+
+    fn source_date_epoch(&mut self) -> Result<Option<i64>> {
+        let variable = match self.variable(environment::SOURCE_DATE_EPOCH) {
+            None => None,
+            Some((name, value)) => match value.parse::<i64>() {
+                Ok(seconds) if seconds >= 0 => Some((name, seconds)),
+                _ => {
+                    let failure = invalid(format!("{:?} is not a number of seconds since 1970", text::shown(&value)));
+                    return Err(blame(failure, name, &Origin::Environment(name)));
+                }
+            },
+        };
+        Ok(self.pick("source-date-epoch", None, variable, None, "the commit's time").map(|(seconds, _)| seconds))
+    }
+
+    fn switch(&mut self, key: &str, name: &'static str) -> Result<Option<bool>> {
+        let variable = match self.variable(name) {
+            None => None,
+            Some((name, value)) => {
+                let on = values::switch(&value).map_err(|failure| blame(failure, name, &Origin::Environment(name)))?;
+                Some((name, on))
+            }
+        };
+        Ok(self.pick(key, None, variable, None, "not asked for").map(|(on, _)| on))
+    }
+
+    /// Chooses a value that may be missing, and makes its row.
+    fn pick<T: Serialize>(
+        &mut self,
+        key: &str,
+        flag: Option<T>,
+        variable: Option<(&'static str, T)>,
+        file: Option<T>,
+        absent: &'static str,
+    ) -> Sourced<T> {
+        let chosen = flag
+            .map(|value| (value, Origin::Flag))
+            .or_else(|| variable.map(|(name, value)| (value, Origin::Environment(name))))
+            .or_else(|| file.map(|value| (value, self.place(key))));
+        let origin = chosen.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone());
+        self.row(key, chosen.as_ref().map(|(value, _)| value), origin, absent);
+        chosen
+    }
+
+    /// Chooses a value that has a default of its own, and makes its row.
+    fn fixed<T: Serialize>(
+        &mut self,
+        key: &str,
+        flag: Option<T>,
+        variable: Option<(&'static str, T)>,
+        file: Option<T>,
+        default: T,
+    ) -> T {
+        if let Some((value, _)) = self.pick(key, flag, variable, file, "none") {
+            return value;
+        }
+        self.rows.pop();
+        self.row(key, Some(&default), Origin::Default, "none");
+        default
+    }
+
+    fn row(&mut self, key: &str, value: Option<&impl Serialize>, origin: Origin, absent: &'static str) {
+        let value = value.map_or(Value::Null, |value| serde_json::to_value(value).unwrap_or(Value::Null));
+        self.rows.push(Row { key: key.to_owned(), value: without_credentials(value), origin, absent });
+    }
+
+    fn content(&self) -> Option<&'a super::file::Content> {
+        self.settings.file.as_ref().map(|file| &file.content)
+    }
+
+    fn place(&self, key: &str) -> Origin {
+        self.settings.file.as_ref().map_or(Origin::Default, |file| Origin::File(file.place(key)))
+    }
+
+    fn beside_file(&self, path: &str) -> Utf8PathBuf {
+        let directory = self.settings.path().and_then(Utf8Path::parent).unwrap_or(&self.settings.directory);
+        directory.join(path)
+    }
+
+    fn variable(&self, name: &'static str) -> Option<(&'static str, String)> {
+        self.settings.environment.get(name).map(|value| (name, value.to_owned()))
+    }
+}
+
+/// Says whose value it is that cannot be used. The command line's own failures stay as they are.
+fn blame(failure: Failure, key: &str, origin: &Origin) -> Failure {
+    let (message, subject) = match origin {
+        Origin::Flag | Origin::Default => return failure,
+        Origin::Environment(name) => (format!("the environment variable {name} cannot be used"), (*name).to_owned()),
+        Origin::File(place) => (format!("`{key}` cannot be used, {place}"), place.clone()),
+    };
+    let hint = failure.way_out().map(str::to_owned);
+    let blamed = invalid(message).subject(subject).because(failure);
+    match hint {
+        Some(hint) => blamed.hint(hint),
+        None => blamed,
+    }
+}
+
+fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
+    let mut platforms = Vec::new();
+    for name in names {
+        let platform = name.parse().map_err(|failure| blame(failure, "platforms", origin))?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
+    match given {
+        "directory" => Ok(ProviderKind::Directory),
+        _ => {
+            let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
+            Err(blame(failure, name, &Origin::Environment(name)))
+        }
+    }
+}
+
+fn words(list: &str) -> Vec<String> {
+    list.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn without_credentials(value: Value) -> Value {
+    match value {
+        Value::String(text) => text::without_credentials(&text).into_owned().into(),
+        Value::Array(list) => list.into_iter().map(without_credentials).collect(),
+        other => other,
+    }
+}
