@@ -16,6 +16,7 @@ use super::{Asset, Published, Status, Upload};
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, index, text};
+use crate::trust::documents::is_evidence;
 use crate::world::files;
 
 /// How the name of a staging directory begins.
@@ -121,7 +122,8 @@ fn inspect(upload: &Upload<'_>, destination: &Utf8Path) -> Result<Found> {
     let there: BTreeMap<String, bool> = files::list(destination)?.into_iter().collect();
     let ours: BTreeMap<&str, &Asset> = upload.assets.iter().map(|asset| (asset.name.as_str(), asset)).collect();
     if !there.contains_key(index::FILE_NAME) {
-        let stranger = there.iter().find(|(name, regular)| !**regular || !ours.contains_key(name.as_str()));
+        let known = |name: &str| upload.files().any(|file| file.name.as_str() == name);
+        let stranger = there.iter().find(|(name, regular)| !**regular || !known(name));
         return match stranger {
             Some((name, _)) => Err(foreign(destination, &format!("holds `{}` and no release", text::shown(name)))),
             None => Ok(Found::Incomplete),
@@ -131,6 +133,8 @@ fn inspect(upload: &Upload<'_>, destination: &Utf8Path) -> Result<Found> {
     for name in names {
         let problem = match (there.get(name), ours.get(name)) {
             (None, _) => Some("is not among the published files"),
+            // Signatures may have been added, and two of one key are never the same bytes.
+            (Some(true), None) if is_evidence(name) => None,
             (Some(_), None) => Some("is published and not part of this bundle"),
             (Some(false), Some(_)) => Some("is not a regular file there"),
             (Some(true), Some(asset)) if !is_same(&destination.join(name), asset)? => Some("has other bytes there"),
@@ -186,7 +190,7 @@ fn stage(upload: &Upload<'_>, root: &Utf8Path) -> Result<tempfile::TempDir> {
         .tempdir_in(root)
         .map_err(|error| files::failed("create a directory in", root, error))?;
     let directory = files::utf8(staging.path().to_owned())?;
-    for asset in &upload.assets {
+    for asset in upload.files() {
         let name = asset.name.as_str();
         copy_verified(&upload.directory.join(name), &directory.join(name), asset)?;
     }
@@ -214,7 +218,7 @@ fn copy_verified(from: &Utf8Path, to: &Utf8Path, asset: &Asset) -> Result<()> {
 
 /// Takes the files of a killed run away, so that the finished directory can have its place.
 fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
-    for asset in &upload.assets {
+    for asset in upload.files() {
         let path = destination.join(asset.name.as_str());
         match fs_err::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::failed("remove", &path, error)),
@@ -228,7 +232,7 @@ fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
 fn place_one_by_one(upload: &Upload<'_>, staged: &Utf8Path, destination: &Utf8Path, rename: Rename<'_>) -> Result<()> {
     create_root(destination)?;
     let (index, others): (Vec<_>, Vec<_>) =
-        upload.assets.iter().partition(|asset| asset.name.as_str() == index::FILE_NAME);
+        upload.files().partition(|asset| asset.name.as_str() == index::FILE_NAME);
     for group in [others, index] {
         for asset in group {
             let (from, to) = (staged.join(asset.name.as_str()), destination.join(asset.name.as_str()));
@@ -380,7 +384,7 @@ mod tests {
                 sha256: Digest::of(name.as_bytes()),
             };
             let release = "v1.0.0".parse().expect("a name");
-            Upload { release, directory: &self.bundle, assets: FILES.map(asset).to_vec() }
+            Upload { release, directory: &self.bundle, assets: FILES.map(asset).to_vec(), evidence: Vec::new() }
         }
 
         fn there(&self) -> Vec<String> {
