@@ -21,6 +21,7 @@ use crate::archive;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package, PackagedBinary};
 use crate::model::metadata::{FILE_NAME, PackageMetadata};
+use crate::model::sbom::Resolved;
 use crate::model::{Code, Digest, Failure, pretty};
 use crate::world::{files, resolve};
 
@@ -72,12 +73,12 @@ fn sweep(parent: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-fn resolve_all(plan: &Plan) -> Result<Vec<resolve::Resolved>> {
+fn resolve_all(plan: &Plan) -> Result<Vec<Resolved>> {
     let query = |platform: &PlatformPlan| resolve::Query {
-        cargo: plan.environment.get("CARGO").map_or("cargo", String::as_str).to_owned(),
         manifest_path: plan.places.root.join("Cargo.toml"),
         packages: plan.packages.clone(),
         target: platform.target.clone(),
+        host: plan.host.clone(),
         features: platform.features.iter().filter(|feature| *feature != "default").cloned().collect(),
         all_features: false,
         no_default_features: !platform.features.iter().any(|feature| feature == "default"),

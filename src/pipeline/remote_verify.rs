@@ -160,7 +160,8 @@ pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    let message = format!("what is published at `{}` does not verify: {}: {}{more}", report.base_url, first.file, first.message);
+    let message =
+        format!("what is published at `{}` does not verify: {}: {}{more}", report.base_url, first.file, first.message);
     Err(Failure::new(first.code, message).subject(first.file.clone()).hint(first.hint.clone()))
 }
 
@@ -332,7 +333,9 @@ pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
     let client = Client::new(ClientOptions::default());
     let read = |name: &str, max_bytes: u64| match &base {
         Base::Web(base) => client.get(&url_of(base, name), max_bytes),
-        Base::Directory(path) => files::read_bounded(&path.join(name), usize::try_from(max_bytes).unwrap_or(usize::MAX)),
+        Base::Directory(path) => {
+            files::read_bounded(&path.join(name), usize::try_from(max_bytes).unwrap_or(usize::MAX))
+        }
     };
     let index = read(index::FILE_NAME, index::MAX_BYTES as u64)?;
     let provenance = read(provenance::FILE_NAME, provenance::MAX_BYTES as u64)?;

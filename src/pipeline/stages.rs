@@ -13,8 +13,8 @@ use super::stage::Stage;
 use super::summary::{RemoteStatus, Summary};
 use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, smoke, summary, verify};
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
 use crate::model::index;
+use crate::model::{Code, Failure};
 use crate::trust::bundle::Bundle;
 use crate::trust::{Verified, documents};
 use crate::world::files;
@@ -63,8 +63,11 @@ pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Op
 
 pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let bytes = files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?;
-    let index = documents::read_index(&bytes)
-        .map_err(|problem| Failure::new(Code::DocumentInvalid, "failed to read the bundle's index").subject(index::FILE_NAME).because(problem))?;
+    let index = documents::read_index(&bytes).map_err(|problem| {
+        Failure::new(Code::DocumentInvalid, "failed to read the bundle's index")
+            .subject(index::FILE_NAME)
+            .because(problem)
+    })?;
     let listed = files::list(&plan.places.bundle)?;
     let previous_tag = tools.repository.map(|repository| repository.previous_tag(&plan.release)).transpose()?.flatten();
     let input = notes::NotesInput {
@@ -77,7 +80,8 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
         previous_tag,
         index,
     };
-    let template = plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
+    let template =
+        plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
     let template = template.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
     let text = notes::render(&input, template.as_deref())?;
     let path = plan.places.releases.join(notes::FILE_NAME);
@@ -119,7 +123,10 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
             .hint("name one with `--base-url`")
     })?;
     let report = remote_verify::remote_verify(&remote_verify::Place::of_plan(plan, &base)?, tools)?;
-    Ok((RemoteStatus::Passed, format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url)))
+    Ok((
+        RemoteStatus::Passed,
+        format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
+    ))
 }
 
 pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tools: &Tools<'_>) -> Done<Summary> {

@@ -92,7 +92,7 @@ pub fn look(request: &Request) -> Result<Surroundings> {
     let ignored = [dist.as_path(), workspace.target_directory.as_path()];
     let source = match &repository {
         Some(repository) => repository.source(&ignored, request.source_date_epoch)?,
-        None => git::source_without_git(request.source_date_epoch),
+        None => git::source_without_git(request.source_date_epoch)?,
     };
     let compiler = cargo::compiler(request.rustc(), &workspace.root)?;
     Ok(Surroundings { workspace, repository, source, compiler })

@@ -231,8 +231,7 @@ fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
 /// For places where a directory cannot be renamed: the files first, and the index last.
 fn place_one_by_one(upload: &Upload<'_>, staged: &Utf8Path, destination: &Utf8Path, rename: Rename<'_>) -> Result<()> {
     create_root(destination)?;
-    let (index, others): (Vec<_>, Vec<_>) =
-        upload.files().partition(|asset| asset.name.as_str() == index::FILE_NAME);
+    let (index, others): (Vec<_>, Vec<_>) = upload.files().partition(|asset| asset.name.as_str() == index::FILE_NAME);
     for group in [others, index] {
         for asset in group {
             let (from, to) = (staged.join(asset.name.as_str()), destination.join(asset.name.as_str()));

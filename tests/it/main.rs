@@ -4,6 +4,7 @@ mod archive;
 mod git;
 mod guard;
 mod http;
-mod publish;
 mod notes;
+mod publish;
+mod sbom;
 mod support;

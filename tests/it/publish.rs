@@ -255,7 +255,8 @@ fn publishers_at_the_same_time_agree() {
     for round in 0..5 {
         let target = target.join(round.to_string());
         let results: Vec<Status> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| publish_from(&bundle, &target).unwrap().status)).collect();
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| publish_from(&bundle, &target).unwrap().status)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(results.iter().filter(|status| **status == Status::Published).count(), 1);
