@@ -50,9 +50,9 @@ const MAX_REPORT_BYTES: usize = 16 << 20;
 pub struct Place {
     base: Base,
     /// The release that should be there, if that is known.
-    pub expected: Option<Release>,
+    expected: Option<Release>,
     /// Where the reports go, if anywhere.
-    pub reports: Option<Utf8PathBuf>,
+    reports: Option<Utf8PathBuf>,
 }
 
 /// The directory that holds the index.
@@ -108,8 +108,19 @@ impl Place {
 
     /// Where a plan's release should be found, with the reports in the plan's place.
     pub fn of_plan(plan: &Plan, base: &str) -> Result<Self> {
-        let place = Self::of_base_url(base)?;
-        Ok(Self { expected: Some(plan.release.clone()), reports: Some(plan.places.releases.clone()), ..place })
+        Ok(Self::of_base_url(base)?.expecting(plan.release.clone()).reporting_to(plan.places.releases.clone()))
+    }
+
+    /// Names the release that should be there.
+    #[must_use]
+    pub fn expecting(self, release: Release) -> Self {
+        Self { expected: Some(release), ..self }
+    }
+
+    /// Names the directory for the reports.
+    #[must_use]
+    pub fn reporting_to(self, directory: impl Into<Utf8PathBuf>) -> Self {
+        Self { reports: Some(directory.into()), ..self }
     }
 }
 
