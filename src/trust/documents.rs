@@ -187,6 +187,11 @@ pub(super) enum Evidence<'a> {
     OfAll,
 }
 
+/// Whether a name is that of evidence.
+pub fn is_evidence(name: &str) -> bool {
+    evidence_of(name).is_some()
+}
+
 /// Whether a name is that of evidence, which is made over assets and listed in no document.
 pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
     if matches!(name, "signatures.json" | "provenance.intoto.jsonl") {

@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on panics, and says what it skips")]
 
 mod archive;
+mod fixture;
 mod git;
 mod guard;
 mod http;
 mod notes;
+mod publish;
+mod remote_verify;
 mod sbom;
 mod support;
