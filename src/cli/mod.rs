@@ -22,6 +22,7 @@ pub mod planning;
 pub mod publish;
 pub mod rebuild;
 pub mod release_pipeline;
+pub mod remote_verify;
 pub mod selection;
 pub mod smoke;
 pub mod summary;
@@ -67,6 +68,9 @@ pub enum Verb {
     /// Make a verified bundle visible
     #[command(alias = "publish-release")]
     Publish(publish::PublishVerbArgs),
+    /// Fetch what was published as a stranger would, and verify it
+    #[command(alias = "remote-verify-release")]
+    RemoteVerify(remote_verify::RemoteVerifyArgs),
     /// Compare expected and published assets
     #[command(alias = "release-summary")]
     Summary(summary::SummaryArgs),
@@ -95,6 +99,7 @@ impl Verb {
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
+            Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),

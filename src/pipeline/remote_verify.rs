@@ -163,8 +163,7 @@ fn is_plain(url: &Url) -> bool {
 pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
     let report = examine(place, tools)?;
     if let Some(directory) = &place.reports {
-        files::write(&directory.join(FILE_NAME), &pretty(&report))?;
-        files::write(&directory.join(PAGE_FILE_NAME), report.markdown().as_bytes())?;
+        report.write(directory)?;
     }
     let Some(first) = report.findings.first() else { return Ok(report) };
     let more = match report.findings.len() - 1 {
@@ -374,6 +373,17 @@ pub fn recorded_status(reports: &Utf8Path) -> Option<RemoteStatus> {
 }
 
 impl RemoteReport {
+    /// Writes both reports into a directory.
+    pub fn write(&self, directory: &Utf8Path) -> Result<()> {
+        files::write(&directory.join(FILE_NAME), &pretty(self))?;
+        files::write(&directory.join(PAGE_FILE_NAME), self.markdown().as_bytes())
+    }
+
+    /// The exit code of a command whose result it is.
+    pub fn exit(&self) -> Exit {
+        self.findings.first().map_or(Exit::Done, |finding| finding.code.exit())
+    }
+
     /// The report for people.
     pub fn markdown(&self) -> String {
         let status = if self.findings.is_empty() { "passed" } else { "**failed**" };

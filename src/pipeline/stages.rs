@@ -52,7 +52,7 @@ pub(crate) fn build(plan: &Plan, tools: &Tools<'_>) -> Done<Built> {
 pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Packed> {
     let packed = package::package(plan, built, tools.listener)?;
     let bytes: u64 = packed.packages.iter().map(|package| package.size_bytes).sum();
-    let detail = format!("{}, {:.1} MB", count(packed.packages.len(), "archive"), bytes as f64 / 1e6);
+    let detail = format!("{}, {} kB", count(packed.packages.len(), "archive"), bytes.div_ceil(1000));
     Ok((packed, detail))
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
             None => Vec::new(),
         },
         history_is_cut_off: tools.repository.map(Repository::is_shallow).transpose()?.unwrap_or_default(),
-        signature_count: listed.iter().filter(|(name, _)| name.ends_with(".sig")).count(),
+        signature_count: listed.iter().filter(|(name, _)| name.rsplit('.').next() == Some("sig")).count(),
         previous_tag,
         index,
     };

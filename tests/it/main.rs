@@ -1,7 +1,11 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
 #![expect(unreachable_pub, reason = "what the modules share is public to each other and to nobody else")]
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on panics, and says what it skips")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says what it skips"
+)]
 
 mod archive;
 mod fixture;
