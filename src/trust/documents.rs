@@ -80,7 +80,9 @@ fn index_problem(index: &Index) -> Option<String> {
         _ if created_at(index).is_none() => "its time is not an RFC 3339 time in UTC",
         _ if !source_is_plain(index) => "its source is not a commit id and a ref of the release's tag",
         _ if index.packages.is_empty() => "it lists no package",
-        _ if !sorted(index.packages.iter().map(|package| package.platform)) => "its packages are not sorted by platform",
+        _ if !sorted(index.packages.iter().map(|package| package.platform)) => {
+            "its packages are not sorted by platform"
+        }
         _ if !sorted(index.files.iter().map(|file| &file.name)) => "its files are not sorted by name",
         _ if index.files.len() > MAX_ROWS => "it lists more files than a bundle may have",
         _ if index.files.iter().any(|file| file.size_bytes > MAX_FILE_BYTES) => "a file is larger than it may be",
@@ -98,7 +100,10 @@ fn source_is_plain(index: &Index) -> bool {
     let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let source = &index.source;
     source.commit.as_deref().is_none_or(|commit| matches!(commit.len(), 40 | 64) && hex(commit))
-        && source.reference.as_deref().is_none_or(|name| name.strip_prefix("refs/tags/").is_none_or(|tag| tag == index.tag))
+        && source
+            .reference
+            .as_deref()
+            .is_none_or(|name| name.strip_prefix("refs/tags/").is_none_or(|tag| tag == index.tag))
 }
 
 /// No two names may be one on any file system, and none may be a document's or evidence's.

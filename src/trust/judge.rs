@@ -121,9 +121,15 @@ impl Court<'_> {
         for entry in &facts.programs {
             let path = &entry.path;
             match listed.remove(path.as_str()) {
-                None => self.found(Code::ArchiveMismatch, name, format!("it holds `{path}`, which the index does not list")),
+                None => {
+                    self.found(Code::ArchiveMismatch, name, format!("it holds `{path}`, which the index does not list"))
+                }
                 Some(binary) if (binary.sha256, binary.size_bytes) != (entry.sha256, entry.size_bytes) => {
-                    self.found(Code::ArchiveMismatch, name, format!("its `{path}` is not the one that the index lists"));
+                    self.found(
+                        Code::ArchiveMismatch,
+                        name,
+                        format!("its `{path}` is not the one that the index lists"),
+                    );
                 }
                 Some(_) if !entry.executable => {
                     self.found(Code::ArchiveMismatch, name, format!("its `{path}` cannot be run"));
@@ -188,7 +194,11 @@ impl Court<'_> {
         self.agree(name, "list of platforms, targets and formats", &built, &listed);
         let platforms: BTreeSet<&str> = index.packages.iter().map(|package| package.platform.name()).collect();
         if !build.internal_parameters.compilers.keys().all(|platform| platforms.contains(platform.as_str())) {
-            self.found(Code::DocumentsDisagree, name, "it names the compiler of a platform that the index does not list");
+            self.found(
+                Code::DocumentsDisagree,
+                name,
+                "it names the compiler of a platform that the index does not list",
+            );
         }
     }
 
