@@ -48,7 +48,11 @@ impl BuildArgs {
         context.output.result(&document, || {
             let rows = built.platforms.iter().flat_map(|platform| {
                 platform.metadata.binaries.iter().map(|binary| {
-                    vec![platform.directory.join(binary.file.as_str()).to_string(), output::bytes(binary.size_bytes), binary.sha256.to_string()]
+                    vec![
+                        platform.directory.join(binary.file.as_str()).to_string(),
+                        output::bytes(binary.size_bytes),
+                        binary.sha256.to_string(),
+                    ]
                 })
             });
             output::table(&rows.collect::<Vec<_>>())

@@ -6,27 +6,27 @@
 //!
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
-mod build;
-mod completions;
-mod config;
+pub mod build;
+pub mod completions;
+pub mod config;
 mod context;
 pub mod display;
-mod doctor;
-mod init;
-mod man;
-mod notes;
+pub mod doctor;
+pub mod init;
+pub mod man;
+pub mod notes;
 pub mod output;
-mod package;
-mod plan;
-mod planning;
-mod publish;
-mod rebuild;
-mod release_pipeline;
-mod selection;
-mod smoke;
-mod summary;
-mod verify;
-mod version_guard;
+pub mod package;
+pub mod plan;
+pub mod planning;
+pub mod publish;
+pub mod rebuild;
+pub mod release_pipeline;
+pub mod selection;
+pub mod smoke;
+pub mod summary;
+pub mod verify;
+pub mod version_guard;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

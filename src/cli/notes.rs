@@ -43,7 +43,8 @@ impl NotesArgs {
         run.end()?;
         let path = plan.places.releases.join(FILE_NAME);
         let markdown = String::from_utf8_lossy(&files::read_bounded(&path, 16 << 20)?).into_owned();
-        let document = NotesDocument { kind: "consign.notes/v1", tag: plan.release.tag.clone(), path: path.to_string(), markdown };
+        let document =
+            NotesDocument { kind: "consign.notes/v1", tag: plan.release.tag.clone(), path: path.to_string(), markdown };
         context.output.result(&document, || document.markdown.clone())?;
         Ok(Exit::Done)
     }

@@ -49,7 +49,8 @@ impl PlanArgs {
             list_platforms(context)?;
             return Ok(Exit::Done);
         }
-        let planned = planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &Selection::default())?;
+        let planned =
+            planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &Selection::default())?;
         print(context, &planned.plan)?;
         Ok(Exit::Done)
     }
@@ -61,7 +62,8 @@ pub fn print(context: &Context, plan: &Plan) -> Result<()> {
 }
 
 fn list_platforms(context: &Context) -> Result<()> {
-    let platforms: Vec<_> = Platform::all().map(|platform| PlatformRow { platform, target: platform.target() }).collect();
+    let platforms: Vec<_> =
+        Platform::all().map(|platform| PlatformRow { platform, target: platform.target() }).collect();
     let rows: Vec<_> = platforms.iter().map(|row| vec![row.platform.to_string(), row.target.to_owned()]).collect();
     context.output.result(&PlatformList { kind: "consign.platforms/v1", platforms }, || output::table(&rows))
 }
@@ -70,7 +72,10 @@ fn describe(plan: &Plan) -> String {
     let none = || "none".to_owned();
     let commit = plan.source.commit.clone().unwrap_or_else(none);
     let mut rows = vec![
-        vec!["release".to_owned(), format!("{} {} ({}, channel {})", plan.name, plan.release.tag, plan.mode.as_str(), plan.channel)],
+        vec![
+            "release".to_owned(),
+            format!("{} {} ({}, channel {})", plan.name, plan.release.tag, plan.mode.as_str(), plan.channel),
+        ],
         vec!["commit".to_owned(), format!("{commit}{}", if plan.source.dirty { " with changes" } else { "" })],
         vec!["repository".to_owned(), text::shown(plan.source.repository.as_deref().unwrap_or("none")).into_owned()],
         vec!["date".to_owned(), plan.source.date.to_string()],

@@ -41,7 +41,13 @@ pub fn requirements(context: &Context) -> Requirements {
 }
 
 /// Makes the plan of a verb.
-pub fn plan(context: &Context, release: &ReleaseArgs, publish: Option<&PublishArgs>, mode: Option<Mode>, selection: &Selection) -> Result<Planned> {
+pub fn plan(
+    context: &Context,
+    release: &ReleaseArgs,
+    publish: Option<&PublishArgs>,
+    mode: Option<Mode>,
+    selection: &Selection,
+) -> Result<Planned> {
     let mut overrides = release.overrides();
     overrides.mode = mode;
     if let Some(publish) = publish {

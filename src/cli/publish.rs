@@ -27,7 +27,8 @@ pub struct PublishVerbArgs {
 
 impl PublishVerbArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let planned = planning::plan(context, &self.release, Some(&self.publish), Some(Mode::Release), &Selection::default())?;
+        let planned =
+            planning::plan(context, &self.release, Some(&self.publish), Some(Mode::Release), &Selection::default())?;
         let (plan, tools) = (&planned.plan, planned.tools(context, Guard::default()));
         if plan.publish.is_none() {
             return Err(Failure::new(Code::ProviderMissing, "there is nowhere to publish to")

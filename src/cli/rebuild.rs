@@ -52,7 +52,11 @@ impl RebuildArgs {
     }
 
     fn location(&self, context: &Context) -> String {
-        if self.index.contains("://") { self.index.clone() } else { context.path(Utf8Path::new(&self.index)).to_string() }
+        if self.index.contains("://") {
+            self.index.clone()
+        } else {
+            context.path(Utf8Path::new(&self.index)).to_string()
+        }
     }
 
     /// A directory is seen from where the user stands; an address stays as it is.
@@ -72,7 +76,8 @@ fn describe(rebuilt: &Rebuilt, kept: Option<&Utf8Path>) -> String {
             vec![mark, file.name.clone(), file.parts.join(", ")]
         })
         .collect();
-    let causes: String = rebuilt.causes.iter().map(|cause| format!("cause: {}: {}\n", cause.kind, shown(&cause.detail))).collect();
+    let causes: String =
+        rebuilt.causes.iter().map(|cause| format!("cause: {}: {}\n", cause.kind, shown(&cause.detail))).collect();
     let kept = kept.map(|path| format!("kept: {path}\n")).unwrap_or_default();
     let end = if rebuilt.is_identical() {
         format!("commit {} gives exactly these files", rebuilt.commit)

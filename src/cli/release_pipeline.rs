@@ -56,7 +56,8 @@ impl ReleasePipelineArgs {
         }
         let tools = planned.tools(context, self.guard.guard(context));
         let journal = crate::pipeline::release(&planned.plan, &tools)?;
-        let packages = package::recall(&planned.plan).map(|packed| super::package::packages(&packed.packages)).unwrap_or_default();
+        let packages =
+            package::recall(&planned.plan).map(|packed| super::package::packages(&packed.packages)).unwrap_or_default();
         context.output.result(&journal, || describe(&planned.plan, &journal, &packages))?;
         Ok(Exit::Done)
     }
@@ -86,7 +87,8 @@ fn describe(plan: &Plan, journal: &Journal, packages: &str) -> String {
 
 /// The modes, as clap reads them.
 pub fn modes() -> impl TypedValueParser<Value = Mode> {
-    PossibleValuesParser::new(["validate", "release"]).map(|word| if word == "release" { Mode::Release } else { Mode::Validate })
+    PossibleValuesParser::new(["validate", "release"])
+        .map(|word| if word == "release" { Mode::Release } else { Mode::Validate })
 }
 
 fn stages() -> impl TypedValueParser<Value = Stage> {

@@ -34,12 +34,12 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "DIR")]
     pub dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: BuildArgs,
+    build: CompileArgs,
 }
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct BuildArgs {
+struct CompileArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,

@@ -31,9 +31,20 @@ impl SmokeArgs {
             let rows: Vec<_> = smoked
                 .commands
                 .iter()
-                .map(|command| vec![command.status.to_owned(), command.platform.to_string(), command.command.clone(), shown(&command.detail).into_owned()])
+                .map(|command| {
+                    vec![
+                        command.status.to_owned(),
+                        command.platform.to_string(),
+                        command.command.clone(),
+                        shown(&command.detail).into_owned(),
+                    ]
+                })
                 .collect();
-            let skipped: String = smoked.skipped.iter().map(|platform| format!("skipped: {platform} cannot run on this host\n")).collect();
+            let skipped: String = smoked
+                .skipped
+                .iter()
+                .map(|platform| format!("skipped: {platform} cannot run on this host\n"))
+                .collect();
             format!("{}{skipped}", output::table(&rows))
         })?;
         Ok(Exit::Done)

@@ -38,7 +38,9 @@ impl VerifyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let directory = match &self.directory {
             Some(directory) => context.path(directory),
-            None => planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan.places.bundle,
+            None => {
+                planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan.places.bundle
+            }
         };
         let requirements = Requirements {
             require_signatures: self.require_signatures || context.requires_signatures(),
@@ -57,13 +59,29 @@ impl VerifyArgs {
 pub fn describe(report: &Report) -> String {
     let mut out = String::new();
     for finding in &report.findings {
-        out.push_str(&format!("{} {}: {} [{}]\n", "wrong:".red().bold(), shown(&finding.file), shown(&finding.message), finding.code));
+        out.push_str(&format!(
+            "{} {}: {} [{}]\n",
+            "wrong:".red().bold(),
+            shown(&finding.file),
+            shown(&finding.message),
+            finding.code
+        ));
         out.push_str(&format!("  {} {}\n", "hint:".cyan(), shown(&finding.hint)));
     }
     if !report.findings.is_empty() {
         return format!("{out}{} problems: the bundle is not what was released", report.findings.len());
     }
-    let rows: Vec<_> =
-        report.files.iter().map(|file| vec![file.name.to_string(), file.kind.clone(), output::bytes(file.size_bytes), file.sha256.to_string()]).collect();
-    format!("{}\n{} files agree with each other; authenticity {}: no signature was checked", output::table(&rows), report.files.len(), report.authenticity)
+    let rows: Vec<_> = report
+        .files
+        .iter()
+        .map(|file| {
+            vec![file.name.to_string(), file.kind.clone(), output::bytes(file.size_bytes), file.sha256.to_string()]
+        })
+        .collect();
+    format!(
+        "{}\n{} files agree with each other; authenticity {}: no signature was checked",
+        output::table(&rows),
+        report.files.len(),
+        report.authenticity
+    )
 }

@@ -33,8 +33,11 @@ impl VersionGuardArgs {
             planned.around.repository.as_ref(),
         )?;
         context.output.result(&guarded, || {
-            let rows: Vec<_> =
-                guarded.checks.iter().map(|check| vec![check.status.as_str().to_owned(), check.check.to_owned(), check.detail.clone()]).collect();
+            let rows: Vec<_> = guarded
+                .checks
+                .iter()
+                .map(|check| vec![check.status.as_str().to_owned(), check.check.to_owned(), check.detail.clone()])
+                .collect();
             format!("{}release version validated: {}", output::table(&rows), guarded.tag)
         })?;
         Ok(Exit::Done)

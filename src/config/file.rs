@@ -114,6 +114,10 @@ pub(super) struct PlatformTable {
     pub(super) runner: Option<Vec<String>>,
     /// More features.
     pub(super) features: Option<Vec<String>>,
+    /// More arguments for cargo, such as `-Zbuild-std`.
+    pub(super) arguments: Option<Vec<String>>,
+    /// Variables for the build, such as `RUSTC`. Never put a secret here: the plan shows them.
+    pub(super) environment: Option<BTreeMap<String, String>>,
     /// Another archive format.
     pub(super) format: Option<ArchiveFormat>,
 }

@@ -204,11 +204,12 @@ impl<'a> Layers<'a> {
             archive: ArchiveOptions::default(),
             hooks: BTreeMap::new(),
             test: Vec::new(),
-            smoke: Smoke { commands: Vec::new(), timeout: std::time::Duration::ZERO },
+            smoke: Smoke { is_configured: false, commands: Vec::new(), timeout: std::time::Duration::ZERO },
             notes_template: None,
             publish: None,
             remote_base_url: None,
             source_date_epoch: None,
+            environment: self.settings.environment.of_builds(),
         })
     }
 
@@ -260,6 +261,8 @@ impl<'a> Layers<'a> {
             linker: table.linker.clone(),
             runner: table.runner.clone().unwrap_or_default(),
             features: table.features.clone().unwrap_or_default(),
+            arguments: table.arguments.clone().unwrap_or_default(),
+            environment: table.environment.clone().unwrap_or_default(),
             format: table.format,
         };
         self.set(name, "target", table.target.as_ref());
@@ -268,6 +271,8 @@ impl<'a> Layers<'a> {
         self.set(name, "linker", table.linker.as_ref());
         self.set(name, "runner", table.runner.as_ref());
         self.set(name, "features", table.features.as_ref());
+        self.set(name, "arguments", table.arguments.as_ref());
+        self.set(name, "environment", table.environment.as_ref());
         self.set(name, "format", table.format.as_ref());
         Ok(platform)
     }
@@ -305,11 +310,12 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// Empty unless the user chose a command: the plan knows the default.
     fn test(&mut self) -> Result<Vec<String>> {
-        let default = ["cargo", "test", "--workspace", "--locked"].map(str::to_owned).to_vec();
         let file = self.content().and_then(|file| file.test.command.clone());
-        let command = self.fixed("test.command", None, None, file, default);
-        values::command(&command).map_err(|failure| blame(failure, "test.command", &self.place("test.command")))?;
+        let command = self.pick("test.command", None, None, file, "cargo test --workspace");
+        let Some((command, origin)) = command else { return Ok(Vec::new()) };
+        values::command(&command).map_err(|failure| blame(failure, "test.command", &origin))?;
         Ok(command)
     }
 
@@ -317,11 +323,12 @@ impl<'a> Layers<'a> {
         let file = self.content().map(|file| &file.smoke);
         let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
         let commands = file.and_then(|f| f.commands.clone()).map(Commands::list);
+        let is_configured = commands.is_some();
         let commands = self.fixed("smoke.commands", None, None, commands, default);
         let timeout = self.fixed("smoke.timeout", None, None, file.and_then(|f| f.timeout.clone()), "10s".to_owned());
         let timeout = values::duration(&timeout)
             .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
-        Ok(Smoke { commands, timeout })
+        Ok(Smoke { is_configured, commands, timeout })
     }
 
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
@@ -490,12 +497,9 @@ fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
 }
 
 fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
-    match given {
-        "directory" => Ok(ProviderKind::Directory),
-        _ => {
-            let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
-            Err(blame(failure, name, &Origin::Environment(name)))
-        }
+    if given == "directory" { Ok(ProviderKind::Directory) } else {
+        let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
+        Err(blame(failure, name, &Origin::Environment(name)))
     }
 }
 

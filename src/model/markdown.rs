@@ -61,7 +61,7 @@ fn is_invisible(character: char) -> bool {
 fn words(text: &str, number: &dyn Fn(&str) -> Option<String>) -> String {
     let words = text.split(' ').map(|word| {
         let lower = word.to_ascii_lowercase();
-        let linked = word.contains('@') || word.contains("://") || lower.contains("www.") || lower.contains("mailto:");
+        let linked = word.contains('@') || word.contains("//") || lower.contains("www.") || lower.contains("mailto:");
         if linked { code(word) } else { escaped(word, number) }
     });
     let text = words.collect::<Vec<_>>().join(" ");
@@ -143,7 +143,8 @@ mod tests {
             ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
             ("[a](https://evil)", "`[a](https://evil)`"),
             ("[a](javascript:x)", "\\[a\\](javascript:x)"),
-            ("![a](//evil/x.png)", "\\!\\[a\\](//evil/x.png)"),
+            ("![a](/evil/x.png)", "\\!\\[a\\](/evil/x.png)"),
+            ("see //evil.example/x", "see `//evil.example/x`"),
             ("see www.evil.com or @everyone", "see `www.evil.com` or `@everyone`"),
             ("&lt;b&gt; *b* ~~s~~ a|b", "&amp;lt;b&amp;gt; \\*b\\* \\~\\~s\\~\\~ a\\|b"),
             ("- a", "\\- a"),

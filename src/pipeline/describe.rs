@@ -17,9 +17,9 @@ use crate::model::provenance::{
     self, BuildDefinition, Builder, ExternalParameters, InternalParameters, PlatformParameters, Predicate,
     ResolvedDependency, RunDetails, RunMetadata, Sha256, Statement, Subject,
 };
-use crate::model::sbom::{self, Inventory};
+use crate::model::sbom::{self, Inventory, Resolved};
 use crate::model::{Digest, Failure, FileName, code::Code};
-use crate::world::{files, resolve::Resolved};
+use crate::world::files;
 
 /// A document that has been written.
 struct Written {
@@ -38,8 +38,8 @@ pub fn describe(
     listener: &dyn Listener,
 ) -> Result<()> {
     let inventory = inventory(plan, packages, resolved);
-    for warning in sbom::licence::warnings(&inventory) {
-        listener.hear(&Event::Warning { message: warning });
+    for message in inventory.warnings() {
+        listener.hear(&Event::Warning { message });
     }
     let spdx = write(place, sbom::SPDX_FILE_NAME, &sbom::spdx::render(&inventory))?;
     let cyclonedx = write(place, sbom::CYCLONEDX_FILE_NAME, &sbom::cyclonedx::render(&inventory))?;
@@ -62,25 +62,25 @@ fn write(place: &Utf8Path, name: &str, bytes: &[u8]) -> Result<Written> {
 }
 
 fn inventory(plan: &Plan, packages: &[Package], resolved: Vec<Resolved>) -> Inventory {
-    let archives = packages
+    let packed = packages
         .iter()
-        .zip(&resolved)
-        .map(|(package, resolved)| sbom::Archive {
+        .zip(resolved)
+        .map(|(package, resolved)| sbom::Packed {
             name: package.archive.clone(),
             platform: package.platform,
             sha256: package.sha256,
             binaries: package.binaries.iter().map(|binary| (binary.path.clone(), binary.sha256)).collect(),
-            components: resolved.components.keys().cloned().collect(),
+            resolved,
         })
         .collect();
-    let subject = sbom::Subject {
+    let product = sbom::Product {
         name: plan.name.clone(),
         version: plan.release.version.clone(),
         created: plan.source.date,
         repository: plan.source.repository.clone(),
         commit: plan.source.commit.clone(),
     };
-    Inventory::assemble(subject, archives, resolved.into_iter().map(|resolved| (resolved.components, resolved.roots)))
+    Inventory::assemble(product, packed)
 }
 
 fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written) -> Index {
@@ -104,7 +104,8 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
         source: IndexSource {
             repository: plan.source.repository.clone(),
             commit: plan.source.commit.clone(),
-            reference: plan.source.reference.clone(),
+            // The branch that happens to be checked out is no property of the source; the release's tag is.
+            reference: Some(format!("refs/tags/{}", plan.release.tag)),
             dirty: plan.source.dirty,
         },
         packages: packages.to_vec(),
@@ -150,6 +151,7 @@ fn external(plan: &Plan, built: &Built) -> ExternalParameters {
         version: plan.release.version.clone(),
         tag: plan.release.tag.clone(),
         mode: plan.mode.as_str().to_owned(),
+        workspace: plan.places.below_repository.to_string(),
         packages: plan.packages.clone(),
         profile: plan.build.profile.clone(),
         platforms: plan

@@ -63,6 +63,16 @@ pub enum CheckStatus {
     Skipped,
 }
 
+impl CheckStatus {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// Checks every rule; the first that is broken is the failure.
 pub fn check(
     release: &Release,

@@ -9,12 +9,14 @@ pub mod events;
 pub mod guard;
 pub mod include;
 pub mod linker;
+pub mod notes;
 pub mod package;
 pub mod plan;
 pub mod preflight;
+pub mod publish;
 pub mod rebuild;
 pub mod remap;
-pub mod notes;
+pub mod remote_verify;
 pub mod request;
 pub mod run;
 pub mod smoke;
@@ -26,7 +28,6 @@ pub mod verify;
 use jiff::Timestamp;
 
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
 use crate::world::git::Repository;
 use events::Listener;
 use guard::Guard;
@@ -64,7 +65,11 @@ pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
     run.stage(Stage::Notes, || stages::notes(plan, tools), || Ok(()))?;
     run.stage(Stage::Smoke, || stages::smoke(plan, &built, tools), || Ok(()))?;
     let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), tools), || Ok(None))?;
-    let fetched = run.stage(Stage::RemoteVerify, || stages::remote_verify(plan, published.as_ref(), tools), || Ok(RemoteStatus::Unchecked))?;
+    let fetched = run.stage(
+        Stage::RemoteVerify,
+        || stages::remote_verify(plan, published.as_ref(), tools),
+        || Ok(RemoteStatus::Unchecked),
+    )?;
     run.stage(Stage::Summary, || stages::summarise(plan, fetched, tools), || Ok(()))?;
     run.end()
 }

@@ -21,6 +21,7 @@ use crate::archive;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package, PackagedBinary};
 use crate::model::metadata::{FILE_NAME, PackageMetadata};
+use crate::model::sbom::Resolved;
 use crate::model::{Code, Digest, Failure, pretty};
 use crate::world::{files, resolve};
 
@@ -59,6 +60,10 @@ pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Pa
     Ok(Packed { directory: plan.places.bundle.clone(), packages })
 }
 
+fn unresolved() -> Failure {
+    Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace")
+}
+
 /// What a staging directory's name starts with.
 const STAGING: &str = ".bundle-";
 
@@ -72,18 +77,23 @@ fn sweep(parent: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-fn resolve_all(plan: &Plan) -> Result<Vec<resolve::Resolved>> {
+fn resolve_all(plan: &Plan) -> Result<Vec<Resolved>> {
     let query = |platform: &PlatformPlan| resolve::Query {
-        cargo: plan.environment.get("CARGO").map_or("cargo", String::as_str).to_owned(),
         manifest_path: plan.places.root.join("Cargo.toml"),
         packages: plan.packages.clone(),
         target: platform.target.clone(),
+        host: plan.host.clone(),
         features: platform.features.iter().filter(|feature| *feature != "default").cloned().collect(),
         all_features: false,
         no_default_features: !platform.features.iter().any(|feature| feature == "default"),
         locked: plan.build.locked,
     };
-    plan.platforms.iter().map(|platform| resolve::resolve(&query(platform))).collect()
+    // Each is two commands that wait for each other's locks more than for the processor.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            plan.platforms.iter().map(|platform| scope.spawn(|| resolve::resolve(&query(platform)))).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(unresolved()))).collect()
+    })
 }
 
 /// Writes the archives of all platforms, as many at once as there are cores.

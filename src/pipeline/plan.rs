@@ -85,6 +85,8 @@ pub struct Plan {
 pub struct Places {
     /// The workspace's root.
     pub root: Utf8PathBuf,
+    /// The same below the repository's root; empty when it is the root or there is no repository.
+    pub below_repository: Utf8PathBuf,
     /// Cargo's target directory.
     pub target: Utf8PathBuf,
     /// `dist/`.
@@ -207,6 +209,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let dist = around.workspace.root.join(&request.dist);
     let places = Places {
         root: around.workspace.root.clone(),
+        below_repository: around.below_repository(),
         target: around.workspace.target_directory.clone(),
         releases: dist.join("releases").join(directory.as_str()),
         bundle: dist.join("packages").join(directory.as_str()),
@@ -233,11 +236,11 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         },
         archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
         files: files(&platforms)?,
-        stages: stages(request, selection)?,
+        stages: stages(request, around, selection)?,
         matrix: matrix(&platforms),
         host: around.compiler.host.clone(),
         warnings: warnings(request, around),
-        test: test_command(request),
+        test: test_command(request, around),
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
@@ -539,7 +542,7 @@ fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
     Ok(all.into_iter().collect())
 }
 
-fn stages(request: &Request, selection: &Selection) -> Result<Vec<StagePlan>> {
+fn stages(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Vec<StagePlan>> {
     Stage::ALL
         .into_iter()
         .map(|stage| {
@@ -548,7 +551,7 @@ fn stages(request: &Request, selection: &Selection) -> Result<Vec<StagePlan>> {
             Ok(StagePlan {
                 stage,
                 runs: left_out.is_none(),
-                does: left_out.unwrap_or_else(|| describe(request, stage)),
+                does: left_out.unwrap_or_else(|| describe(request, around, stage)),
                 before: hooks("before"),
                 after: hooks("after"),
             })
@@ -584,11 +587,11 @@ fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Op
     })
 }
 
-fn describe(request: &Request, stage: Stage) -> String {
+fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
     match stage {
         Stage::Guard => "check that this version may be released".into(),
         Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
-        Stage::Test => test_command(request).join(" "),
+        Stage::Test => test_command(request, around).join(" "),
         Stage::Build => "one release build per platform".into(),
         Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
         Stage::Verify => "check every file against every document".into(),
@@ -605,13 +608,12 @@ fn describe(request: &Request, stage: Stage) -> String {
     }
 }
 
-fn test_command(request: &Request) -> Vec<String> {
-    if request.test.is_empty() {
-        let cargo = request.cargo().to_owned();
-        vec![cargo, "test".into(), "--workspace".into(), "--quiet".into()]
-    } else {
-        request.test.clone()
+fn test_command(request: &Request, around: &Surroundings) -> Vec<String> {
+    if !request.test.is_empty() {
+        return request.test.clone();
     }
+    let locked = around.workspace.has_lock.then_some("--locked");
+    [request.cargo(), "test", "--workspace"].into_iter().chain(locked).map(str::to_owned).collect()
 }
 
 fn matrix(platforms: &[PlatformPlan]) -> Matrix {

@@ -2,6 +2,8 @@
 //!
 //! The deeds themselves stand in the stage's own module; here they are put together with the plan.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 
 use super::build::Built;
@@ -13,8 +15,8 @@ use super::stage::Stage;
 use super::summary::{RemoteStatus, Summary};
 use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, smoke, summary, verify};
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
 use crate::model::index;
+use crate::model::{Code, Failure};
 use crate::trust::bundle::Bundle;
 use crate::trust::{Verified, documents};
 use crate::world::files;
@@ -63,8 +65,11 @@ pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Op
 
 pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let bytes = files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?;
-    let index = documents::read_index(&bytes)
-        .map_err(|problem| Failure::new(Code::DocumentInvalid, "failed to read the bundle's index").subject(index::FILE_NAME).because(problem))?;
+    let index = documents::read_index(&bytes).map_err(|problem| {
+        Failure::new(Code::DocumentInvalid, "failed to read the bundle's index")
+            .subject(index::FILE_NAME)
+            .because(problem)
+    })?;
     let listed = files::list(&plan.places.bundle)?;
     let previous_tag = tools.repository.map(|repository| repository.previous_tag(&plan.release)).transpose()?.flatten();
     let input = notes::NotesInput {
@@ -77,7 +82,8 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
         previous_tag,
         index,
     };
-    let template = plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
+    let template =
+        plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
     let template = template.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
     let text = notes::render(&input, template.as_deref())?;
     let path = plan.places.releases.join(notes::FILE_NAME);
@@ -119,7 +125,10 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
             .hint("name one with `--base-url`")
     })?;
     let report = remote_verify::remote_verify(&remote_verify::Place::of_plan(plan, &base)?, tools)?;
-    Ok((RemoteStatus::Passed, format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url)))
+    Ok((
+        RemoteStatus::Passed,
+        format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
+    ))
 }
 
 pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tools: &Tools<'_>) -> Done<Summary> {
@@ -131,12 +140,20 @@ pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tool
         release_url: url.as_deref(),
         archive_count: plan.platforms.len(),
         remote_verify_status: remote,
-        expected: files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name).collect(),
+        expected: expected_assets(plan)?,
         published: summary::read_assets(assets)?,
     });
     summary::write(&summary, &plan.places.releases, tools.step_summary)?;
     let detail = format!("{} expected, none missing", count(summary.expected_assets.len(), "asset"));
     Ok((summary, detail))
+}
+
+/// What the plan makes, and whatever evidence lies beside it. A file that was lost here is expected
+/// all the same.
+fn expected_assets(plan: &Plan) -> Result<Vec<String>> {
+    let planned = plan.files.iter().map(ToString::to_string);
+    let found = files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name);
+    Ok(planned.chain(found).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {

@@ -37,6 +37,14 @@ impl Surroundings {
         })
     }
 
+    /// Where the workspace is below the repository's root; empty when it is the root.
+    pub fn below_repository(&self) -> Utf8PathBuf {
+        let root = self.repository.as_ref().map(|repository| canonical(repository.root()));
+        let below =
+            root.and_then(|root| canonical(&self.workspace.root).strip_prefix(root).map(Utf8Path::to_owned).ok());
+        below.unwrap_or_default()
+    }
+
     /// The files that every archive takes along, with their paths inside the archive.
     ///
     /// READMEs, licences and notices of the packages, else those of the workspace's root.
@@ -92,7 +100,7 @@ pub fn look(request: &Request) -> Result<Surroundings> {
     let ignored = [dist.as_path(), workspace.target_directory.as_path()];
     let source = match &repository {
         Some(repository) => repository.source(&ignored, request.source_date_epoch)?,
-        None => git::source_without_git(request.source_date_epoch),
+        None => git::source_without_git(request.source_date_epoch)?,
     };
     let compiler = cargo::compiler(request.rustc(), &workspace.root)?;
     Ok(Surroundings { workspace, repository, source, compiler })

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::events::{Event, Listener};
 use super::stage::Stage;
 use crate::model::failure::Result;
-use crate::model::{Code, Failure, Finding};
+use crate::model::{Code, Exit, Failure, Finding};
 use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};
 use crate::trust::{Asset, Bundle, Verified};
 use crate::world::files;
@@ -99,6 +99,11 @@ impl Report {
     /// The bundle, if it is accepted.
     pub fn bundle(&self) -> Option<&Verified<Bundle>> {
         self.bundle.as_ref()
+    }
+
+    /// The exit code of a command whose result it is.
+    pub fn exit(&self) -> Exit {
+        self.findings.first().map_or(Exit::Done, |finding| finding.code.exit())
     }
 
     /// The bundle, or a failure with the first finding's code.

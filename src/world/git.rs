@@ -431,7 +431,11 @@ fn checkout(directory: &Utf8Path, commit: &str) -> Result<()> {
             .subject(commit)
             .hint("push the commit, or its tag, to the repository that the release names"));
     }
-    run(&plain(directory).args(["checkout", "--quiet", "--force", "--detach", commit])).map(drop)
+    let head = plain(directory).args(["rev-parse", "--verify", "--quiet", "HEAD"]).output()?;
+    let checkout = plain(directory).args(["checkout", "--quiet", "--force"]);
+    // Where the copy's branch is at the commit already, it stays checked out, as it was in the original.
+    let checkout = if head.text() == commit { checkout } else { checkout.args(["--detach", commit]) };
+    run(&checkout).map(drop)
 }
 
 fn run(command: &Program) -> Result<Output> {

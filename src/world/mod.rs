@@ -7,5 +7,5 @@ pub mod files;
 pub mod git;
 pub mod http;
 pub mod process;
-pub mod scratch;
 pub mod resolve;
+pub mod scratch;

@@ -246,6 +246,8 @@ fn unreadable(problem: impl std::fmt::Display) -> Failure {
 /// The failure of cargo, by what it complains of.
 fn explained(program: &Program, output: &Output) -> Failure {
     let complaint = output.complaint();
+    // Before its error cargo tells how it fetched the index and waited for locks.
+    let complaint = complaint.find("error:").map_or(&*complaint, |at| &complaint[at..]).to_owned();
     let says = |words: &str| complaint.contains(words);
     let failure = |code, message: &str, hint: &str| Failure::new(code, message).hint(hint);
     let failure = if says("cannot create the lock file") {

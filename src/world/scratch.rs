@@ -16,10 +16,9 @@ pub struct Directory {
 impl Directory {
     /// Makes one among the system's temporary files.
     pub fn new(prefix: &str) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir()
-            .map_err(|error| Failure::new(Code::Io, "failed to create a temporary directory").because(error).hint("check `TMPDIR`"))?;
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir().map_err(|error| {
+            Failure::new(Code::Io, "failed to create a temporary directory").because(error).hint("check `TMPDIR`")
+        })?;
         let path = files::utf8(directory.path().to_owned())?;
         Ok(Self { directory, path })
     }
@@ -31,7 +30,8 @@ impl Directory {
 
     /// Leaves it where it is.
     pub fn keep(self) -> Utf8PathBuf {
-        self.directory.keep();
-        self.path
+        let Self { directory, path } = self;
+        drop(directory.keep());
+        path
     }
 }

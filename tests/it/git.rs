@@ -82,8 +82,12 @@ fn a_change_inside_a_submodule_is_dirt() {
     git(scratch.path(), &["config", "submodule.inner.ignore", "all"]);
     commit(scratch.path(), "build: add inner");
     assert!(!is_dirty(scratch.path()));
+    let other = Scratch::new();
+    let (program, mark) = trap(&other, "monitor");
+    git(&scratch.path().join("inner"), &["config", "core.fsmonitor", program.as_str()]);
     scratch.write("inner/README.md", "changed");
     assert!(is_dirty(scratch.path()));
+    assert!(!mark.exists(), "a submodule's own configuration was in force");
 }
 
 #[test]
@@ -397,6 +401,41 @@ fn a_copy_of_a_commit_is_clean_and_the_same() {
     assert_eq!(open(&copy).source(&[], None).unwrap(), before);
     let failure = open(scratch.path()).checkout_into(&"0".repeat(40), &other.path().join("none")).unwrap_err();
     assert_eq!(failure.code(), Code::SourceUnknown);
+}
+
+#[test]
+fn a_copy_stays_on_the_branch_that_is_at_the_commit() {
+    let scratch = small_workspace("tool", "1.0.0");
+    let begin = git(scratch.path(), &["rev-parse", "HEAD"]);
+    scratch.write("a", "a");
+    commit(scratch.path(), "feat: a");
+    let head = git(scratch.path(), &["rev-parse", "HEAD"]);
+    let other = Scratch::new();
+    let reference = |commit: &str, name: &str| {
+        let copy = other.path().join(name);
+        open(scratch.path()).checkout_into(commit, &copy).unwrap();
+        let source = open(&copy).source(&[], None).unwrap();
+        assert_eq!((source.commit.as_deref(), source.dirty), (Some(commit), false));
+        source.reference
+    };
+    assert_eq!(reference(&head, "head").as_deref(), Some("refs/heads/main"));
+    assert_eq!(reference(&begin, "begin").as_deref(), Some("refs/tags/v1.0.0"));
+}
+
+#[test]
+fn a_copy_holds_the_bytes_of_the_commit_and_runs_no_filter() {
+    let scratch = small_workspace("tool", "1.0.0");
+    let other = Scratch::new();
+    let (program, mark) = trap(&other, "filter");
+    scratch.write(".gitattributes", "*.md filter=x\n");
+    commit(scratch.path(), "chore: filter");
+    for key in ["filter.x.smudge", "filter.x.process"] {
+        git(scratch.path(), &["config", key, program.as_str()]);
+    }
+    let head = git(scratch.path(), &["rev-parse", "HEAD"]);
+    open(scratch.path()).checkout_into(&head, &other.path().join("copy")).unwrap();
+    assert_eq!(fs_err::read_to_string(other.path().join("copy/README.md")).unwrap(), "# tool\n");
+    assert!(!mark.exists());
 }
 
 #[test]

@@ -149,3 +149,96 @@ fn percent(given: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Product, Role};
+    use super::*;
+
+    fn key(name: &str, version: &str, source: &str) -> ComponentKey {
+        ComponentKey { name: name.to_owned(), version: version.parse().expect(version), source: source.to_owned() }
+    }
+
+    fn component(authors: &[&str], repository: Option<&str>) -> Component {
+        Component {
+            licence: None,
+            authors: authors.iter().map(ToString::to_string).collect(),
+            description: None,
+            repository: repository.map(ToOwned::to_owned),
+            checksum: None,
+            role: Role::Runtime,
+            depends_on: BTreeMap::new(),
+        }
+    }
+
+    fn inventory(repository: Option<&str>) -> Inventory {
+        let product = Product {
+            name: "tool".parse().expect("a name"),
+            version: "1.0.0".parse().expect("a version"),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            repository: repository.map(ToOwned::to_owned),
+            commit: repository.map(|_| "c0ffee".to_owned()),
+        };
+        Inventory::assemble(product, Vec::new())
+    }
+
+    #[test]
+    fn package_urls_say_where_a_crate_is_from() {
+        let own = inventory(Some("https://u:p@h.example/o/tool"));
+        for (source, expected) in [
+            ("registry+https://github.com/rust-lang/index", "pkg:cargo/a@1.0.0-rc.1%2Bx"),
+            ("sparse+https://r.example/i/", "pkg:cargo/a@1.0.0-rc.1%2Bx?repository_url=https://r.example/i/"),
+            (
+                "git+ssh://git@h.example/o/a?branch=b#abc",
+                "pkg:cargo/a@1.0.0-rc.1%2Bx?vcs_url=git%2Bssh://git%40h.example/o/a%40abc",
+            ),
+            ("git+file:///home/me/a#abc", "pkg:cargo/a@1.0.0-rc.1%2Bx"),
+            ("", "pkg:cargo/a@1.0.0-rc.1%2Bx?vcs_url=git%2Bhttps://h.example/o/tool%40c0ffee"),
+        ] {
+            assert_eq!(package_url(&key("a", "1.0.0-rc.1+x", source), &own), expected);
+        }
+        assert_eq!(package_url(&key("a", "1.0.0", ""), &inventory(None)), "pkg:cargo/a@1.0.0");
+    }
+
+    #[test]
+    fn only_an_address_on_the_network_is_a_download_location() {
+        let location = |repository| download_location(&key("a", "1.0.0", ""), &inventory(Some(repository)));
+        assert_eq!(location("https://h.example.org/o/a").as_deref(), Some("git+https://h.example.org/o/a@c0ffee"));
+        for other in ["file:///home/me", "git@h.org:o/a", "https://localhost/a", "https://h.org/a b", "https://-h.org/"]
+        {
+            assert_eq!(location(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_unique_and_of_plain_characters() {
+        let mut all = inventory(None);
+        for (name, version, source) in
+            [("a_b", "1.0.0", ""), ("a-b", "1.0.0", ""), ("a-b", "1.0.0", "git+https://h/a#1"), ("c", "1.0.0+x", "")]
+        {
+            all.components.insert(key(name, version, source), component(&[], None));
+        }
+        let names: Vec<_> = identifiers(&all).into_values().collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), 4);
+        assert!(names.contains(&"crate-c-1.0.0-x".to_owned()));
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))));
+    }
+
+    #[test]
+    fn a_supplier_is_an_author_or_whom_the_repository_belongs_to() {
+        let own = inventory(Some("https://h.example/product/x"));
+        let registry = "registry+https://github.com/rust-lang/index";
+        for (source, authors, repository, name, is_person) in [
+            (registry, &["Ann B. <ann@x>"][..], None, "Ann B.", true),
+            (registry, &["The X Project Developers"], None, "The X Project Developers", false),
+            (registry, &["\n<only@address>", "E (v)\u{1b}\nil"], None, "E [v]\\u{1b} il", true),
+            (registry, &[], Some("https://h.example/owner/x"), "owner", false),
+            (registry, &[], Some("javascript:alert(1)"), "the authors of a", false),
+            ("", &[], None, "product", false),
+        ] {
+            let supplier = supplier(&key("a", "1.0.0", source), &component(authors, repository), &own);
+            assert_eq!(supplier, Supplier { name: name.to_owned(), is_person });
+        }
+    }
+}

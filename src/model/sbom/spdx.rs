@@ -2,8 +2,8 @@
 //!
 //! The document describes the archives. An archive `CONTAINS` its programs and every crate whose code
 //! is in them; a crate that only ran while they were built is a `BUILD_DEPENDENCY_OF` the archive; and
-//! the archive is `GENERATED_FROM` the released packages. Crates stand to each other as
-//! `DEPENDS_ON` and `BUILD_DEPENDENCY_OF`.
+//! the archive is `GENERATED_FROM` the released packages. A crate `DEPENDS_ON` crates,
+//! and what it needs only while it is compiled is its `BUILD_DEPENDENCY_OF` besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -288,14 +288,17 @@ fn crate_package(
 
 fn dependencies(key: &ComponentKey, component: &Component, identifiers: &Identifiers<'_>) -> Vec<Relationship> {
     let from = of_crate(&identifiers[key]);
-    let link = |(to, role): (&ComponentKey, &Role)| {
-        let to = of_crate(identifiers.get(to)?);
-        Some(match role {
-            Role::Runtime => relationship(&from, Kind::DependsOn, &to),
-            Role::Build => relationship(&to, Kind::BuildDependencyOf, &from),
-        })
-    };
-    component.depends_on.iter().filter_map(link).collect()
+    let mut links = Vec::new();
+    for (to, role) in &component.depends_on {
+        let Some(to) = identifiers.get(to).map(|name| of_crate(name)) else { continue };
+        // The general relationship comes first, because not every reader follows the other one,
+        // which points backwards; it would leave the crates of the build hanging in the air.
+        links.push(relationship(&from, Kind::DependsOn, &to));
+        if *role == Role::Build {
+            links.push(relationship(&to, Kind::BuildDependencyOf, &from));
+        }
+    }
+    links
 }
 
 fn of_crate(name: &str) -> String {
