@@ -403,7 +403,7 @@ fn a_document_in_any_other_spelling_is_refused() {
         let text = String::from_utf8(whole[name].clone()).unwrap();
         let spoiled = [
             text.replacen('{', "{ ", 1),
-            text.replace("\n", "\r\n"),
+            text.replace('\n', "\r\n"),
             text.trim_end().to_owned(),
             format!("\u{feff}{text}"),
             format!("{text}{text}"),
