@@ -195,6 +195,31 @@ mod tests {
         command().debug_assert();
     }
 
+    #[derive(Debug, Parser)]
+    struct Chores {
+        #[command(flatten)]
+        globals: Globals,
+        #[command(subcommand)]
+        chore: Chore,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Chore {
+        /// One of the repository's own
+        Tidy,
+        #[command(flatten)]
+        Release(Verb),
+    }
+
+    #[test]
+    fn another_parser_can_take_in_every_verb() {
+        Chores::command().debug_assert();
+        let parse = |words: &[&str]| parse::<Chores>(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        let chores = parse(&["xtask", "init", "--force", "--format", "json"]).expect("readable");
+        assert!(matches!(chores.chore, Chore::Release(Verb::Init(_))) && chores.globals.format == Format::Json);
+        assert!(parse(&["xtask", "tidy"]).is_ok_and(|chores| matches!(chores.chore, Chore::Tidy)));
+    }
+
     #[test]
     fn every_verb_shows_examples() {
         fn check(command: &clap::Command, path: &str) {

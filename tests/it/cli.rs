@@ -66,6 +66,30 @@ fn an_unreadable_command_line_ends_with_2_in_every_format() {
 }
 
 #[test]
+fn ndjson_is_events_and_then_the_document() {
+    let scratch = Scratch::new();
+    let output = consign(scratch.path())
+        .args(["config", "path", "--format", "ndjson"])
+        .env("CONSIGN_VERSON", "v1.0.0")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines[0]["event"], "warning");
+    assert_eq!(lines[1]["type"], "consign.config-path/v1");
+}
+
+#[test]
+fn quiet_leaves_the_result_and_errors_only() {
+    let scratch = Scratch::new();
+    let output =
+        consign(scratch.path()).args(["config", "path", "--quiet"]).env("CONSIGN_VERSON", "v1.0.0").output().unwrap();
+    assert_eq!(both(&output), "");
+    assert!(both(&run(&scratch, &["--quiet", "-C", "nowhere", "config", "path"])).starts_with("error: "));
+}
+
+#[test]
 fn an_unknown_platform_or_directory_is_a_usage_error() {
     let scratch = Scratch::new();
     let output = run(&scratch, &["config", "show", "--platform", "linux-amd46", "--format", "json"]);
