@@ -1,14 +1,27 @@
 //! Release archives: one deterministic form to write, and the same form and no other to read.
 //!
-//! The writer is a pure function of the entries, the date and the format; nothing of the machine
-//! (user, umask, clock, locale, order of files in a directory) reaches the bytes. The reader
-//! accepts only what the writer would have written: it renders each header again and compares.
-//! Neither touches a disk.
+//! [`Writer`] is a pure function of the entries, the date, the format and the level; nothing of the
+//! machine (user, umask, clock, locale, order of files in a directory) reaches the bytes.
+//! [`Inspector`] accepts only what the writer would have written: it renders each header again and
+//! compares. Neither touches a disk, and neither unpacks anything.
+//!
+//! An archive holds one directory, its *stem*, and below it regular files and the directories that
+//! they need: `stem/`, `stem/bin/`, `stem/bin/tool`. Entries are sorted by the bytes of their path.
 
-use jiff::Timestamp;
+mod layout;
+mod reader;
+mod ustar;
+mod writer;
+mod zip;
 
-use crate::model::Digest;
-use crate::model::index::ArchiveFormat;
+pub use reader::{Contents, Date, Entry, Inspector, Problem};
+pub use writer::{Options, Packed, Writer};
 
-/// Limits of what is written and read.
+/// The largest number of entries in an archive, directories included.
 pub const MAX_ENTRIES: usize = 10_000;
+/// The longest path below the stem, in bytes.
+pub const MAX_PATH_BYTES: usize = 200;
+/// The deepest path below the stem, in components.
+pub const MAX_DEPTH: usize = 16;
+/// The largest archive, packed or unpacked: what a zip file can say without its 64-bit extension.
+pub const MAX_BYTES: u64 = u32::MAX as u64 - 1;

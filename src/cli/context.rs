@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::display::Display;
 use super::output::Output;
 use super::{Globals, usage};
-use crate::config::environment::Environment;
+use crate::config::environment::{self, Environment};
 use crate::config::{Overrides, Resolved, Settings};
 use crate::model::failure::Result;
 use crate::pipeline::events::{Event, Listener};
@@ -79,6 +79,22 @@ impl Context {
     /// Tells the user something that stops nothing.
     pub fn warn(&self, message: impl Into<String>) {
         self.listener().hear(&Event::Warning { message: message.into() });
+    }
+
+    /// Where a workflow wants the summary of its job, if this is one.
+    pub fn step_summary(&self) -> Option<&Utf8Path> {
+        self.environment.get(environment::GITHUB_STEP_SUMMARY).map(Utf8Path::new)
+    }
+
+    /// The ref that a workflow runs for, if this is one.
+    pub fn current_ref(&self) -> Option<String> {
+        let get = |name| self.environment.get(name).map(str::to_owned);
+        get(environment::GITHUB_REF_NAME).or_else(|| get(environment::GITHUB_REF))
+    }
+
+    /// Whether every verification demands signatures.
+    pub fn requires_signatures(&self) -> bool {
+        self.environment.get(environment::CONSIGN_REQUIRE_SIGNATURES).is_some_and(|value| value != "0")
     }
 
     /// A path from a flag, seen from the directory that is worked in.

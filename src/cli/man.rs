@@ -53,7 +53,7 @@ impl ManArgs {
 }
 
 /// Writes a page for every verb and gives back their names.
-pub fn write_all(directory: &Utf8Path) -> Result<Vec<String>> {
+fn write_all(directory: &Utf8Path) -> Result<Vec<String>> {
     let mut command = super::command().disable_help_subcommand(true);
     command.build();
     let mut pages = Vec::new();

@@ -6,14 +6,27 @@
 //!
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
-pub mod completions;
-pub mod config;
+mod build;
+mod completions;
+mod config;
 mod context;
 pub mod display;
-pub mod init;
-pub mod man;
+mod doctor;
+mod init;
+mod man;
+mod notes;
 pub mod output;
-pub mod selection;
+mod package;
+mod plan;
+mod planning;
+mod publish;
+mod rebuild;
+mod release_pipeline;
+mod selection;
+mod smoke;
+mod summary;
+mod verify;
+mod version_guard;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +42,36 @@ use output::{Format, Output};
 /// Everything that `consign` can be told to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Do everything in order: a rehearsal, or the release
+    ReleasePipeline(release_pipeline::ReleasePipelineArgs),
+    /// Print what a release would do
+    Plan(plan::PlanArgs),
+    /// Find what is missing for a release, and the command that mends it
+    Doctor(doctor::DoctorArgs),
+    /// Check that a version may be released from here
+    #[command(alias = "validate-release-version")]
+    VersionGuard(version_guard::VersionGuardArgs),
+    /// Build the programs of each platform
+    #[command(alias = "build-cross")]
+    Build(build::BuildArgs),
+    /// Pack what was built into a bundle
+    Package(package::PackageArgs),
+    /// Check everything in a bundle against everything
+    #[command(alias = "verify-release")]
+    Verify(verify::VerifyArgs),
+    /// Render the release notes
+    #[command(alias = "release-notes")]
+    Notes(notes::NotesArgs),
+    /// Run the programs that this host can run
+    Smoke(smoke::SmokeArgs),
+    /// Make a verified bundle visible
+    #[command(alias = "publish-release")]
+    Publish(publish::PublishVerbArgs),
+    /// Compare expected and published assets
+    #[command(alias = "release-summary")]
+    Summary(summary::SummaryArgs),
+    /// Build the recorded source again and compare
+    Rebuild(rebuild::RebuildArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
     /// Write a commented consign.toml
@@ -42,6 +85,18 @@ pub enum Verb {
 impl Verb {
     fn run(&self, context: &Context) -> Result<Exit> {
         match self {
+            Self::ReleasePipeline(verb) => verb.run(context),
+            Self::Plan(verb) => verb.run(context),
+            Self::Doctor(verb) => verb.run(context),
+            Self::VersionGuard(verb) => verb.run(context),
+            Self::Build(verb) => verb.run(context),
+            Self::Package(verb) => verb.run(context),
+            Self::Verify(verb) => verb.run(context),
+            Self::Notes(verb) => verb.run(context),
+            Self::Smoke(verb) => verb.run(context),
+            Self::Publish(verb) => verb.run(context),
+            Self::Summary(verb) => verb.run(context),
+            Self::Rebuild(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),

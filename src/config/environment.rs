@@ -50,6 +50,11 @@ variables! {
     RUSTFLAGS = "Flags of the user's own for the compiler, kept beside those of Consign.";
     CARGO_ENCODED_RUSTFLAGS = "The same, in cargo's own form.";
     CARGO_TARGET_DIR = "Cargo's target directory, if it is not the workspace's.";
+    CARGO_BUILD_RUSTFLAGS = "Flags of the user's own for the compiler, as cargo's configuration has them.";
+    CFLAGS = "Flags of the user's own for C compilers, kept beside those of Consign.";
+    CXXFLAGS = "The same for C++ compilers.";
+    TARGET_CFLAGS = "The same for C, for the target alone.";
+    TARGET_CXXFLAGS = "The same for C++, for the target alone.";
     CI = "Set on build servers: progress is printed as plain lines.";
     NO_COLOR = "Set to anything: no colours.";
     TERM = "`dumb`: progress is printed as plain lines.";
@@ -78,7 +83,7 @@ impl Environment {
             if value.is_empty() {
                 continue;
             }
-            if ALL.iter().any(|variable| variable.name == name) {
+            if ALL.iter().any(|variable| variable.name == name) || is_of_target(&name) {
                 match value.into_string() {
                     Ok(value) => drop(environment.values.insert(name, value)),
                     Err(_) => environment.unreadable.push(name),
@@ -95,6 +100,25 @@ impl Environment {
         self.values.get(name).map(String::as_str)
     }
 
+    /// The variables that bear on a build: where cargo and rustc are, and the user's own flags.
+    pub fn of_builds(&self) -> BTreeMap<String, String> {
+        let fixed = [
+            CARGO,
+            RUSTC,
+            CARGO_HOME,
+            HOME,
+            RUSTFLAGS,
+            CARGO_ENCODED_RUSTFLAGS,
+            CARGO_BUILD_RUSTFLAGS,
+            CFLAGS,
+            CXXFLAGS,
+            TARGET_CFLAGS,
+            TARGET_CXXFLAGS,
+        ];
+        let bears = |name: &str| fixed.contains(&name) || is_of_target(name);
+        self.values.iter().filter(|(name, _)| bears(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The known names whose values are not text.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
@@ -104,6 +128,14 @@ impl Environment {
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
+}
+
+/// Names that hold a target triple: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`…
+fn is_of_target(name: &str) -> bool {
+    let of_cargo = name
+        .strip_prefix("CARGO_TARGET_")
+        .is_some_and(|rest| rest.ends_with("_LINKER") || rest.ends_with("_RUSTFLAGS"));
+    of_cargo || name.starts_with("CFLAGS_") || name.starts_with("CXXFLAGS_")
 }
 
 #[cfg(test)]

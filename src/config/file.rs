@@ -114,6 +114,10 @@ pub(super) struct PlatformTable {
     pub(super) runner: Option<Vec<String>>,
     /// More features.
     pub(super) features: Option<Vec<String>>,
+    /// More arguments for cargo, such as `-Zbuild-std`.
+    pub(super) arguments: Option<Vec<String>>,
+    /// Variables for the build, such as `RUSTC`. Never put a secret here: the plan shows them.
+    pub(super) environment: Option<BTreeMap<String, String>>,
     /// Another archive format.
     pub(super) format: Option<ArchiveFormat>,
 }
@@ -137,7 +141,7 @@ pub(super) struct ArchiveTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TestTable {
-    /// The command, as a list of words; default: cargo test --workspace --locked.
+    /// The command, as a list of words; default: cargo test --workspace.
     pub(super) command: Option<Vec<String>>,
 }
 

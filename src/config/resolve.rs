@@ -165,6 +165,7 @@ impl Settings {
             remote_base_url: layers.base_url(flags),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
+            environment: self.environment.of_builds(),
         };
         let require_signatures = layers.switch("require-signatures", environment::CONSIGN_REQUIRE_SIGNATURES)?;
         let run_publish = layers.switch("run-publish", environment::CONSIGN_RUN_PUBLISH)?;
@@ -255,6 +256,8 @@ impl<'a> Layers<'a> {
             linker: table.linker.clone(),
             runner: table.runner.clone().unwrap_or_default(),
             features: table.features.clone().unwrap_or_default(),
+            arguments: table.arguments.clone().unwrap_or_default(),
+            environment: table.environment.clone().unwrap_or_default(),
             format: table.format,
         };
         self.set(name, "target", table.target.as_ref());
@@ -263,6 +266,8 @@ impl<'a> Layers<'a> {
         self.set(name, "linker", table.linker.as_ref());
         self.set(name, "runner", table.runner.as_ref());
         self.set(name, "features", table.features.as_ref());
+        self.set(name, "arguments", table.arguments.as_ref());
+        self.set(name, "environment", table.environment.as_ref());
         self.set(name, "format", table.format.as_ref());
         Ok(platform)
     }
@@ -298,23 +303,25 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// Empty unless the user chose a command: the plan knows the default.
     fn test(&mut self) -> Result<Vec<String>> {
-        let default = ["cargo", "test", "--workspace", "--locked"].map(str::to_owned).to_vec();
         let file = self.file(|file| file.test.command.clone());
-        let command = self.fixed("test.command", None, None, file, default);
-        values::command(&command).map_err(|failure| blame(failure, "test.command", &self.place("test.command")))?;
+        let command = self.pick("test.command", None, None, file, "cargo test --workspace");
+        let Some((command, origin)) = command else { return Ok(Vec::new()) };
+        values::command(&command).map_err(|failure| blame(failure, "test.command", &origin))?;
         Ok(command)
     }
 
     fn smoke(&mut self) -> Result<Smoke> {
         let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
         let commands = self.file(|file| file.smoke.commands.clone()).map(Commands::list);
+        let is_configured = commands.is_some();
         let commands = self.fixed("smoke.commands", None, None, commands, default);
         let timeout = self.file(|file| file.smoke.timeout.clone());
         let timeout = self.fixed("smoke.timeout", None, None, timeout, "10s".to_owned());
         let timeout = values::duration(&timeout)
             .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
-        Ok(Smoke { commands, timeout })
+        Ok(Smoke { is_configured, commands, timeout })
     }
 
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
@@ -531,6 +538,7 @@ fn without_credentials(value: Value) -> Value {
     match value {
         Value::String(text) => text::without_credentials(&text).into_owned().into(),
         Value::Array(list) => list.into_iter().map(without_credentials).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, without_credentials(value))).collect(),
         other => other,
     }
 }

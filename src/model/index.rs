@@ -48,7 +48,7 @@ pub struct IndexSource {
     pub repository: Option<String>,
     /// The full commit id.
     pub commit: Option<String>,
-    /// The tag of the release, as a ref.
+    /// The ref that the release is for: its tag.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
     /// Present and true when the working tree had changes that were not committed.

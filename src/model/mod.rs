@@ -3,12 +3,14 @@
 //! Everything here is plain data with its one written form. Nothing in this module touches a disk,
 //! a process, the network, the environment or a clock; whoever needs those lives on a higher floor.
 
+pub mod address;
 pub mod checksums;
 pub mod code;
 pub mod digest;
 pub mod failure;
 pub mod finding;
 pub mod index;
+pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;

@@ -19,6 +19,8 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 /// What kind of build it was; `docs/build-type.md` describes it.
 pub const BUILD_TYPE: &str = "https://github.com/consign-rs/consign/blob/main/docs/build-type.md#v1";
+/// What the builder's id starts with; the mode follows behind a hyphen.
+pub const BUILDER_ID: &str = "https://github.com/consign-rs/consign/blob/main/docs/build-type.md#builder";
 /// The largest statement that is read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
@@ -96,8 +98,14 @@ pub struct ExternalParameters {
     pub packages: Vec<String>,
     /// The cargo profile.
     pub profile: String,
+    /// The programs, sorted.
+    pub binaries: Vec<String>,
     /// How each platform was built, sorted by platform.
     pub platforms: Vec<PlatformParameters>,
+    /// The compression level, if it is not the format's default.
+    pub level: Option<u8>,
+    /// Globs of the files that were packed besides.
+    pub include: Vec<String>,
     /// The commands that ran around the stages, by the stage's name with `before-` or `after-`.
     pub hooks: BTreeMap<String, Vec<Vec<String>>>,
 }
@@ -114,6 +122,8 @@ pub struct PlatformParameters {
     pub builder: String,
     /// The features that were switched on; `default` is among them unless it was switched off.
     pub features: Vec<String>,
+    /// More arguments for cargo.
+    pub arguments: Vec<String>,
     /// The format of the archive.
     pub format: super::index::ArchiveFormat,
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
-use crate::model::{FileName, Platform};
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -51,6 +51,21 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// `SOURCE_DATE_EPOCH`, if it is set.
     pub source_date_epoch: Option<i64>,
+    /// The variables of the environment that bear on a build: where cargo and rustc are, and the
+    /// user's own compiler flags.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// The cargo to run.
+    pub fn cargo(&self) -> &str {
+        self.environment.get("CARGO").map_or("cargo", String::as_str)
+    }
+
+    /// The compiler that cargo runs.
+    pub fn rustc(&self) -> &str {
+        self.environment.get("RUSTC").map_or("rustc", String::as_str)
+    }
 }
 
 /// Whether a run may publish.
@@ -106,6 +121,10 @@ pub struct PlatformBuild {
     pub runner: Vec<String>,
     /// More features.
     pub features: Vec<String>,
+    /// More arguments for cargo.
+    pub arguments: Vec<String>,
+    /// Variables for the build: `RUSTC`, `CC`…
+    pub environment: BTreeMap<String, String>,
     /// Another archive format.
     pub format: Option<ArchiveFormat>,
 }
@@ -153,6 +172,8 @@ pub struct ArchiveOptions {
 /// What the stage `smoke` runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smoke {
+    /// Whether the user chose the commands; the default ones may be refused by a program.
+    pub is_configured: bool,
     /// Argument lists, given to each binary.
     pub commands: Vec<Vec<String>>,
     /// How long one may take.
@@ -176,8 +197,14 @@ pub enum ProviderKind {
     Directory,
 }
 
+impl ProviderKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+        }
+    }
+}
+
 /// The product's default name pattern.
 pub const NAME_PATTERN: &str = "{name}-{version}-{platform}";
-
-/// A checked product name.
-pub type ProductName = FileName;

@@ -1,1 +1,37 @@
+//! The verifier: what an auditor reads first.
 //!
+//! [`Verified`] marks what has been checked, and only this module can make one. [`bundle::Case`]
+//! checks a whole bundle: it is opened with the documents, examines every file once, and judges.
+//! Nothing here reads a disk or asks a clock; whoever does hands the bytes in. Keys, signatures and
+//! catalogs are not looked at: what is checked is that everything agrees with everything.
+
+pub mod bundle;
+pub mod documents;
+mod judge;
+
+use std::ops::Deref;
+
+pub use bundle::{Asset, Bundle};
+
+/// Something that has been verified. There is no other way to get one.
+#[derive(Debug)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    fn vouch(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, without the proof.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

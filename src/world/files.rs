@@ -22,17 +22,45 @@ pub fn read_bounded(path: &Utf8Path, max_bytes: usize) -> Result<Vec<u8>> {
 
 /// Writes a file so that it is there whole or not at all: beside its place, synced, renamed.
 pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o644)
+}
+
+fn write_with_mode(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     create_directory(directory)?;
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".consign-").tempfile_in(directory)?;
         file.write_all(bytes)?;
-        set_mode(file.as_file(), 0o644)?;
+        set_mode(file.as_file(), mode)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(|error| failed("write", path, error))
+}
+
+/// Writes a program: like [`write`], and executable.
+pub fn write_program(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o755)
+}
+
+/// Puts a finished directory in the place of another, which is removed.
+///
+/// Between the two renames there is an instant without either; a run that was killed there is
+/// healed by running again.
+pub fn replace_directory(finished: &Utf8Path, place: &Utf8Path) -> Result<()> {
+    let parent = place.parent().unwrap_or(Utf8Path::new("."));
+    create_directory(parent)?;
+    set_directory_mode(finished)?;
+    if place.symlink_metadata().is_ok() {
+        let old = tempfile::Builder::new()
+            .prefix(".old-")
+            .tempdir_in(parent)
+            .map_err(|error| failed("create a directory in", parent, error))?;
+        fs_err::rename(place, old.path().join("old")).map_err(|error| failed("move aside", place, error))?;
+    }
+    fs_err::rename(finished, place).map_err(|error| failed("put in place", place, error))?;
+    sync_directory(parent)
 }
 
 /// Makes a directory and all above it.
@@ -71,6 +99,32 @@ pub fn list(path: &Utf8Path) -> Result<Vec<(String, bool)>> {
     Ok(names)
 }
 
+/// Opens a file for reading if it is a regular one; nothing if it is a link, a pipe or a device.
+///
+/// A link is not followed and a pipe not waited for, even if one is put there at the last instant.
+pub fn open_regular(path: &Utf8Path) -> Result<Option<std::fs::File>> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let is_regular = |metadata: std::fs::Metadata| metadata.is_file();
+    if !path.symlink_metadata().map(is_regular).map_err(|error| failed("look at", path, error))? {
+        return Ok(None);
+    }
+    let file = match options.open(path) {
+        // This is how the system says that there is a link after all.
+        #[cfg(unix)]
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+        opened => opened.map_err(|error| failed("open", path, error))?,
+    };
+    let regular = file.metadata().map(is_regular).map_err(|error| failed("look at", path, error))?;
+    Ok(regular.then_some(file))
+}
+
 /// A path as UTF-8, which every path that Consign writes down has to be.
 pub fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
     Utf8PathBuf::from_path_buf(path)
@@ -95,6 +149,18 @@ pub fn failed(deed: &str, path: &Utf8Path, error: std::io::Error) -> Failure {
 fn set_mode(file: &std::fs::File, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(unix)]
+fn set_directory_mode(path: &Utf8Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .map_err(|error| failed("set the mode of", path, error))
+}
+
+#[cfg(not(unix))]
+fn set_directory_mode(_path: &Utf8Path) -> Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -1,4 +1,11 @@
 //! Everything outside the process: one file per thing we touch.
 
+pub mod cargo;
+pub mod cargo_config;
+pub mod clock;
 pub mod files;
+pub mod git;
+pub mod http;
 pub mod process;
+pub mod resolve;
+pub mod scratch;

@@ -121,6 +121,15 @@ impl Program {
         safe_line(&self.argv[0].to_string_lossy())
     }
 
+    /// Whether a program of this name is on the `PATH`.
+    pub fn is_on_path(&self) -> bool {
+        // Starting it is the only way to ask that follows every rule of every system.
+        match self.clone().arg("--version").timeout(Duration::from_secs(10)).output() {
+            Ok(_) => true,
+            Err(failure) => failure.code() != Code::ToolMissing,
+        }
+    }
+
     /// The whole command, as it is shown.
     pub fn shown(&self) -> String {
         let words: Vec<_> = self.argv.iter().map(|word| safe_line(&word.to_string_lossy())).collect();

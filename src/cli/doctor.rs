@@ -1,0 +1,50 @@
+//! `doctor`: what is missing for a release, and the command that mends it.
+
+use clap::Args;
+use owo_colors::OwoColorize as _;
+
+use super::selection::ReleaseArgs;
+use super::{Context, output, planning};
+use crate::model::Exit;
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::pipeline::plan::Selection;
+use crate::pipeline::preflight::{self, Examination};
+use crate::pipeline::request::Mode;
+
+/// The arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign doctor
+  consign doctor --platform linux-arm64,windows-amd64-gnu
+  consign doctor --mode release          also the rules of a real release")]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// Look at what a rehearsal needs, or at what the release needs
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::release_pipeline::modes())]
+    mode: Mode,
+}
+
+impl DoctorArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let planned = planning::plan(context, &self.release, None, Some(self.mode), &Selection::default())?;
+        let examination = preflight::examine(&planned.plan);
+        context.output.result(&examination, || describe(&examination))?;
+        let first_wrong = examination.checks.iter().find_map(|check| check.code);
+        Ok(first_wrong.map_or(Exit::Done, |code| code.exit()))
+    }
+}
+
+fn describe(examination: &Examination) -> String {
+    let mut rows = Vec::new();
+    for check in &examination.checks {
+        let mark = if check.ok { "ok".green().to_string() } else { "missing".red().to_string() };
+        rows.push(vec![mark, check.name.clone(), shown(&check.found).into_owned()]);
+        if let Some(hint) = &check.hint {
+            rows.push(vec![String::new(), String::new(), format!("{} {}", "hint:".cyan(), shown(hint))]);
+        }
+    }
+    let end = if examination.ready { "Ready for a release." } else { "Not ready." };
+    format!("{}\n{end}", output::table(&rows))
+}

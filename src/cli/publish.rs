@@ -1,0 +1,46 @@
+//! `publish`: make a verified bundle visible.
+
+use clap::Args;
+
+use super::selection::{PublishArgs, ReleaseArgs};
+use super::{Context, planning};
+use crate::model::failure::Result;
+use crate::model::{Code, Exit, Failure};
+use crate::pipeline::guard::Guard;
+use crate::pipeline::plan::Selection;
+use crate::pipeline::request::Mode;
+use crate::pipeline::run::Run;
+use crate::pipeline::stage::Stage;
+use crate::pipeline::{package, stages};
+
+/// The arguments of `publish`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign publish --provider directory --target /srv/releases
+  consign publish v1.2.3 --provider directory --target /mnt/mirror/v1.2.3")]
+pub struct PublishVerbArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
+}
+
+impl PublishVerbArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let planned =
+            planning::plan(context, &self.release, Some(&self.publish), Some(Mode::Release), &Selection::default())?;
+        let (plan, tools) = (&planned.plan, planned.tools(context, Guard::default()));
+        if plan.publish.is_none() {
+            return Err(Failure::new(Code::ProviderMissing, "there is nowhere to publish to")
+                .hint("name a place with `--provider directory --target DIR`, or in `[publish]` of consign.toml"));
+        }
+        let mut run = Run::alone(plan, tools.listener, tools.now)?;
+        let packed = package::recall(plan)?;
+        let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, &tools), || Ok(None))?;
+        let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), &tools), || Ok(None))?;
+        run.end()?;
+        let Some(published) = published else { return Ok(Exit::Done) };
+        context.output.result(&published, || format!("{} {}", published.status.as_str(), published.url))?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,97 @@
+//! `release-pipeline`: the whole story, as a rehearsal or as the release.
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::planning::{self, GuardArgs};
+use super::selection::{PublishArgs, ReleaseArgs};
+use super::{Context, output};
+use crate::model::Exit;
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::pipeline::plan::{Plan, Selection};
+use crate::pipeline::request::Mode;
+use crate::pipeline::run::Journal;
+use crate::pipeline::stage::Stage;
+use crate::pipeline::{events::Outcome, package};
+
+/// The arguments of `release-pipeline`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign release-pipeline                              rehearse: everything but publishing
+  consign release-pipeline --dry-run                    print the plan
+  consign release-pipeline --skip test --skip smoke
+  consign release-pipeline --from package               go on with what was built
+  consign release-pipeline v1.2.3 --mode release --provider directory --target /srv/releases
+
+Stages: guard, preflight, test, build, package, verify, notes, smoke, publish, remote-verify, summary.")]
+pub struct ReleasePipelineArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// Rehearse (validate), or release
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = modes())]
+    mode: Mode,
+    /// Start at this stage, with what earlier runs left in dist/
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
+    from: Option<Stage>,
+    /// Leave a stage out (repeatable, or separated by commas)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', value_parser = stages())]
+    skip: Vec<Stage>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    publish: PublishArgs,
+    #[command(flatten)]
+    guard: GuardArgs,
+}
+
+impl ReleasePipelineArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let selection = Selection { from: self.from, skip: self.skip.iter().copied().collect() };
+        let planned = planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &selection)?;
+        if self.dry_run {
+            super::plan::print(context, &planned.plan)?;
+            return Ok(Exit::Done);
+        }
+        let tools = planned.tools(context, self.guard.guard(context));
+        let journal = crate::pipeline::release(&planned.plan, &tools)?;
+        let packages =
+            package::recall(&planned.plan).map(|packed| super::package::packages(&packed.packages)).unwrap_or_default();
+        context.output.result(&journal, || describe(&planned.plan, &journal, &packages))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn describe(plan: &Plan, journal: &Journal, packages: &str) -> String {
+    let rows: Vec<_> = journal
+        .stages
+        .iter()
+        .map(|record| {
+            let status = match record.status {
+                Outcome::Passed => "passed",
+                Outcome::Skipped => "-",
+                Outcome::Failed => "failed",
+            };
+            let duration = std::time::Duration::from_millis(record.duration_ms);
+            let time = if record.status == Outcome::Skipped { String::new() } else { output::duration(duration) };
+            vec![record.stage.to_string(), status.to_owned(), time, shown(&record.detail).into_owned()]
+        })
+        .collect();
+    let end = match plan.mode {
+        Mode::Validate => format!("{} {} is ready to be released: {}", plan.name, plan.release.tag, plan.places.bundle),
+        Mode::Release => format!("{} {} is released: {}", plan.name, plan.release.tag, plan.places.bundle),
+    };
+    format!("{}\n{packages}\n{end}", output::table(&rows))
+}
+
+/// The modes, as clap reads them.
+pub fn modes() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(["validate", "release"])
+        .map(|word| if word == "release" { Mode::Release } else { Mode::Validate })
+}
+
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    PossibleValuesParser::new(Stage::ALL.map(Stage::as_str))
+        .map(|word| Stage::ALL.into_iter().find(|stage| stage.as_str() == word).unwrap_or(Stage::Guard))
+}

@@ -1,0 +1,87 @@
+//! `verify`: whether everything in a bundle agrees with everything.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+use owo_colors::OwoColorize as _;
+
+use super::selection::ReleaseArgs;
+use super::{Context, output, planning};
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::model::{Exit, pretty};
+use crate::pipeline::plan::Selection;
+use crate::pipeline::verify::{self, Report, Requirements};
+use crate::world::files;
+
+/// The arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign verify                                 the bundle of this workspace's version
+  consign verify dist/packages/v1.2.3
+  consign verify downloads/ --report verify.json --format json")]
+pub struct VerifyArgs {
+    /// The bundle's directory [default: that of this workspace's version]
+    #[arg(value_name = "DIR")]
+    directory: Option<Utf8PathBuf>,
+    /// Fail where there are no signatures
+    #[arg(long)]
+    require_signatures: bool,
+    /// Also write the report to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<Utf8PathBuf>,
+    /// How many files to read at once [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+impl VerifyArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let directory = match &self.directory {
+            Some(directory) => context.path(directory),
+            None => {
+                planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan.places.bundle
+            }
+        };
+        let requirements = Requirements {
+            require_signatures: self.require_signatures || context.requires_signatures(),
+            threads: self.threads.map(Into::into),
+        };
+        let report = verify::verify(&directory, &requirements, context.listener())?;
+        if let Some(path) = &self.report {
+            files::write(&context.path(path), &pretty(&report))?;
+        }
+        context.output.result(&report, || describe(&report))?;
+        Ok(report.exit())
+    }
+}
+
+/// The report for people.
+pub fn describe(report: &Report) -> String {
+    let mut out = String::new();
+    for finding in &report.findings {
+        out.push_str(&format!(
+            "{} {}: {} [{}]\n",
+            "wrong:".red().bold(),
+            shown(&finding.file),
+            shown(&finding.message),
+            finding.code
+        ));
+        out.push_str(&format!("  {} {}\n", "hint:".cyan(), shown(&finding.hint)));
+    }
+    if !report.findings.is_empty() {
+        return format!("{out}{} problems: the bundle is not what was released", report.findings.len());
+    }
+    let rows: Vec<_> = report
+        .files
+        .iter()
+        .map(|file| {
+            vec![file.name.to_string(), file.kind.clone(), output::bytes(file.size_bytes), file.sha256.to_string()]
+        })
+        .collect();
+    format!(
+        "{}\n{} files agree with each other; authenticity {}: no signature was checked",
+        output::table(&rows),
+        report.files.len(),
+        report.authenticity
+    )
+}

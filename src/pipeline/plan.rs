@@ -1,0 +1,648 @@
+//! Everything that a run will do, decided before anything is done.
+//!
+//! [`plan`] is a pure function of a [`Request`] and the [`Surroundings`]. `--dry-run` and
+//! `consign plan` print what it returns, and the stages do exactly that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+use semver::Version;
+use serde::Serialize;
+
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::stage::Stage;
+use super::surroundings::Surroundings;
+use crate::model::failure::Result;
+use crate::model::index::ArchiveFormat;
+use crate::model::source::Source;
+use crate::model::{Code, Failure, FileName, Platform, Release, checksums, index, provenance, sbom, text};
+use crate::world::cargo::{FeatureChoice, Member, Workspace};
+
+/// The plan of one release.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Always `consign.plan/v1`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The product's name.
+    pub name: FileName,
+    /// The tag and the version.
+    #[serde(flatten)]
+    pub release: Release,
+    /// The version that the workspace's manifests give.
+    pub workspace_version: Version,
+    /// `stable`, or the first word of the prerelease.
+    pub channel: String,
+    /// A rehearsal or the release.
+    pub mode: Mode,
+    /// The cargo packages, sorted.
+    pub packages: Vec<String>,
+    /// The programs, sorted.
+    pub binaries: Vec<String>,
+    /// The source's state.
+    pub source: Source,
+    /// How cargo builds.
+    pub build: BuildPlan,
+    /// One package each, sorted by platform.
+    pub platforms: Vec<PlatformPlan>,
+    /// How archives are packed.
+    pub archive: ArchivePlan,
+    /// The files of the bundle, sorted.
+    pub files: Vec<FileName>,
+    /// The stages, in order.
+    pub stages: Vec<StagePlan>,
+    /// The same platforms in the form that a CI matrix takes.
+    pub matrix: Matrix,
+    /// The target triple of this host.
+    pub host: String,
+    /// What the user should know before it starts.
+    pub warnings: Vec<String>,
+    /// Where things are on this machine.
+    #[serde(skip)]
+    pub places: Places,
+    /// What the stage `test` runs.
+    #[serde(skip)]
+    pub test: Vec<String>,
+    /// What the stage `smoke` runs.
+    #[serde(skip)]
+    pub smoke: Smoke,
+    /// Where to publish to.
+    #[serde(skip)]
+    pub publish: Option<Publish>,
+    /// Where what was published can be fetched from, if it is not where it was published.
+    #[serde(skip)]
+    pub remote_base_url: Option<String>,
+    /// The user's own template of the release notes.
+    #[serde(skip)]
+    pub notes_template: Option<Utf8PathBuf>,
+    /// The variables that bear on a build.
+    #[serde(skip)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Where things are on this machine.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The workspace's root.
+    pub root: Utf8PathBuf,
+    /// Cargo's target directory.
+    pub target: Utf8PathBuf,
+    /// `dist/`.
+    pub dist: Utf8PathBuf,
+    /// `dist/releases/<version>/`: what was built, and every report.
+    pub releases: Utf8PathBuf,
+    /// `dist/packages/<version>/`: the bundle.
+    pub bundle: Utf8PathBuf,
+    /// The files that every archive takes along: README, licences; and the path inside the archive.
+    pub documents: Vec<(Utf8PathBuf, String)>,
+}
+
+/// How cargo builds.
+#[derive(Clone, Debug, Serialize)]
+pub struct BuildPlan {
+    /// The profile.
+    pub profile: String,
+    /// Whether `Cargo.lock` is there and has to fit.
+    pub locked: bool,
+    /// The oldest compiler that the packages work with.
+    pub rust_version: Option<Version>,
+}
+
+/// How one platform is built and packed.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlatformPlan {
+    /// The platform.
+    pub platform: Platform,
+    /// The Rust target triple.
+    pub target: String,
+    /// What is given to the builder as the target: the triple, with a glibc version for zig.
+    pub build_target: String,
+    /// The builder.
+    pub builder: Builder,
+    /// The command.
+    pub command: Vec<String>,
+    /// The linker, if the configuration names one.
+    pub linker: Option<String>,
+    /// The program that runs these binaries on this host.
+    pub runner: Vec<String>,
+    /// The features that are switched on, `default` among them unless it is off.
+    pub features: Vec<String>,
+    /// More arguments for cargo.
+    pub arguments: Vec<String>,
+    /// More variables for the build.
+    pub environment: BTreeMap<String, String>,
+    /// The archive.
+    pub archive: FileName,
+    /// The archive's name without its ending: the one directory inside it.
+    #[serde(skip)]
+    pub stem: FileName,
+    /// The archive's format.
+    pub format: ArchiveFormat,
+}
+
+/// How archives are packed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArchivePlan {
+    /// The compression level, if it is not the format's default.
+    pub level: Option<u8>,
+    /// Globs of more files to pack.
+    pub include: Vec<String>,
+}
+
+/// What one stage does.
+#[derive(Clone, Debug, Serialize)]
+pub struct StagePlan {
+    /// The stage.
+    pub stage: Stage,
+    /// Whether it runs.
+    pub runs: bool,
+    /// What it does, or why it does not run.
+    pub does: String,
+    /// Commands before it.
+    pub before: Vec<Vec<String>>,
+    /// Commands after it.
+    pub after: Vec<Vec<String>>,
+}
+
+/// A CI matrix.
+#[derive(Clone, Debug, Serialize)]
+pub struct Matrix {
+    /// One job per platform.
+    pub include: Vec<MatrixJob>,
+}
+
+/// One job of a CI matrix.
+#[derive(Clone, Debug, Serialize)]
+pub struct MatrixJob {
+    /// The platform.
+    pub platform: Platform,
+    /// The Rust target triple.
+    pub target: String,
+    /// The builder.
+    pub builder: Builder,
+    /// The label of the machine that can build it.
+    pub runner: &'static str,
+}
+
+/// Which stages to run.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Start here; what earlier stages left behind is taken as it is.
+    pub from: Option<Stage>,
+    /// Leave these out.
+    pub skip: BTreeSet<Stage>,
+}
+
+/// Decides everything.
+pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Plan> {
+    let given = request.version.as_deref().map(Release::parse).transpose()?;
+    let members = chosen_members(request, given.as_ref(), &around.workspace)?;
+    let workspace_version = members[0].version.clone();
+    let release =
+        given.unwrap_or_else(|| Release::of_version(own_package(request, &around.workspace), &workspace_version));
+    let directory = release.directory()?;
+    let name = product_name(request, &members)?;
+    let platforms = platforms(request, around, &members, &name, &release)?;
+    let binaries = binaries(request, &members, &platforms)?;
+    let dist = around.workspace.root.join(&request.dist);
+    let places = Places {
+        root: around.workspace.root.clone(),
+        target: around.workspace.target_directory.clone(),
+        releases: dist.join("releases").join(directory.as_str()),
+        bundle: dist.join("packages").join(directory.as_str()),
+        dist,
+        documents: around.documents(&members),
+    };
+    let platforms: Vec<_> = platforms
+        .into_iter()
+        .map(|mut platform| {
+            platform.command = command(request, around, &members, &binaries, &platform);
+            platform
+        })
+        .collect();
+    Ok(Plan {
+        kind: "consign.plan/v1",
+        channel: release.channel(),
+        mode: request.mode,
+        packages: members.iter().map(|member| member.name.clone()).collect(),
+        source: source(request, around, &members),
+        build: BuildPlan {
+            profile: profile(request),
+            locked: around.workspace.has_lock,
+            rust_version: members.iter().filter_map(|member| member.rust_version.clone()).max(),
+        },
+        archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
+        files: files(&platforms)?,
+        stages: stages(request, around, selection)?,
+        matrix: matrix(&platforms),
+        host: around.compiler.host.clone(),
+        warnings: warnings(request, around),
+        test: test_command(request, around),
+        smoke: request.smoke.clone(),
+        publish: request.publish.clone(),
+        remote_base_url: request.remote_base_url.clone(),
+        notes_template: request.notes_template.clone(),
+        environment: request.environment.clone(),
+        name,
+        release,
+        workspace_version,
+        binaries,
+        platforms,
+        places,
+    })
+}
+
+/// The packages to release: those that were named, else what the workspace makes clear.
+fn chosen_members<'a>(request: &Request, given: Option<&Release>, workspace: &'a Workspace) -> Result<Vec<&'a Member>> {
+    let of_tag = given.and_then(|release| release.package.clone());
+    let named: Vec<_> =
+        if request.packages.is_empty() { of_tag.into_iter().collect() } else { request.packages.clone() };
+    let mut members = if named.is_empty() {
+        evident_members(workspace)
+    } else {
+        named.iter().map(|name| member(workspace, name)).collect::<Result<_>>()?
+    };
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    members.dedup_by(|a, b| a.name == b.name);
+    let Some(first) = members.first() else {
+        return Err(Failure::new(Code::NoBinaries, "the workspace has no package with a program to release")
+            .hint("Consign releases programs; add a `src/main.rs` or a `[[bin]]`"));
+    };
+    if let Some(library) = members.iter().find(|member| member.binaries.is_empty()) {
+        return Err(Failure::new(Code::NoBinaries, format!("package `{}` has no program to release", library.name))
+            .subject(library.name.clone())
+            .hint("name a package with a `[[bin]]`"));
+    }
+    if members.iter().any(|member| member.version != first.version) {
+        let list: Vec<_> = members.iter().map(|member| format!("{} {}", member.name, member.version)).collect();
+        return Err(Failure::new(
+            Code::PackageAmbiguous,
+            format!("the packages have different versions: {}", list.join(", ")),
+        )
+        .hint(format!(
+            "release one at a time, as in `-p {}`, or name some in consign.toml: `packages = […]`",
+            first.name
+        )));
+    }
+    Ok(members)
+}
+
+/// What cargo itself would build from the workspace's root, without chores that are never published.
+fn evident_members(workspace: &Workspace) -> Vec<&Member> {
+    let with_programs = || workspace.members.iter().filter(|member| !member.binaries.is_empty());
+    let choices: [Vec<&Member>; 4] = [
+        with_programs().filter(|member| member.is_root).collect(),
+        with_programs().filter(|member| member.is_default && member.is_publishable).collect(),
+        with_programs().filter(|member| member.is_publishable).collect(),
+        with_programs().collect(),
+    ];
+    choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_default()
+}
+
+fn member<'a>(workspace: &'a Workspace, name: &str) -> Result<&'a Member> {
+    workspace.members.iter().find(|member| member.name == name).ok_or_else(|| {
+        let nearest = workspace
+            .members
+            .iter()
+            .max_by(|a, b| strsim::jaro(&a.name, name).total_cmp(&strsim::jaro(&b.name, name)))
+            .map_or_else(String::new, |member| format!("did you mean `{}`?", member.name));
+        let name = text::shown(name);
+        Failure::new(Code::PackageUnknown, format!("the workspace has no package {name:?}")).subject(name).hint(nearest)
+    })
+}
+
+/// The package whose name goes into the tag: the one that was named, where there are others.
+fn own_package<'a>(request: &'a Request, workspace: &Workspace) -> Option<&'a str> {
+    let others = workspace.members.iter().filter(|member| !member.binaries.is_empty()).count() > 1;
+    match request.packages.as_slice() {
+        [only] if others => Some(only),
+        _ => None,
+    }
+}
+
+fn product_name(request: &Request, members: &[&Member]) -> Result<FileName> {
+    let of_repository = || {
+        let repository = members.iter().find_map(|member| member.repository.as_deref())?;
+        let last = repository.trim_end_matches('/').rsplit('/').next()?;
+        last.trim_end_matches(".git").parse::<FileName>().ok()
+    };
+    if let Some(name) = &request.name {
+        return name.parse().map_err(|error| {
+            Failure::new(Code::NameInvalid, "the product's name cannot be part of a file name")
+                .because(error)
+                .hint("set another `name` in consign.toml")
+        });
+    }
+    if let [_, _, ..] = members
+        && let Some(name) = of_repository()
+    {
+        return Ok(name);
+    }
+    members[0].name.trim_start_matches('_').parse().map_err(|error| {
+        Failure::new(Code::NameInvalid, "the package's name cannot be part of a file name")
+            .because(error)
+            .hint("set a `name` in consign.toml")
+    })
+}
+
+fn platforms(
+    request: &Request,
+    around: &Surroundings,
+    members: &[&Member],
+    name: &FileName,
+    release: &Release,
+) -> Result<Vec<PlatformPlan>> {
+    let mut wanted = request.platforms.clone();
+    if wanted.is_empty() {
+        wanted.push(around.host_platform()?);
+    }
+    wanted.sort();
+    wanted.dedup();
+    let mut stems = BTreeSet::new();
+    let mut out = Vec::new();
+    for platform in wanted {
+        let own = request.platform.get(&platform).cloned().unwrap_or_default();
+        let build_target = own.target.clone().unwrap_or_else(|| platform.target().to_owned());
+        let target = without_glibc(&build_target).to_owned();
+        let builder = own.builder.unwrap_or(request.build.builder);
+        let format = own.format.or(request.archive.format).unwrap_or(if platform.is_windows() {
+            ArchiveFormat::Zip
+        } else {
+            ArchiveFormat::TarGz
+        });
+        let pattern = request.archive.name_pattern.as_deref().unwrap_or(NAME_PATTERN);
+        let stem = stem(pattern, name, release, platform, &target)?;
+        let archive = file_name(&format!("{stem}.{}", format.extension()))?;
+        if !stems.insert(stem.clone()) {
+            return Err(Failure::new(Code::NameInvalid, format!("two platforms would be packed as `{archive}`"))
+                .subject("archive.name-pattern")
+                .hint("put `{platform}` or `{target}` into `archive.name-pattern`"));
+        }
+        out.push(PlatformPlan {
+            platform,
+            target,
+            build_target,
+            builder,
+            command: if own.command.is_empty() { request.build.command.clone() } else { own.command },
+            linker: own.linker,
+            runner: own.runner,
+            features: features(request, &own.features, members),
+            arguments: own.arguments,
+            environment: own.environment,
+            archive,
+            stem,
+            format,
+        });
+    }
+    Ok(out)
+}
+
+fn stem(pattern: &str, name: &FileName, release: &Release, platform: Platform, target: &str) -> Result<FileName> {
+    let filled = pattern
+        .replace("{name}", name.as_str())
+        .replace("{version}", &release.version.to_string())
+        .replace("{tag}", &release.tag.replace('/', "-"))
+        .replace("{platform}", platform.name())
+        .replace("{target}", target);
+    file_name(&filled)
+}
+
+fn file_name(text: &str) -> Result<FileName> {
+    text.parse().map_err(|error| {
+        Failure::new(Code::NameInvalid, "an archive's name would not be a plain file name")
+            .because(error)
+            .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
+    })
+}
+
+/// zig takes a glibc version behind the triple, which nothing else knows.
+fn without_glibc(target: &str) -> &str {
+    target.split_once('.').map_or(target, |(triple, _)| triple)
+}
+
+fn features(request: &Request, own: &[String], members: &[&Member]) -> Vec<String> {
+    let mut on: BTreeSet<String> = request.build.features.iter().chain(own).cloned().collect();
+    if request.build.all_features {
+        on.extend(members.iter().flat_map(|member| member.features.keys().cloned()));
+    } else if !request.build.no_default_features {
+        on.insert("default".to_owned());
+    }
+    on.into_iter().collect()
+}
+
+fn binaries(request: &Request, members: &[&Member], platforms: &[PlatformPlan]) -> Result<Vec<String>> {
+    let named: Vec<String> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+    let choice = FeatureChoice {
+        named: &named,
+        all: request.build.all_features,
+        with_default: !request.build.no_default_features,
+    };
+    let mut found: Vec<&str> = members.iter().flat_map(|member| member.binaries_with(&choice)).collect();
+    found.sort_unstable();
+    if let Some(pair) = found.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::new(Code::PackageAmbiguous, format!("two packages have a program `{}`", pair[0]))
+            .subject(pair[0])
+            .hint("release one package at a time with `-p`"));
+    }
+    let wanted: Vec<String> = if request.binaries.is_empty() {
+        found.iter().map(|&name| name.to_owned()).collect()
+    } else {
+        let missing = request.binaries.iter().find(|name| !found.contains(&name.as_str()));
+        if let Some(missing) = missing {
+            return Err(Failure::new(
+                Code::PackageUnknown,
+                format!("there is no program {:?} in the chosen packages", text::shown(missing)),
+            )
+            .subject(text::shown(missing))
+            .hint(format!("the programs are: {}", found.join(", "))));
+        }
+        let sorted: BTreeSet<_> = request.binaries.iter().cloned().collect();
+        sorted.into_iter().collect()
+    };
+    if wanted.is_empty() {
+        return Err(Failure::new(Code::NoBinaries, "every program needs features that are not switched on")
+            .hint("name them with `--features`"));
+    }
+    for name in &wanted {
+        name.parse::<FileName>().map_err(|error| {
+            Failure::new(Code::NameInvalid, "a program's name cannot be a file name of a release").because(error)
+        })?;
+    }
+    Ok(wanted)
+}
+
+fn profile(request: &Request) -> String {
+    request.build.profile.clone().unwrap_or_else(|| "release".to_owned())
+}
+
+/// The command that builds one platform.
+fn command(
+    request: &Request,
+    around: &Surroundings,
+    members: &[&Member],
+    binaries: &[String],
+    platform: &PlatformPlan,
+) -> Vec<String> {
+    let mut argv: Vec<String> = match platform.builder {
+        Builder::Command => return platform.command.clone(),
+        Builder::Cargo => vec![request.cargo().to_owned(), "build".into()],
+        Builder::Zigbuild => vec![request.cargo().to_owned(), "zigbuild".into()],
+        Builder::Cross => vec!["cross".into(), "build".into()],
+    };
+    argv.extend(["--profile".into(), profile(request), "--target".into(), platform.build_target.clone()]);
+    if around.workspace.has_lock {
+        argv.push("--locked".into());
+    }
+    argv.extend(members.iter().flat_map(|member| ["--package".into(), member.name.clone()]));
+    argv.extend(binaries.iter().flat_map(|name| ["--bin".into(), name.clone()]));
+    let named: Vec<_> = platform.features.iter().filter(|feature| *feature != "default").map(String::as_str).collect();
+    if request.build.all_features {
+        argv.push("--all-features".into());
+    } else {
+        if request.build.no_default_features {
+            argv.push("--no-default-features".into());
+        }
+        if !named.is_empty() {
+            argv.extend(["--features".into(), named.join(",")]);
+        }
+    }
+    argv.extend(platform.arguments.iter().cloned());
+    argv
+}
+
+fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
+    let mut source = around.source.clone();
+    if source.repository.is_none() {
+        source.repository = members.iter().find_map(|member| member.repository.clone());
+    }
+    if let Some(seconds) = request.source_date_epoch
+        && let Ok(date) = jiff::Timestamp::from_second(seconds)
+    {
+        source.date = date;
+    }
+    source
+}
+
+fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
+    let fixed = [
+        sbom::SPDX_FILE_NAME,
+        sbom::CYCLONEDX_FILE_NAME,
+        index::FILE_NAME,
+        provenance::FILE_NAME,
+        checksums::FILE_NAME,
+    ];
+    let mut all = BTreeSet::new();
+    for name in fixed {
+        all.insert(file_name(name)?);
+    }
+    all.extend(platforms.iter().map(|platform| platform.archive.clone()));
+    Ok(all.into_iter().collect())
+}
+
+fn stages(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Vec<StagePlan>> {
+    Stage::ALL
+        .into_iter()
+        .map(|stage| {
+            let left_out = left_out(request, selection, stage)?;
+            let hooks = |when: &str| request.hooks.get(&format!("{when}-{stage}")).cloned().unwrap_or_default();
+            Ok(StagePlan {
+                stage,
+                runs: left_out.is_none(),
+                does: left_out.unwrap_or_else(|| describe(request, around, stage)),
+                before: hooks("before"),
+                after: hooks("after"),
+            })
+        })
+        .collect()
+}
+
+/// Why a stage does not run, if it does not.
+fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Option<String>> {
+    let skipped = selection.skip.contains(&stage);
+    if skipped && request.mode == Mode::Release && !stage.can_be_skipped_in_release() {
+        return Err(Failure::new(Code::StageRequired, format!("stage `{stage}` cannot be skipped in release mode"))
+            .subject(stage.as_str())
+            .hint("leave `--skip` out, or rehearse with `--mode validate`"));
+    }
+    if skipped {
+        return Ok(Some("skipped on request".into()));
+    }
+    // A later start never leaves out the checks that make a release trustworthy.
+    let always = request.mode == Mode::Release && matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify);
+    if selection.from.is_some_and(|from| stage < from) && !always {
+        return Ok(Some("done before; its result is taken from dist/".into()));
+    }
+    let publishes = request.mode == Mode::Release && request.publish.is_some();
+    Ok(match stage {
+        Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
+            Some("a rehearsal publishes nothing; `--mode release` does".into())
+        }
+        Stage::Publish | Stage::RemoteVerify | Stage::Summary if !publishes => {
+            Some("no provider is named; see `--provider`".into())
+        }
+        _ => None,
+    })
+}
+
+fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
+    match stage {
+        Stage::Guard => "check that this version may be released".into(),
+        Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
+        Stage::Test => test_command(request, around).join(" "),
+        Stage::Build => "one release build per platform".into(),
+        Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
+        Stage::Verify => "check every file against every document".into(),
+        Stage::Notes => "release notes from the commits since the last tag".into(),
+        Stage::Smoke => "run the programs that this host can run".into(),
+        Stage::Publish => match &request.publish {
+            Some(publish) => {
+                format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
+            }
+            None => String::new(),
+        },
+        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
+        Stage::Summary => "expected against published assets".into(),
+    }
+}
+
+fn test_command(request: &Request, around: &Surroundings) -> Vec<String> {
+    if !request.test.is_empty() {
+        return request.test.clone();
+    }
+    let locked = around.workspace.has_lock.then_some("--locked");
+    [request.cargo(), "test", "--workspace"].into_iter().chain(locked).map(str::to_owned).collect()
+}
+
+fn matrix(platforms: &[PlatformPlan]) -> Matrix {
+    let job = |platform: &PlatformPlan| MatrixJob {
+        platform: platform.platform,
+        target: platform.target.clone(),
+        builder: platform.builder,
+        runner: match (platform.builder, platform.platform.name()) {
+            (Builder::Cargo, "linux-arm64" | "linux-arm64-musl") => "ubuntu-24.04-arm",
+            (Builder::Cargo, "macos-arm64") => "macos-15",
+            (Builder::Cargo, "macos-amd64") => "macos-15-intel",
+            (Builder::Cargo, "windows-arm64") => "windows-11-arm",
+            (Builder::Cargo, name) if name.starts_with("windows-") => "windows-2025",
+            _ => "ubuntu-24.04",
+        },
+    };
+    Matrix { include: platforms.iter().map(job).collect() }
+}
+
+fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {
+    let mut out = Vec::new();
+    if around.source.commit.is_none() {
+        out.push("there is no commit: the bundle cannot say which source it was made from".into());
+    }
+    if around.source.dirty {
+        out.push("the working tree has changes that are not committed: the bundle is marked as dirty".into());
+    }
+    if !around.workspace.has_lock {
+        out.push("there is no Cargo.lock: cargo chooses the versions of the dependencies now".into());
+    }
+    if request.mode == Mode::Release && request.publish.is_none() {
+        out.push("no provider is named: nothing will be published".into());
+    }
+    out
+}

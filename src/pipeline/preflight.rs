@@ -1,0 +1,254 @@
+//! What would make a run fail later, found before anything is built.
+//!
+//! [`examine`] looks at tools, compilers, linkers, the lock file and the working tree, and returns
+//! everything that is missing at once, each with the command that mends it. `consign doctor` prints
+//! it; the stage `preflight` stops at the first thing that is needed.
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+use super::linker;
+use super::plan::{Plan, PlatformPlan};
+use super::request::{Builder, Mode};
+use crate::model::failure::Result;
+use crate::model::{Code, Failure};
+use crate::world::cargo;
+use crate::world::process::Program;
+
+/// What was looked at, and what came of it.
+#[derive(Debug, Serialize)]
+pub struct Examination {
+    /// Always `consign.doctor/v1`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Whether a run can start.
+    pub ready: bool,
+    /// Each thing that was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What it is: `git`, `linker linux-arm64`…
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// The stable code of what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Looks at everything that the plan needs.
+pub fn examine(plan: &Plan) -> Examination {
+    let mut outcomes: Vec<(String, Result<String>)> = vec![
+        ("cargo".into(), version(plan.environment.get("CARGO").map_or("cargo", String::as_str), "-V")),
+        ("compiler".into(), compiler(plan)),
+        ("Cargo.lock".into(), lock_file(plan)),
+        ("source".into(), source(plan)),
+        ("output directory".into(), output(plan)),
+    ];
+    for platform in &plan.platforms {
+        outcomes.push((format!("builder {}", platform.platform), builder(plan, platform)));
+        if matches!(platform.builder, Builder::Cargo | Builder::Zigbuild) {
+            outcomes.push((format!("standard library {}", platform.platform), standard_library(plan, platform)));
+        }
+        if platform.builder == Builder::Cargo {
+            outcomes.push((format!("linker {}", platform.platform), linker(plan, platform)));
+        }
+    }
+    let checks: Vec<Check> = outcomes.into_iter().map(|(name, outcome)| check(name, outcome)).collect();
+    Examination { kind: "consign.doctor/v1", ready: checks.iter().all(|check| check.ok), checks }
+}
+
+/// Looks at everything and fails with the first thing that is missing; all of them are its causes.
+pub fn require(plan: &Plan) -> Result<Examination> {
+    let examination = examine(plan);
+    let wrong: Vec<_> = examination.checks.iter().filter(|check| !check.ok).collect();
+    let Some(first) = wrong.first() else { return Ok(examination) };
+    let mut failure =
+        Failure::new(first.code.unwrap_or(Code::ToolMissing), first.found.clone()).subject(first.name.clone());
+    if let Some(hint) = &first.hint {
+        failure = failure.hint(hint.clone());
+    }
+    if wrong.len() > 1 {
+        let others: Vec<_> = wrong[1..].iter().map(|check| format!("also: {}", check.found)).collect();
+        failure = failure.because(others.join("\n"));
+    }
+    Err(failure)
+}
+
+fn check(name: String, outcome: Result<String>) -> Check {
+    match outcome {
+        Ok(found) => Check { name, ok: true, found, code: None, hint: None },
+        Err(failure) => Check {
+            name,
+            ok: false,
+            found: failure.to_string(),
+            code: Some(failure.code()),
+            hint: failure.way_out().map(str::to_owned),
+        },
+    }
+}
+
+fn version(program: &str, flag: &str) -> Result<String> {
+    let told = Program::new(program).arg(flag).read()?;
+    Ok(told.lines().next().unwrap_or_default().to_owned())
+}
+
+fn compiler(plan: &Plan) -> Result<String> {
+    let compiler = cargo::compiler(rustc(plan, None), &plan.places.root)?;
+    let number = cargo::compiler_number(&compiler);
+    if let (Some(needed), Some(number)) = (&plan.build.rust_version, number)
+        && number < *needed
+    {
+        return Err(Failure::new(
+            Code::CompilerTooOld,
+            format!("the workspace needs Rust {needed}, and this is {}", compiler.version),
+        )
+        .hint("`rustup update`, or install a newer Rust"));
+    }
+    Ok(format!("{} on {}", compiler.version, compiler.host))
+}
+
+fn rustc<'a>(plan: &'a Plan, platform: Option<&'a PlatformPlan>) -> &'a str {
+    platform
+        .and_then(|platform| platform.environment.get("RUSTC"))
+        .or_else(|| plan.environment.get("RUSTC"))
+        .map_or("rustc", String::as_str)
+}
+
+fn lock_file(plan: &Plan) -> Result<String> {
+    if plan.build.locked {
+        return cargo::check_lock(plan.environment.get("CARGO").map_or("cargo", String::as_str), &plan.places.root)
+            .map(|()| "fits the manifests".into());
+    }
+    if plan.mode == Mode::Release {
+        return Err(Failure::new(Code::LockMissing, "there is no Cargo.lock, so the release could never be rebuilt")
+            .subject("Cargo.lock")
+            .hint("run `cargo generate-lockfile` and commit the file"));
+    }
+    Ok("missing; cargo writes one".into())
+}
+
+fn source(plan: &Plan) -> Result<String> {
+    let commit = plan.source.commit.as_deref();
+    if plan.mode == Mode::Release {
+        if commit.is_none() {
+            return Err(Failure::new(Code::SourceUnknown, "a release needs a commit, and there is none")
+                .hint("commit the workspace with git"));
+        }
+        if plan.source.dirty {
+            return Err(Failure::new(Code::TreeDirty, "the working tree has changes that are not committed")
+                .hint("`git status` shows them; commit or stash them"));
+        }
+    }
+    let state = if plan.source.dirty { ", with changes" } else { "" };
+    Ok(commit.map_or_else(|| "no commit".into(), |commit| format!("commit {commit}{state}")))
+}
+
+fn output(plan: &Plan) -> Result<String> {
+    let dist = &plan.places.dist;
+    crate::world::files::create_directory(dist)?;
+    tempfile::tempfile_in(dist).map_err(|error| crate::world::files::failed("write into", dist, error))?;
+    Ok(dist.to_string())
+}
+
+fn builder(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
+    let missing = |what: &str, hint: &str| {
+        Err(Failure::new(
+            Code::ToolMissing,
+            format!("{} is built with {what}, which is not installed", platform.platform),
+        )
+        .subject(what)
+        .hint(hint))
+    };
+    match platform.builder {
+        Builder::Cargo => Ok("cargo".into()),
+        Builder::Zigbuild => match version("cargo-zigbuild", "--version") {
+            Ok(found)
+                if version("zig", "version")
+                    .or_else(|_| version("python-zig", "version"))
+                    .or_else(|_| python_zig())
+                    .is_ok() =>
+            {
+                Ok(found)
+            }
+            Ok(_) => missing("zig", "`pip install ziglang`, or install zig"),
+            Err(_) => {
+                missing("cargo-zigbuild", "`pip install cargo-zigbuild ziglang`, or `cargo install cargo-zigbuild`")
+            }
+        },
+        Builder::Cross => version("cross", "--version")
+            .or_else(|_| missing("cross", "`cargo install cross`, and start Docker or Podman")),
+        Builder::Command => match platform.command.first() {
+            Some(program) if is_there(&plan.places.root, program) => Ok(platform.command.join(" ")),
+            Some(program) => missing(&format!("`{program}`"), "install it, or correct `command` in consign.toml"),
+            None => Err(Failure::new(
+                Code::ConfigInvalid,
+                format!("the builder of {} is `command`, but there is no command", platform.platform),
+            )
+            .subject("build.command")
+            .hint("set `command = [\"…\"]` in `[build]` or in the platform's table")),
+        },
+    }
+}
+
+fn python_zig() -> Result<String> {
+    Program::new("python3").args(["-m", "ziglang", "version"]).read()
+}
+
+/// Whether a program is installed.
+fn is_there(root: &Utf8Path, program: &str) -> bool {
+    if program.contains('/') {
+        return root.join(program).is_file();
+    }
+    Program::new(program).is_on_path()
+}
+
+fn standard_library(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
+    if platform.arguments.iter().any(|argument| argument.contains("build-std")) {
+        return Ok("built from its source".into());
+    }
+    if cargo::has_standard_library(rustc(plan, Some(platform)), &plan.places.root, &platform.target)? {
+        return Ok("installed".into());
+    }
+    Err(Failure::new(Code::TargetMissing, format!("the standard library of `{}` is not installed", platform.target))
+        .subject(platform.target.clone())
+        .hint(format!("run `rustup target add {}`, or install it with your system's packages", platform.target)))
+}
+
+fn linker(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
+    let evident = linker::evident(plan, platform);
+    let Some(program) = platform.linker.clone().or(evident) else {
+        let foreign_os = platform.target.contains("apple") || platform.target.ends_with("-msvc");
+        if foreign_os
+            && plan.host != platform.target
+            && !linker::is_named(plan, platform)
+            && !same_system(&plan.host, &platform.target)
+        {
+            return Err(Failure::new(
+                Code::LinkerMissing,
+                format!("`{}` cannot be linked on {} by cargo alone", platform.target, plan.host),
+            )
+            .subject(platform.target.clone())
+            .hint("build it on such a machine, or with `builder = \"zigbuild\"` or `builder = \"cross\"`"));
+        }
+        return Ok("the compiler's own".into());
+    };
+    if is_there(&plan.places.root, &program) {
+        return Ok(program);
+    }
+    Err(Failure::new(Code::LinkerMissing, format!("the linker `{program}` of {} is not installed", platform.platform))
+        .subject(program)
+        .hint(linker::way_to_install(&platform.target)))
+}
+
+fn same_system(host: &str, target: &str) -> bool {
+    ["apple", "windows"].iter().any(|system| host.contains(system) && target.contains(system))
+}

@@ -1,0 +1,76 @@
+//! Compiled code without this machine's paths in it.
+//!
+//! The compiler writes source paths into panic messages and debug information. Each prefix that
+//! belongs to this machine is replaced by one that is the same everywhere, both in Rust code
+//! (`--remap-path-prefix`) and in C code that build scripts compile (`-ffile-prefix-map`). The user's
+//! own flags stay in force. What a program reads with `env!("CARGO_MANIFEST_DIR")` is beyond this.
+
+use camino::Utf8PathBuf;
+
+use super::plan::{Plan, PlatformPlan};
+use crate::model::failure::Result;
+use crate::world::cargo_config::{self, FlagsPlace};
+use crate::world::process::Program;
+
+/// Adds the flags to the command of a build by cargo.
+pub fn apply(program: Program, plan: &Plan, platform: &PlatformPlan, rustc: &str) -> Result<Program> {
+    let prefixes = prefixes(plan);
+    let ours: Vec<String> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")).collect();
+    let program = with_c_flags(program, plan, platform, &prefixes);
+    Ok(match cargo_config::flags_in_force(&plan.environment, rustc, &plan.places.root, &platform.target)? {
+        FlagsPlace::Environment(users) => {
+            program.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", [users, ours].concat().join("\u{1f}"))
+        }
+        FlagsPlace::Target => program.arg("--config").arg(target_flags(&platform.target, &ours)),
+        FlagsPlace::Build(users) => {
+            program.arg("--config").arg(target_flags(&platform.target, &[users, ours].concat()))
+        }
+    })
+}
+
+fn target_flags(target: &str, flags: &[String]) -> String {
+    // A JSON array of texts is also a TOML array of texts.
+    format!("target.{target}.rustflags={}", serde_json::Value::from(flags))
+}
+
+/// What is replaced by what. Of several that match, the compiler takes the last.
+fn prefixes(plan: &Plan) -> Vec<(Utf8PathBuf, &'static str)> {
+    let mut prefixes: Vec<(Utf8PathBuf, &'static str)> = Vec::new();
+    prefixes.extend(plan.environment.get("HOME").map(|home| (home.into(), "/home")));
+    prefixes.extend(cargo_config::cargo_home(&plan.environment).map(|home| (home, "/cargo")));
+    prefixes.push((plan.places.root.clone(), "/workspace"));
+    prefixes.push((plan.places.target.clone(), "/workspace/target"));
+    prefixes.retain(|(from, _)| from.as_str().len() > 1 && !from.as_str().contains('='));
+    prefixes
+}
+
+/// The C and C++ flags of the target, as build scripts read them through the `cc` crate.
+fn with_c_flags(
+    mut program: Program,
+    plan: &Plan,
+    platform: &PlatformPlan,
+    prefixes: &[(Utf8PathBuf, &'static str)],
+) -> Program {
+    if platform.target.ends_with("-msvc") {
+        return program;
+    }
+    let ours: Vec<String> = prefixes
+        .iter()
+        .filter(|(from, _)| !from.as_str().contains(char::is_whitespace))
+        .map(|(from, to)| format!("-ffile-prefix-map={from}={to}"))
+        .collect();
+    let target = platform.target.replace('-', "_");
+    for name in ["CFLAGS", "CXXFLAGS"] {
+        // The most specific variable is the one that counts, so the user's words go in front of ours there.
+        let spellings = [
+            format!("{name}_{}", platform.target),
+            format!("{name}_{target}"),
+            format!("TARGET_{name}"),
+            name.to_owned(),
+        ];
+        let users = spellings.iter().find_map(|spelling| plan.environment.get(spelling));
+        let words = users.cloned().into_iter().chain(ours.iter().cloned()).collect::<Vec<_>>().join(" ");
+        program = program.env_remove(&spellings[0]).env(&spellings[1], words);
+    }
+    program
+}

@@ -1,0 +1,156 @@
+//! What each stage does when it runs, and the one line that it says about its result.
+//!
+//! The deeds themselves stand in the stage's own module; here they are put together with the plan.
+
+use camino::Utf8Path;
+
+use super::build::Built;
+use super::package::Packed;
+use super::plan::Plan;
+use super::publish::Publication;
+use super::run::attend;
+use super::stage::Stage;
+use super::summary::{RemoteStatus, Summary};
+use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, smoke, summary, verify};
+use crate::model::failure::Result;
+use crate::model::index;
+use crate::model::{Code, Failure};
+use crate::trust::bundle::Bundle;
+use crate::trust::{Verified, documents};
+use crate::world::files;
+use crate::world::git::Repository;
+use crate::world::process::Program;
+
+type Done<T> = Result<(T, String)>;
+
+pub(crate) fn guard(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
+    let guarded = guard::check(&plan.release, &plan.workspace_version, &tools.guard, tools.repository)?;
+    Ok(((), format!("{} {} may be released", plan.name, guarded.tag)))
+}
+
+pub(crate) fn preflight(plan: &Plan) -> Done<()> {
+    let examination = preflight::require(plan)?;
+    Ok(((), format!("{} checks passed", examination.checks.len())))
+}
+
+pub(crate) fn test(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
+    let program = Program::of(&plan.test)
+        .ok_or_else(|| Failure::new(Code::ConfigInvalid, "the stage `test` has no command").subject("test.command"))?;
+    attend(plan, program, Stage::Test, Code::TestsFailed, "the workspace's tests", tools.listener)?;
+    Ok(((), plan.test.join(" ")))
+}
+
+pub(crate) fn build(plan: &Plan, tools: &Tools<'_>) -> Done<Built> {
+    let built = build::build(plan, tools.listener)?;
+    let programs: usize = built.platforms.iter().map(|platform| platform.metadata.binaries.len()).sum();
+    let detail = format!("{} for {}", count(programs, "program"), count(built.platforms.len(), "platform"));
+    Ok((built, detail))
+}
+
+pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Packed> {
+    let packed = package::package(plan, built, tools.listener)?;
+    let bytes: u64 = packed.packages.iter().map(|package| package.size_bytes).sum();
+    let detail = format!("{}, {:.1} MB", count(packed.packages.len(), "archive"), bytes as f64 / 1e6);
+    Ok((packed, detail))
+}
+
+pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Option<Verified<Bundle>>> {
+    let report = verify::verify(&packed.directory, &tools.requirements, tools.listener)?;
+    files::write(&plan.places.releases.join("verify.json"), &crate::model::pretty(&report))?;
+    let detail = format!("{} agree; authenticity {}", count(report.files.len(), "file"), report.authenticity);
+    Ok((Some(report.accept()?), detail))
+}
+
+pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
+    let bytes = files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?;
+    let index = documents::read_index(&bytes).map_err(|problem| {
+        Failure::new(Code::DocumentInvalid, "failed to read the bundle's index")
+            .subject(index::FILE_NAME)
+            .because(problem)
+    })?;
+    let listed = files::list(&plan.places.bundle)?;
+    let previous_tag = tools.repository.map(|repository| repository.previous_tag(&plan.release)).transpose()?.flatten();
+    let input = notes::NotesInput {
+        commits: match tools.repository {
+            Some(repository) => repository.commits(previous_tag.as_deref(), None)?,
+            None => Vec::new(),
+        },
+        history_is_cut_off: tools.repository.map(Repository::is_shallow).transpose()?.unwrap_or_default(),
+        signature_count: listed.iter().filter(|(name, _)| name.ends_with(".sig")).count(),
+        previous_tag,
+        index,
+    };
+    let template =
+        plan.notes_template.as_ref().map(|path| files::read_bounded(path, MAX_TEMPLATE_BYTES)).transpose()?;
+    let template = template.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+    let text = notes::render(&input, template.as_deref())?;
+    let path = plan.places.releases.join(notes::FILE_NAME);
+    files::write(&path, text.as_bytes())?;
+    Ok(((), path.strip_prefix(&plan.places.root).unwrap_or(&path).to_string()))
+}
+
+/// The largest template that is read, in bytes.
+const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+
+pub(crate) fn smoke(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<()> {
+    let smoked = smoke::smoke(plan, built, tools.listener)?;
+    let left_out = match smoked.skipped.as_slice() {
+        [] => String::new(),
+        skipped => format!(", {} cannot run here", count(skipped.len(), "platform")),
+    };
+    Ok(((), format!("{} ran{left_out}", count(smoked.commands.len(), "command"))))
+}
+
+pub(crate) fn publish(
+    plan: &Plan,
+    verified: Option<&Verified<Bundle>>,
+    tools: &Tools<'_>,
+) -> Done<Option<Publication>> {
+    let (Some(target), Some(verified)) = (&plan.publish, verified) else {
+        return Err(Failure::new(Code::StageRequired, "only a bundle that has just been verified is published")
+            .subject("publish")
+            .hint("run `release-pipeline --mode release` without `--skip verify`"));
+    };
+    let publication = publish::publish(verified, plan, target, tools.listener)?;
+    let detail = format!("{} {}", publication.status.as_str(), publication.url);
+    Ok((Some(publication), detail))
+}
+
+pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
+    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.url.clone()));
+    let base = base.ok_or_else(|| {
+        Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
+            .hint("name one with `--base-url`")
+    })?;
+    let report = remote_verify::remote_verify(&remote_verify::Place::of_plan(plan, &base)?, tools)?;
+    Ok((
+        RemoteStatus::Passed,
+        format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
+    ))
+}
+
+pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tools: &Tools<'_>) -> Done<Summary> {
+    let url = plan.places.releases.join(publish::URL_FILE_NAME);
+    let url = if url.is_file() { Some(files::read_bounded(&url, MAX_TEMPLATE_BYTES)?) } else { None };
+    let url = url.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let summary = summary::summarise(&summary::SummaryInput {
+        release: &plan.release,
+        release_url: url.as_deref(),
+        archive_count: plan.platforms.len(),
+        remote_verify_status: remote,
+        expected: files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name).collect(),
+        published: summary::read_assets(assets)?,
+    });
+    summary::write(&summary, &plan.places.releases, tools.step_summary)?;
+    let detail = format!("{} expected, none missing", count(summary.expected_assets.len(), "asset"));
+    Ok((summary, detail))
+}
+
+pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {
+    let assets = plan.places.releases.join(summary::ASSETS_FILE_NAME);
+    summary(plan, &assets, remote, tools).map(|(_, detail)| ((), detail))
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

@@ -1,0 +1,257 @@
+//! Verifying a bundle in a directory: every file is read once, in parallel, and nothing is trusted.
+//!
+//! [`verify`] opens the files and hands their bytes to [`crate::trust::bundle::Case`], which judges.
+//! Links and other entries are never followed, and no file is read beyond the size that the index
+//! gives it. A file may be changed after it was verified: whoever copies it checks its digest again.
+//!
+//! Signatures are not checked: [`Report::authenticity`] says so, and where they are required, the
+//! bundle is refused.
+
+use std::io::Read as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use super::events::{Event, Listener};
+use super::stage::Stage;
+use crate::model::failure::Result;
+use crate::model::{Code, Exit, Failure, Finding};
+use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};
+use crate::trust::{Asset, Bundle, Verified};
+use crate::world::files;
+
+/// The document type of a [`Report`].
+pub const TYPE: &str = "consign.verify/v1";
+
+/// What is demanded besides integrity, and with what means.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Whether a bundle without signatures is refused.
+    pub require_signatures: bool,
+    /// How many threads to use; default: one per processor.
+    pub threads: Option<usize>,
+}
+
+/// What came of verifying.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Always [`TYPE`].
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The product's name, if the index could be read.
+    pub name: Option<String>,
+    /// The bare version, if the index could be read.
+    pub version: Option<String>,
+    /// The tag, if the index could be read.
+    pub tag: Option<String>,
+    /// Whether the bundle is accepted.
+    pub status: Status,
+    /// Whether it is known who made it.
+    pub authenticity: Authenticated,
+    /// Every file that was examined, sorted by name.
+    pub files: Vec<Asset>,
+    /// Everything that is wrong.
+    pub findings: Vec<Finding>,
+    #[serde(skip)]
+    directory: Utf8PathBuf,
+    #[serde(skip)]
+    bundle: Option<Verified<Bundle>>,
+}
+
+/// Whether a bundle is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Everything agrees with everything.
+    Passed,
+    /// Something is wrong.
+    Failed,
+}
+
+/// Whether it is known who made a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authenticated {
+    /// No signature was checked: the bundle is whole, and whoever could change one file could have
+    /// changed all of them.
+    Unchecked,
+}
+
+impl Authenticated {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+impl std::fmt::Display for Authenticated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Report {
+    /// The bundle, if it is accepted.
+    pub fn bundle(&self) -> Option<&Verified<Bundle>> {
+        self.bundle.as_ref()
+    }
+
+    /// The exit code of a command whose result it is.
+    pub fn exit(&self) -> Exit {
+        self.findings.first().map_or(Exit::Done, |finding| finding.code.exit())
+    }
+
+    /// The bundle, or a failure with the first finding's code.
+    pub fn accept(self) -> Result<Verified<Bundle>> {
+        let Some(first) = self.findings.first() else {
+            return self.bundle.ok_or_else(|| {
+                // Cannot happen: a verdict without findings has a bundle. Refused all the same.
+                Failure::new(Code::DocumentInvalid, format!("`{}` was not verified", self.directory))
+            });
+        };
+        let more = match self.findings.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let message = format!("`{}` does not verify: {}: {}{more}", self.directory, first.file, first.message);
+        Err(Failure::new(first.code, message).subject(first.file.clone()).hint(first.hint.clone()))
+    }
+}
+
+/// Verifies the bundle in a directory.
+///
+/// What is wrong with the bundle is in the report; a failure means that it could not be read.
+pub fn verify(directory: &Utf8Path, requirements: &Requirements, listener: &dyn Listener) -> Result<Report> {
+    let listing = list(directory)?;
+    let documents = read_documents(directory, &listing)?;
+    let case = Case::open(&listing, &documents);
+    let (exhibits, mut noted) = examine(&case, directory, requirements, listener)?;
+    noted.extend(missing_signatures(&listing, requirements));
+    Ok(report(directory, case.judge(exhibits, noted)))
+}
+
+fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
+    if !directory.is_dir() {
+        return Err(Failure::new(Code::BundleMissing, format!("there is no bundle at `{directory}`"))
+            .subject(directory.as_str())
+            .hint("name the directory that holds index.json, or make one with `consign package`"));
+    }
+    files::list(directory)
+}
+
+fn read_documents(directory: &Utf8Path, listing: &[(String, bool)]) -> Result<Documents> {
+    let read = |(name, max): (&str, usize)| {
+        if !listing.iter().any(|(listed, is_regular)| listed == name && *is_regular) {
+            return Ok(None);
+        }
+        let Some(file) = files::open_regular(&directory.join(name))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
+        read.map(|_| Some(bytes)).map_err(|error| files::failed("read", &directory.join(name), error))
+    };
+    let [index, provenance, checksums] = bundle::DOCUMENTS;
+    Ok(Documents { index: read(index)?, provenance: read(provenance)?, checksums: read(checksums)? })
+}
+
+/// Lets one worker per processor take file after file, the largest first.
+fn examine(
+    case: &Case,
+    directory: &Utf8Path,
+    requirements: &Requirements,
+    listener: &dyn Listener,
+) -> Result<(Vec<Exhibit>, Vec<Finding>)> {
+    let tasks = case.tasks();
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = requirements.threads.unwrap_or_else(processors).clamp(1, tasks.len().max(1));
+    let next = AtomicUsize::new(0);
+    let seen = Mutex::new((Vec::new(), Vec::new(), None));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let mut worker = Worker { examiner: Examiner::default(), buffer: Vec::new() };
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = worker.examine(case, directory, task, listener);
+                    let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    match outcome {
+                        Ok(Ok(exhibit)) => seen.0.push(exhibit),
+                        Ok(Err(finding)) => seen.1.push(finding),
+                        Err(failure) => seen.2 = seen.2.take().or(Some(failure)),
+                    }
+                }
+            });
+        }
+    });
+    match seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        (_, _, Some(failure)) => Err(failure),
+        (exhibits, noted, None) => Ok((exhibits, noted)),
+    }
+}
+
+/// What one thread keeps from file to file.
+struct Worker {
+    examiner: Examiner,
+    buffer: Vec<u8>,
+}
+
+impl Worker {
+    fn examine(
+        &mut self,
+        case: &Case,
+        directory: &Utf8Path,
+        task: &Task,
+        listener: &dyn Listener,
+    ) -> Result<Result<Exhibit, Finding>> {
+        let (began, name) = (Instant::now(), task.name.to_string());
+        listener.hear(&Event::TaskStarted { stage: Stage::Verify, task: name.clone() });
+        let path = directory.join(&name);
+        let Some(mut file) = files::open_regular(&path)? else {
+            let hint = "replace it by the file itself; links and other entries are never followed";
+            return Ok(Err(Finding::new(Code::FileIrregular, name, "it is not a regular file", hint)));
+        };
+        let limit = task.max_bytes.saturating_add(1);
+        // The space is taken before, but no more than the file says it needs, whatever the index says.
+        let size = file.metadata().map_err(|error| files::failed("read", &path, error))?.len();
+        self.buffer.clear();
+        self.buffer.reserve_exact(usize::try_from(size.min(limit)).unwrap_or(0));
+        let read = file.by_ref().take(limit).read_to_end(&mut self.buffer);
+        read.map_err(|error| files::failed("read", &path, error))?;
+        let exhibit = case.examine(&mut self.examiner, task, &self.buffer);
+        let bytes = self.buffer.len() as u64;
+        listener.hear(&Event::TaskFinished { stage: Stage::Verify, task: name, bytes, duration: began.elapsed() });
+        Ok(Ok(exhibit))
+    }
+}
+
+/// Signatures cannot be checked, so whoever requires them is told so, and the bundle is refused.
+fn missing_signatures(listing: &[(String, bool)], requirements: &Requirements) -> Option<Finding> {
+    if !requirements.require_signatures {
+        return None;
+    }
+    let has = |ending: &str| listing.iter().any(|(name, _)| name.ends_with(ending));
+    Some(if has(".sig") || has(".sigstore.json") || has("signatures.json") {
+        bundle::finding(Code::SignaturesUnsupported, "signatures.json", "its signatures cannot be checked yet")
+    } else {
+        bundle::finding(Code::Unsigned, crate::model::index::FILE_NAME, "it is not signed, and signatures are required")
+    })
+}
+
+fn report(directory: &Utf8Path, verdict: Verdict) -> Report {
+    let index = verdict.index.as_ref();
+    Report {
+        kind: TYPE,
+        name: index.map(|index| index.name.to_string()),
+        version: index.map(|index| index.version.to_string()),
+        tag: index.map(|index| index.tag.clone()),
+        status: if verdict.bundle.is_some() { Status::Passed } else { Status::Failed },
+        authenticity: Authenticated::Unchecked,
+        files: verdict.files,
+        findings: verdict.findings,
+        directory: directory.to_owned(),
+        bundle: verdict.bundle,
+    }
+}

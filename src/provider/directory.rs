@@ -1,0 +1,349 @@
+//! Publishing into a directory, local or mounted.
+//!
+//! [`publish`] copies the bundle into a staging directory beside its destination and renames that
+//! as one, so that a reader sees all of a version or nothing of it. Where a directory cannot be
+//! renamed (some mounted buckets) the files come first and `index.json` last: a version exists only
+//! when its index does. A run that is killed anywhere leaves nothing that the next one does not
+//! clear away. What is published is never changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use reqwest::Url;
+
+use super::{Asset, Published, Status, Upload};
+use crate::model::digest::Hasher;
+use crate::model::failure::Result;
+use crate::model::{Code, Digest, Failure, index, text};
+use crate::world::files;
+
+/// How the name of a staging directory begins.
+const STAGING_PREFIX: &str = ".consign-staging-";
+/// The file that one publisher at a time holds a lock on, and that goes away with it.
+const LOCK_NAME: &str = ".consign-publish.lock";
+/// How much is copied at once, in bytes.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// How a file or directory gets its final name.
+type Rename<'a> = &'a dyn Fn(&Utf8Path, &Utf8Path) -> std::io::Result<()>;
+
+/// Publishes a bundle into `<target>/<version>/`, or into `target` itself when that is its name.
+pub fn publish(upload: &Upload<'_>, target: &Utf8Path) -> Result<Published> {
+    publish_by(upload, target, &|from, to| fs_err::rename(from, to))
+}
+
+fn publish_by(upload: &Upload<'_>, target: &Utf8Path, rename: Rename<'_>) -> Result<Published> {
+    let destination = destination(upload, target)?;
+    let done = |status| Ok(Published { url: file_url(&destination), status });
+    if inspect(upload, &destination)? == Found::Same {
+        return done(Status::Unchanged);
+    }
+    let root = destination.parent().unwrap_or(Utf8Path::new("/"));
+    create_root(root)?;
+    let lock = Lock::take(root)?;
+    // Another publisher may have been at work while this one waited.
+    let found = inspect(upload, &destination)?;
+    if found == Found::Same {
+        return done(Status::Unchanged);
+    }
+    // Without a lock, what looks left over may be somebody's work in progress.
+    if lock.is_some() {
+        remove_leftovers(root)?;
+    }
+    let staging = stage(upload, root)?;
+    if lock.is_some() && found == Found::Incomplete {
+        clear_incomplete(upload, &destination)?;
+    }
+    let staged = files::utf8(staging.path().to_owned())?;
+    if rename(&staged, &destination).is_ok() {
+        // It has another name now, under which nobody may remove it.
+        let _ = staging.keep();
+    } else {
+        if inspect(upload, &destination)? == Found::Same {
+            return done(Status::Unchanged);
+        }
+        place_one_by_one(upload, &staged, &destination, rename)?;
+    }
+    sync(root)?;
+    done(Status::Published)
+}
+
+/// What is at the destination, where it is nothing that forbids publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// What a killed run left: some of our files, and no index.
+    Incomplete,
+    /// Exactly what is to be published.
+    Same,
+}
+
+/// Where the release goes, as an absolute path that has nothing to do with the bundle's own.
+fn destination(upload: &Upload<'_>, target: &Utf8Path) -> Result<Utf8PathBuf> {
+    let target = camino::absolute_utf8(target).map_err(|error| files::failed("find", target, error))?;
+    let destination =
+        if target.file_name() == Some(upload.release.as_str()) { target } else { target.join(upload.release.as_str()) };
+    let (ours, theirs) = (resolved(upload.directory), resolved(&destination));
+    if theirs.starts_with(&ours) || ours.starts_with(&theirs) {
+        return Err(foreign(&destination, "is the bundle itself, or a directory in or around it")
+            .hint("publish to a directory outside of `dist/packages`"));
+    }
+    Ok(destination)
+}
+
+/// A path with every link on its way followed, as far as it exists.
+fn resolved(path: &Utf8Path) -> Utf8PathBuf {
+    path.ancestors()
+        .find_map(|known| {
+            let real = known.canonicalize_utf8().ok()?;
+            Some(path.strip_prefix(known).map_or(real.clone(), |rest| real.join(rest)))
+        })
+        .unwrap_or_else(|| path.to_owned())
+}
+
+fn file_url(directory: &Utf8Path) -> String {
+    let real = resolved(directory);
+    Url::from_directory_path(&real).map_or_else(|()| format!("file://{real}/"), String::from)
+}
+
+/// Looks at the destination without touching it.
+fn inspect(upload: &Upload<'_>, destination: &Utf8Path) -> Result<Found> {
+    match fs_err::symlink_metadata(destination) {
+        Ok(_) if !destination.is_dir() => return Err(foreign(destination, "is not a directory")),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(foreign(destination, "is below something that is not a directory"));
+        }
+        Err(error) => return Err(files::failed("look at", destination, error)),
+    }
+    let there: BTreeMap<String, bool> = files::list(destination)?.into_iter().collect();
+    let ours: BTreeMap<&str, &Asset> = upload.assets.iter().map(|asset| (asset.name.as_str(), asset)).collect();
+    if !there.contains_key(index::FILE_NAME) {
+        let stranger = there.iter().find(|(name, regular)| !**regular || !ours.contains_key(name.as_str()));
+        return match stranger {
+            Some((name, _)) => Err(foreign(destination, &format!("holds `{}` and no release", text::shown(name)))),
+            None => Ok(Found::Incomplete),
+        };
+    }
+    let names: BTreeSet<&str> = there.keys().map(String::as_str).chain(ours.keys().copied()).collect();
+    for name in names {
+        let problem = match (there.get(name), ours.get(name)) {
+            (None, _) => Some("is not among the published files"),
+            (Some(_), None) => Some("is published and not part of this bundle"),
+            (Some(false), Some(_)) => Some("is not a regular file there"),
+            (Some(true), Some(asset)) if !is_same(&destination.join(name), asset)? => Some("has other bytes there"),
+            (Some(true), Some(_)) => None,
+        };
+        if let Some(problem) = problem {
+            return Err(published(upload, destination, name, problem));
+        }
+    }
+    Ok(Found::Same)
+}
+
+fn is_same(path: &Utf8Path, asset: &Asset) -> Result<bool> {
+    let file = fs_err::File::open(path).map_err(|error| files::failed("read", path, error))?;
+    let size = file.metadata().map_err(|error| files::failed("read", path, error))?.len();
+    if size != asset.size_bytes {
+        return Ok(false);
+    }
+    let (_, digest) = copy(file, std::io::sink(), size).map_err(|error| files::failed("read", path, error))?;
+    Ok(digest == asset.sha256)
+}
+
+/// Makes the directory of all versions, readable for everybody whatever the umask.
+fn create_root(root: &Utf8Path) -> Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = root.parent() {
+        create_root(parent)?;
+    }
+    match fs_err::create_dir(root) {
+        Ok(()) => set_mode(root, 0o755),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(foreign(root, "is not a directory")),
+        Err(error) => Err(files::failed("create directory", root, error)),
+    }
+}
+
+/// Removes what killed runs left. The lock is held, so none of it is in use.
+fn remove_leftovers(root: &Utf8Path) -> Result<()> {
+    for (name, regular) in files::list(root)? {
+        if !regular && name.starts_with(STAGING_PREFIX) {
+            files::remove_directory(&root.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies every file beside the destination; what is copied is what was verified, or nothing is.
+fn stage(upload: &Upload<'_>, root: &Utf8Path) -> Result<tempfile::TempDir> {
+    let staging = tempfile::Builder::new()
+        .prefix(&format!("{STAGING_PREFIX}{}-", upload.release))
+        .tempdir_in(root)
+        .map_err(|error| files::failed("create a directory in", root, error))?;
+    let directory = files::utf8(staging.path().to_owned())?;
+    for asset in &upload.assets {
+        let name = asset.name.as_str();
+        copy_verified(&upload.directory.join(name), &directory.join(name), asset)?;
+    }
+    set_mode(&directory, 0o755)?;
+    sync(&directory)?;
+    Ok(staging)
+}
+
+fn copy_verified(from: &Utf8Path, to: &Utf8Path, asset: &Asset) -> Result<()> {
+    let source = fs_err::File::open(from).map_err(|error| files::failed("read", from, error))?;
+    let write_failed = |error| files::failed("write", to, error);
+    let mut file = fs_err::File::create(to).map_err(write_failed)?;
+    // One byte more than there should be shows that a file has grown.
+    let (size, digest) =
+        copy(source.take(asset.size_bytes.saturating_add(1)), &mut file, asset.size_bytes).map_err(write_failed)?;
+    if (size, digest) != (asset.size_bytes, asset.sha256) {
+        let message = format!("`{from}` was changed after it was verified");
+        return Err(Failure::new(Code::DigestMismatch, message)
+            .subject(asset.name.as_str())
+            .hint("verify the bundle again; package it again if that fails"));
+    }
+    set_mode(to, 0o644)?;
+    file.sync_all().map_err(write_failed)
+}
+
+/// Takes the files of a killed run away, so that the finished directory can have its place.
+fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
+    for asset in &upload.assets {
+        let path = destination.join(asset.name.as_str());
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::failed("remove", &path, error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// For places where a directory cannot be renamed: the files first, and the index last.
+fn place_one_by_one(upload: &Upload<'_>, staged: &Utf8Path, destination: &Utf8Path, rename: Rename<'_>) -> Result<()> {
+    create_root(destination)?;
+    let (index, others): (Vec<_>, Vec<_>) =
+        upload.assets.iter().partition(|asset| asset.name.as_str() == index::FILE_NAME);
+    for group in [others, index] {
+        for asset in group {
+            let (from, to) = (staged.join(asset.name.as_str()), destination.join(asset.name.as_str()));
+            if rename(&from, &to).is_err() {
+                copy_verified(&from, &to, asset)?;
+            }
+        }
+        sync(destination)?;
+    }
+    Ok(())
+}
+
+/// Copies a stream and gives its size and digest.
+fn copy(mut from: impl std::io::Read, mut to: impl std::io::Write, size: u64) -> std::io::Result<(u64, Digest)> {
+    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(size).unwrap_or(PIECE_BYTES).max(1))];
+    let (mut hasher, mut copied) = (Hasher::default(), 0);
+    loop {
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return Ok((copied, hasher.finish()));
+        }
+        hasher.update(&piece[..read]);
+        to.write_all(&piece[..read])?;
+        copied += read as u64;
+    }
+}
+
+/// Syncs a directory where its file system can do that.
+fn sync(directory: &Utf8Path) -> Result<()> {
+    match files::sync_directory(directory) {
+        Err(failure) if is_unsupported(&failure) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_unsupported(failure: &Failure) -> bool {
+    let cause = std::error::Error::source(failure).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput))
+}
+
+/// One publisher's turn in a directory of releases.
+struct Lock {
+    path: Utf8PathBuf,
+    _file: std::fs::File,
+}
+
+impl Lock {
+    /// Waits for the turn. Nothing where the file system has no locks.
+    fn take(root: &Utf8Path) -> Result<Option<Self>> {
+        let path = root.join(LOCK_NAME);
+        let failed = |error| files::failed("lock", &path, error);
+        loop {
+            let mut options = fs_err::OpenOptions::new();
+            let file = options.create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+            let (file, _) = file.into_parts();
+            match file.lock() {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(None),
+                Err(error) => return Err(failed(error)),
+            }
+            // Whoever held it before has removed it, and somebody else may have made a new one.
+            if is_at(&file, &path) {
+                return Ok(Some(Self { path, _file: file }));
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While the lock is still held, so that nobody's file but this one is removed.
+        if cfg!(unix) {
+            let _ = fs_err::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether an open file is the one that a path leads to.
+#[cfg(unix)]
+fn is_at(file: &std::fs::File, path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), fs_err::symlink_metadata(path)) {
+        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
+        _ => false,
+    }
+}
+
+/// The file is never removed there, so it is always the same.
+#[cfg(not(unix))]
+fn is_at(_file: &std::fs::File, _path: &Utf8Path) -> bool {
+    true
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Utf8Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|error| files::failed("set the permissions of", path, error))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_path: &Utf8Path, _mode: u32) -> Result<()> {
+    Ok(())
+}
+
+fn foreign(path: &Utf8Path, problem: &str) -> Failure {
+    Failure::new(Code::TargetForeign, format!("the publishing target `{path}` {problem}"))
+        .subject(path.as_str())
+        .hint("publish to a directory that holds nothing but releases")
+}
+
+fn published(upload: &Upload<'_>, destination: &Utf8Path, name: &str, problem: &str) -> Failure {
+    let (release, name) = (&upload.release, text::shown(name));
+    let message = format!("`{release}` is already published in `{destination}`, and `{name}` {problem}");
+    Failure::new(Code::VersionPublished, message)
+        .subject(name)
+        .hint("what is published is never changed: release a new version")
+}

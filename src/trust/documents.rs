@@ -1,0 +1,205 @@
+//! Reading a bundle's own documents, strictly.
+//!
+//! Each is bounded, read into derived structs, written again and compared: whatever Consign would
+//! not have written byte for byte (another order, a doubled key, a space, an escape) is refused.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use crate::archive;
+use crate::model::checksums::Checksums;
+use crate::model::index::{self, Index, Package};
+use crate::model::metadata::PackageMetadata;
+use crate::model::provenance::{self, Statement};
+use crate::model::{FileName, Release, checksums, pretty, sbom, text};
+
+/// The largest checksum list that is read, in bytes.
+pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
+/// The largest `metadata.json` that is read from an archive, in bytes.
+pub const MAX_METADATA_BYTES: usize = 64 << 10;
+/// The largest file of the index that is not a package, in bytes.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+/// The most files, programs of one package, dependencies or features that a document may list.
+const MAX_ROWS: usize = 4096;
+/// How much of a parser's complaint is repeated, in characters.
+const MAX_COMPLAINT: usize = 240;
+
+/// Reads `index.json` and checks what it says by itself.
+pub fn read_index(bytes: &[u8]) -> Result<Index, String> {
+    let index = strict(bytes, index::MAX_BYTES, Index::render)?;
+    match index_problem(&index) {
+        Some(problem) => Err(problem),
+        None => Ok(index),
+    }
+}
+
+/// Reads `provenance.json` and checks what it says by itself.
+pub fn read_provenance(bytes: &[u8]) -> Result<Statement, String> {
+    let statement = strict(bytes, provenance::MAX_BYTES, Statement::render)?;
+    match provenance_problem(&statement) {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(statement),
+    }
+}
+
+/// Reads `checksums.txt`.
+pub fn read_checksums(bytes: &[u8]) -> Result<Checksums, String> {
+    let list = Checksums::parse(bytes).map_err(|problem| problem.to_string())?;
+    if list.0.len() > MAX_ROWS {
+        return Err("it lists more files than a bundle may have".to_owned());
+    }
+    if list.render() == bytes { Ok(list) } else { Err(OTHER_FORM.to_owned()) }
+}
+
+/// Reads the `metadata.json` of an archive.
+pub fn read_metadata(bytes: &[u8]) -> Result<PackageMetadata, String> {
+    let metadata: PackageMetadata = strict(bytes, MAX_METADATA_BYTES, |metadata| pretty(metadata))?;
+    if metadata.kind == PackageMetadata::TYPE { Ok(metadata) } else { Err("its type is another one".to_owned()) }
+}
+
+const OTHER_FORM: &str = "it is not written in the one form that Consign writes";
+
+fn strict<T: DeserializeOwned>(bytes: &[u8], max: usize, render: impl Fn(&T) -> Vec<u8>) -> Result<T, String> {
+    if bytes.len() > max {
+        return Err(format!("it is larger than {max} bytes"));
+    }
+    let value: T = serde_json::from_slice(bytes).map_err(|error| {
+        let complaint: String = error.to_string().chars().take(MAX_COMPLAINT).collect();
+        text::shown(&complaint).into_owned()
+    })?;
+    if render(&value) == bytes { Ok(value) } else { Err(OTHER_FORM.to_owned()) }
+}
+
+fn index_problem(index: &Index) -> Option<String> {
+    let release = Release::parse(&index.tag).ok().filter(|release| release.tag == index.tag);
+    let problem = match release {
+        _ if index.kind != index::TYPE => "its type is another one",
+        None => "its tag is not a release tag",
+        Some(release) if release.version != index.version => "its tag names another version",
+        Some(release) if release.channel() != index.channel => "its channel is not the version's",
+        _ if created_at(index).is_none() => "its time is not an RFC 3339 time in UTC",
+        _ if !source_is_plain(index) => "its source is not a commit id and a ref of the release's tag",
+        _ if index.packages.is_empty() => "it lists no package",
+        _ if !sorted(index.packages.iter().map(|package| package.platform)) => {
+            "its packages are not sorted by platform"
+        }
+        _ if !sorted(index.files.iter().map(|file| &file.name)) => "its files are not sorted by name",
+        _ if index.files.len() > MAX_ROWS => "it lists more files than a bundle may have",
+        _ if index.files.iter().any(|file| file.size_bytes > MAX_FILE_BYTES) => "a file is larger than it may be",
+        _ => return name_problem(index).or_else(|| index.packages.iter().find_map(package_problem)),
+    };
+    Some(problem.to_owned())
+}
+
+/// The time of the release; the index is refused where it has none.
+pub(super) fn created_at(index: &Index) -> Option<Timestamp> {
+    index.created_at.parse::<Timestamp>().ok().filter(|time| time.to_string() == index.created_at)
+}
+
+fn source_is_plain(index: &Index) -> bool {
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let source = &index.source;
+    source.commit.as_deref().is_none_or(|commit| matches!(commit.len(), 40 | 64) && hex(commit))
+        && source
+            .reference
+            .as_deref()
+            .is_none_or(|name| name.strip_prefix("refs/tags/").is_none_or(|tag| tag == index.tag))
+}
+
+/// No two names may be one on any file system, and none may be a document's or evidence's.
+fn name_problem(index: &Index) -> Option<String> {
+    let archives = index.packages.iter().map(|package| &package.archive);
+    let names: Vec<&FileName> = archives.chain(index.files.iter().map(|file| &file.name)).collect();
+    let mut seen: std::collections::BTreeSet<String> =
+        [index::FILE_NAME, provenance::FILE_NAME, checksums::FILE_NAME].map(str::to_owned).into();
+    for name in names {
+        if evidence_of(name.as_str()).is_some() || !seen.insert(name.as_str().to_ascii_lowercase()) {
+            return Some(format!("it lists `{name}`, which is the name of something else as well"));
+        }
+    }
+    for (file, kind) in [(sbom::SPDX_FILE_NAME, "sbom-spdx"), (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")] {
+        if !index.files.iter().any(|listed| listed.name.as_str() == file && listed.kind == kind) {
+            return Some(format!("it does not list `{file}` as {kind}"));
+        }
+    }
+    None
+}
+
+fn package_problem(package: &Package) -> Option<String> {
+    let name = &package.archive;
+    let stem = Index::stem(package);
+    let problem = if stem == name.as_str() || stem.parse::<FileName>().is_err() {
+        "does not end in its format's extension"
+    } else if package.size_bytes > archive::MAX_BYTES || package.unpacked_size_bytes > archive::MAX_BYTES {
+        "is larger than an archive may be"
+    } else if package.binaries.is_empty() || package.binaries.len() > MAX_ROWS {
+        "has no program in it, or too many"
+    } else if !sorted(package.binaries.iter().map(|binary| &binary.path)) {
+        "has programs that are not sorted by path"
+    } else if !package.binaries.iter().all(|binary| binary.path.starts_with("bin/")) {
+        "has a program outside of `bin/`"
+    } else {
+        return None;
+    };
+    Some(format!("its package `{name}` {problem}"))
+}
+
+fn provenance_problem(statement: &Statement) -> Option<&'static str> {
+    let build = &statement.predicate.build_definition;
+    let asked = &build.external_parameters;
+    let problem = if statement.kind != provenance::STATEMENT_TYPE {
+        "its type is not that of an in-toto statement"
+    } else if statement.predicate_type != provenance::PREDICATE_TYPE {
+        "its predicate is not SLSA provenance"
+    } else if build.build_type != provenance::BUILD_TYPE {
+        "its build type is not Consign's"
+    } else if !matches!(asked.mode.as_str(), "validate" | "release") {
+        "its mode is neither validate nor release"
+    } else if statement.predicate.run_details.builder.id != format!("{}-{}", provenance::BUILDER_ID, asked.mode) {
+        "its builder is not that of its mode"
+    } else if asked.mode == "release" && build.internal_parameters.dirty {
+        "it tells of a release from a tree with changes, which is never made"
+    } else if !sorted(statement.subject.iter().map(|subject| &subject.name)) {
+        "its subjects are not sorted by name"
+    } else if !sorted(asked.platforms.iter().map(|platform| platform.platform)) {
+        "its platforms are not sorted"
+    } else if [statement.subject.len(), build.resolved_dependencies.len(), asked.packages.len()]
+        .into_iter()
+        .any(|count| count > MAX_ROWS)
+    {
+        "it lists more than a document may"
+    } else {
+        return None;
+    };
+    Some(problem)
+}
+
+/// Whether every item is greater than the one before.
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+    items.is_sorted_by(|before, after| before < after)
+}
+
+/// What kind of evidence a file name stands for: made over an asset, or over the whole bundle.
+pub(super) enum Evidence<'a> {
+    /// Of one asset.
+    Of(&'a str),
+    /// Of all of them.
+    OfAll,
+}
+
+/// Whether a name is that of evidence, which is made over assets and listed in no document.
+pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
+    if matches!(name, "signatures.json" | "provenance.intoto.jsonl") {
+        return Some(Evidence::OfAll);
+    }
+    if let Some(asset) = name.strip_suffix(".sigstore.json") {
+        return Some(Evidence::Of(asset));
+    }
+    let signed = name.strip_suffix(".sig")?;
+    // A further key's signature has eight digits of the key's id before its ending.
+    let is_key = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match signed.rsplit_once('.') {
+        Some((asset, id)) if is_key(id) => Some(Evidence::Of(asset)),
+        _ => Some(Evidence::Of(signed)),
+    }
+}

@@ -1,0 +1,509 @@
+//! Verifying a bundle: what is whole is accepted, and nothing else is.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use consign::archive::Inspector;
+use consign::model::index::ArchiveFormat;
+use consign::model::{Code, Digest, Finding, Platform};
+use consign::pipeline::events::Silence;
+use consign::pipeline::verify::{Report, Requirements, Status, verify};
+use consign::trust::documents;
+
+use crate::fixture::{self, Files, bundle_fixture, judge, recipe};
+use crate::hostile;
+use crate::support::{Scratch, missing_unless, need, succeed};
+
+fn check(directory: &Scratch) -> Report {
+    verify(directory.path(), &Requirements::default(), &Silence).unwrap()
+}
+
+fn on_disk(files: &Files) -> Scratch {
+    let scratch = Scratch::new();
+    fixture::write(files, scratch.path());
+    scratch
+}
+
+fn codes(findings: &[Finding]) -> BTreeSet<Code> {
+    findings.iter().map(|finding| finding.code).collect()
+}
+
+/// The codes and files of what is wrong with a bundle, which must be something.
+fn wrong(files: &Files) -> Vec<(Code, String)> {
+    let verdict = judge(files);
+    assert!(verdict.bundle.is_none() && !verdict.findings.is_empty());
+    verdict.findings.into_iter().map(|finding| (finding.code, finding.file)).collect()
+}
+
+fn assert_found(files: &Files, code: Code, file: &str) {
+    let found = wrong(files);
+    assert!(found.contains(&(code, file.to_owned())), "{code} about {file} is not among {found:?}");
+}
+
+#[test]
+fn a_whole_bundle_is_accepted() {
+    let scratch = on_disk(&bundle_fixture());
+    let report = check(&scratch);
+    assert_eq!(report.findings, []);
+    assert_eq!(report.status, Status::Passed);
+    assert_eq!(report.files.len(), 8);
+    let json = String::from_utf8(consign::model::pretty(&report)).unwrap();
+    assert!(json.starts_with("{\n  \"type\": \"consign.verify/v1\",\n  \"name\": \"tool\",\n  \"version\": \"1.0.0\""));
+    assert!(json.contains("\"authenticity\": \"unchecked\"") && !json.contains(scratch.path().as_str()));
+    let bundle = report.accept().unwrap();
+    assert_eq!(bundle.release.tag, "v1.0.0");
+    let kinds: Vec<_> = bundle.assets.iter().map(|asset| asset.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["checksums", "index", "provenance", "sbom-cyclonedx", "sbom-spdx", "package", "package", "package"]
+    );
+    assert!(bundle.evidence.is_empty());
+}
+
+#[test]
+fn sha256sum_accepts_it_too() {
+    if need("sha256sum") {
+        let scratch = on_disk(&bundle_fixture());
+        succeed(Command::new("sha256sum").args(["--strict", "-c", "checksums.txt"]).current_dir(scratch.path()));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_any_byte_of_any_file_is_found() {
+    let whole = bundle_fixture();
+    for name in whole.keys() {
+        let mut files = whole.clone();
+        for at in 0..whole[name].len() {
+            files.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            assert!(judge(&files).bundle.is_none(), "byte {at} of {name}");
+            files.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+        }
+        assert!(judge(&files).bundle.is_some());
+    }
+}
+
+#[test]
+fn a_file_cut_off_or_longer_by_a_byte_is_found() {
+    let whole = bundle_fixture();
+    for name in whole.keys() {
+        for spoil in [|bytes: &mut Vec<u8>| drop(bytes.pop()), |bytes| bytes.push(b'\n'), Vec::clear] {
+            let mut files = whole.clone();
+            spoil(files.get_mut(name).unwrap());
+            wrong(&files);
+            let report = check(&on_disk(&files));
+            assert_eq!(report.status, Status::Failed, "{name}");
+            assert_eq!(report.accept().unwrap_err().code().exit(), consign::model::Exit::Verification);
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let whole = bundle_fixture();
+    for name in whole.keys() {
+        let mut files = whole.clone();
+        files.remove(name);
+        assert_found(&files, Code::FileMissing, name);
+    }
+}
+
+#[test]
+fn an_unlisted_file_is_named_and_evidence_of_an_asset_is_not() {
+    let mut files = bundle_fixture();
+    for evidence in [
+        "index.json.sig",
+        "checksums.txt.0123abcd.sig",
+        "index.json.sigstore.json",
+        "signatures.json",
+        "provenance.intoto.jsonl",
+    ] {
+        files.insert(evidence.to_owned(), b"x".to_vec());
+    }
+    let bundle = judge(&files).bundle.unwrap();
+    assert_eq!((bundle.evidence.len(), bundle.assets.len()), (5, 8));
+    for unlisted in [
+        "notes.md",
+        "verify.json",
+        ".hidden",
+        "other.json.sig",
+        "index.json.sig.sig",
+        "Index.json",
+        "index.json.0123ABCD.sig",
+        "tool-1.0.0-linux-386.tar.gz",
+        "a\u{1b}[2Jb",
+    ] {
+        let mut files = files.clone();
+        files.insert(unlisted.to_owned(), b"x".to_vec());
+        let shown = consign::model::text::shown(unlisted).into_owned();
+        assert_eq!(wrong(&files), [(Code::FileUnlisted, shown)]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_regular_file_is_never_opened() {
+    type Spoil = fn(&camino::Utf8Path);
+    let spoils: [Spoil; 3] = [
+        |path| std::os::unix::fs::symlink("index.json", path).unwrap(),
+        |path| drop(succeed(Command::new("mkfifo").arg(path))),
+        |path| fs_err::create_dir(path).unwrap(),
+    ];
+    for name in ["index.json", "sbom.spdx.json", "index.json.sig"] {
+        for spoil in spoils {
+            let scratch = on_disk(&bundle_fixture());
+            let path = scratch.path().join(name);
+            if path.exists() {
+                fs_err::rename(&path, scratch.path().join("../aside")).unwrap_or(());
+                let _ = fs_err::remove_file(&path);
+            }
+            spoil(&path);
+            let report = check(&scratch);
+            assert!(codes(&report.findings).contains(&Code::FileIrregular), "{name}: {:?}", report.findings);
+            assert!(report.accept().is_err());
+        }
+    }
+}
+
+#[test]
+fn there_has_to_be_a_directory() {
+    let scratch = Scratch::new();
+    let failure = verify(&scratch.path().join("no"), &Requirements::default(), &Silence).unwrap_err();
+    assert_eq!(failure.code(), Code::BundleMissing);
+    let report = check(&scratch);
+    assert_eq!(codes(&report.findings), [Code::FileMissing].into());
+    assert!(report.accept().is_err());
+}
+
+#[test]
+fn signatures_that_cannot_be_checked_are_no_signatures() {
+    let mut files = bundle_fixture();
+    let required = Requirements { require_signatures: true, threads: None };
+    let report = verify(on_disk(&files).path(), &required, &Silence).unwrap();
+    assert_eq!(report.accept().unwrap_err().code(), Code::Unsigned);
+    files.insert("index.json.sig".to_owned(), b"x".to_vec());
+    let report = verify(on_disk(&files).path(), &required, &Silence).unwrap();
+    assert_eq!(report.accept().unwrap_err().code(), Code::SignaturesUnsupported);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let mut files = bundle_fixture();
+    files.insert("notes.md".to_owned(), Vec::new());
+    files.get_mut("sbom.spdx.json").unwrap().push(b' ');
+    let scratch = on_disk(&files);
+    let report = |threads| {
+        let requirements = Requirements { threads: Some(threads), ..Requirements::default() };
+        consign::model::pretty(&verify(scratch.path(), &requirements, &Silence).unwrap())
+    };
+    assert!([2, 3, 100].into_iter().all(|threads| report(threads) == report(1)));
+}
+
+#[test]
+fn two_valid_bundles_mixed_are_refused() {
+    let other = {
+        let mut recipe = recipe();
+        let platform: Platform = "linux-amd64".parse().unwrap();
+        let packed = fixture::archive(platform, ArchiveFormat::TarGz, b"new", &fixture::metadata(platform));
+        recipe.index.packages[0] = fixture::package(platform, ArchiveFormat::TarGz, &packed, b"new");
+        recipe.archives.insert(format!("{}.tar.gz", fixture::stem(platform)), packed.bytes);
+        recipe.bake()
+    };
+    let whole = bundle_fixture();
+    let names: Vec<_> = whole.keys().filter(|name| whole[*name] != other[*name]).collect();
+    assert_eq!(names.len(), 6);
+    // Every way to take some files from one bundle and the others from the other.
+    for choice in 1..(1 << names.len()) - 1 {
+        let mut mixed = whole.clone();
+        for (number, name) in names.iter().enumerate() {
+            if choice & 1 << number != 0 {
+                mixed.insert((*name).clone(), other[*name].clone());
+            }
+        }
+        wrong(&mixed);
+    }
+    assert!(judge(&other).bundle.is_some());
+}
+
+#[test]
+fn every_document_pins_exactly_what_it_should() {
+    let extra = || ("zzz".parse().unwrap(), Digest::of(b"zzz"));
+    let archive = "tool-1.0.0-linux-arm64.tar.zst";
+    // Checksums: one too few, one too many, another digest.
+    for name in ["index.json", "provenance.json", "sbom.spdx.json", archive] {
+        let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| drop(list.0.remove(name)));
+        wrong(&files);
+        let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| *list.0.get_mut(name).unwrap() = Digest::of(b"other"));
+        wrong(&files);
+    }
+    let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| list.0.extend([extra()]));
+    assert_eq!(wrong(&files), [(Code::DocumentsDisagree, "checksums.txt".to_owned())]);
+    // Provenance: the same.
+    for number in 0..6 {
+        let files = recipe().bake_spoiled(|_| {}, |statement| drop(statement.subject.remove(number)), |_| {});
+        assert_eq!(wrong(&files), [(Code::SubjectMismatch, "provenance.json".to_owned())]);
+        let other = Digest::of(b"other");
+        let files =
+            recipe().bake_spoiled(|_| {}, |statement| statement.subject[number].digest.sha256 = other, |_| {});
+        assert_eq!(wrong(&files), [(Code::SubjectMismatch, "provenance.json".to_owned())]);
+    }
+    // SBOMs: the same.
+    let packages = recipe().bake();
+    let truth = |name: &str| Digest::of(&packages[name]);
+    let names: Vec<_> = packages.keys().filter(|name| name.starts_with("tool-")).cloned().collect();
+    let right: std::collections::BTreeMap<_, _> = names.iter().map(|name| (name.clone(), truth(name))).collect();
+    let mut fewer = right.clone();
+    fewer.pop_first();
+    let mut more = right.clone();
+    more.insert("zzz".to_owned(), Digest::of(b"zzz"));
+    let mut other = right.clone();
+    other.insert(names[0].clone(), Digest::of(b"zzz"));
+    for (name, version, archives) in [
+        ("tool", "1.0.0", fewer),
+        ("tool", "1.0.0", more),
+        ("tool", "1.0.0", other),
+        ("other", "1.0.0", right.clone()),
+        ("tool", "1.0.1", right),
+    ] {
+        let mut recipe = recipe();
+        recipe.described = Some((name.to_owned(), version.to_owned(), archives));
+        assert_eq!(codes(&judge(&recipe.bake()).findings), [Code::SbomMismatch].into());
+    }
+}
+
+#[test]
+fn name_version_commit_and_platform_agree_in_all_documents() {
+    type Spoil = fn(&mut consign::model::provenance::Statement);
+    let spoils: [Spoil; 12] = [
+        |it| it.predicate.build_definition.external_parameters.name = "other".parse().unwrap(),
+        |it| it.predicate.build_definition.external_parameters.version = "1.0.1".parse().unwrap(),
+        |it| it.predicate.build_definition.external_parameters.tag = "1.0.0".to_owned(),
+        |it| it.predicate.build_definition.internal_parameters.source_date_epoch += 1,
+        |it| it.predicate.build_definition.resolved_dependencies.clear(),
+        |it| {
+            let digest = &mut it.predicate.build_definition.resolved_dependencies[0].digest;
+            digest.insert("gitCommit".to_owned(), "f".repeat(40));
+        },
+        |it| drop(it.predicate.build_definition.external_parameters.platforms.pop()),
+        |it| it.predicate.build_definition.external_parameters.platforms[0].target = "x".to_owned(),
+        |it| it.predicate.build_definition.external_parameters.platforms[0].format = ArchiveFormat::Zip,
+        |it| it.predicate.build_definition.external_parameters.mode = "validate".to_owned(),
+        |it| it.predicate.build_definition.build_type.push('x'),
+        |it| it.predicate_type.push('x'),
+    ];
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let found = wrong(&recipe().bake_spoiled(|_| {}, spoil, |_| {}));
+        let code = if number < 9 { Code::DocumentsDisagree } else { Code::DocumentInvalid };
+        assert_eq!(found, [(code, "provenance.json".to_owned())], "{number}");
+    }
+    let dirty = recipe().bake_spoiled(|index| index.source.dirty = true, |_| {}, |_| {});
+    assert_eq!(wrong(&dirty), [(Code::DocumentsDisagree, "provenance.json".to_owned())]);
+    // A version of glibc that zig links against is part of the target that was built, not of its name.
+    let glibc = recipe().bake_spoiled(
+        |_| {},
+        |it| it.predicate.build_definition.external_parameters.platforms[0].target.push_str(".2.17"),
+        |_| {},
+    );
+    assert!(judge(&glibc).bundle.is_some());
+}
+
+#[test]
+fn an_archive_of_something_else_is_refused() {
+    type Spoil = fn(&mut consign::model::metadata::PackageMetadata);
+    let spoils: [Spoil; 6] = [
+        |it| it.name = "other".parse().unwrap(),
+        |it| it.version = "1.0.1".parse().unwrap(),
+        |it| it.platform = "macos-arm64".parse().unwrap(),
+        |it| it.target = "aarch64-apple-darwin".to_owned(),
+        |it| it.commit = None,
+        |it| it.kind.push('x'),
+    ];
+    let platform: Platform = "linux-amd64".parse().unwrap();
+    let program = "program of linux-amd64\n".repeat(40).into_bytes();
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let mut metadata = fixture::metadata(platform);
+        spoil(&mut metadata);
+        let packed = fixture::archive(platform, ArchiveFormat::TarGz, &program, &metadata);
+        let mut recipe = recipe();
+        recipe.replace_archive("linux-amd64", packed.bytes, packed.unpacked_size_bytes);
+        let code = if number < 5 { Code::DocumentsDisagree } else { Code::ArchiveInvalid };
+        assert_eq!(wrong(&recipe.bake()), [(code, "tool-1.0.0-linux-amd64.tar.gz".to_owned())]);
+    }
+    // The right words around another program.
+    let packed = fixture::archive(platform, ArchiveFormat::TarGz, b"other", &fixture::metadata(platform));
+    let mut recipe = recipe();
+    recipe.replace_archive("linux-amd64", packed.bytes, packed.unpacked_size_bytes);
+    assert_eq!(wrong(&recipe.bake()), [(Code::ArchiveMismatch, "tool-1.0.0-linux-amd64.tar.gz".to_owned())]);
+}
+
+#[test]
+fn the_programs_of_an_archive_are_exactly_the_listed_ones() {
+    type Spoil = fn(&mut consign::model::index::Index);
+    let spoils: [Spoil; 4] = [
+        |it| it.packages[0].binaries[0].sha256 = Digest::of(b"other"),
+        |it| it.packages[0].binaries[0].size_bytes += 1,
+        |it| it.packages[0].binaries[0].path.push('x'),
+        |it| {
+            let mut more = it.packages[0].binaries[0].clone();
+            more.path.push('x');
+            it.packages[0].binaries.push(more);
+        },
+    ];
+    for spoil in spoils {
+        let files = recipe().bake_spoiled(spoil, |_| {}, |_| {});
+        assert_eq!(codes(&judge(&files).findings), [Code::ArchiveMismatch].into());
+    }
+}
+
+#[test]
+fn an_index_that_contradicts_itself_is_refused() {
+    type Spoil = fn(&mut consign::model::index::Index);
+    let spoils: [Spoil; 25] = [
+        |it| it.kind.push('x'),
+        |it| it.tag = "v1.0.1".to_owned(),
+        |it| it.tag = "refs/tags/v1.0.0".to_owned(),
+        |it| it.tag = "../v1.0.0".to_owned(),
+        |it| it.channel = "rc".to_owned(),
+        |it| it.created_at = "yesterday".to_owned(),
+        |it| it.created_at = "2025-01-02T03:04:05+00:00".to_owned(),
+        |it| it.created_at = "../../x".to_owned(),
+        |it| it.source.commit = Some("HEAD".to_owned()),
+        |it| it.source.reference = Some("refs/tags/v1.0.1".to_owned()),
+        |it| it.packages.clear(),
+        |it| it.packages.reverse(),
+        |it| it.packages[1].platform = it.packages[0].platform,
+        |it| it.packages[1].archive = it.packages[0].archive.clone(),
+        |it| it.packages[0].archive = "index.json".parse().unwrap(),
+        |it| it.packages[0].archive = "a.sig".parse().unwrap(),
+        |it| it.packages[0].format = ArchiveFormat::Zip,
+        |it| it.packages[0].unpacked_size_bytes = u64::MAX,
+        |it| it.packages[0].binaries.clear(),
+        |it| it.packages[0].binaries[0].path = "../bin/tool".to_owned(),
+        |it| it.files.clear(),
+        |it| it.files.reverse(),
+        |it| it.files[0].kind = "file".to_owned(),
+        |it| it.files[0].size_bytes = u64::MAX,
+        |it| {
+            let mut clash = it.files[0].clone();
+            clash.name = "SBOM.cdx.json".parse().unwrap();
+            it.files.insert(0, clash);
+        },
+    ];
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let files = recipe().bake_spoiled(spoil, |_| {}, |_| {});
+        assert_found(&files, Code::DocumentInvalid, "index.json");
+        assert!(number < 30);
+    }
+}
+
+#[test]
+fn a_document_in_any_other_spelling_is_refused() {
+    let whole = bundle_fixture();
+    for name in ["index.json", "provenance.json"] {
+        let text = String::from_utf8(whole[name].clone()).unwrap();
+        let spoiled = [
+            text.replacen('{', "{ ", 1),
+            text.replace("\n", "\r\n"),
+            text.trim_end().to_owned(),
+            format!("\u{feff}{text}"),
+            format!("{text}{text}"),
+            text.replacen("\"1.0.0\"", "\"1.0\\u002e0\"", 1),
+            // The first of two equal keys is lost in most parsers.
+            text.replacen("\"name\": \"tool\"", "\"name\": \"evil\", \"name\": \"tool\"", 1),
+            text.replacen("\"gitCommit\":", "\"gitCommit\": \"x\", \"gitCommit\":", 1),
+            text.replacen("\"version\": \"1.0.0\"", "\"version\": \"1.0.0\", \"more\": 1", 1),
+            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            format!("{text}{}", " ".repeat(5 << 20)),
+            "null\n".to_owned(),
+        ];
+        for text in spoiled.into_iter().filter(|spoiled| spoiled.as_bytes() != whole[name]) {
+            let bytes = text.into_bytes();
+            let problem = match name {
+                "index.json" => documents::read_index(&bytes).map(drop),
+                _ => documents::read_provenance(&bytes).map(drop),
+            };
+            assert!(problem.is_err_and(|problem| problem.len() < 2000));
+            let mut files = whole.clone();
+            files.insert(name.to_owned(), bytes);
+            wrong(&files);
+        }
+    }
+}
+
+#[test]
+fn a_hostile_archive_under_the_right_digest_is_refused() {
+    let mut inspector = Inspector::default();
+    for case in hostile::cases() {
+        let read = inspector.inspect(case.format, &case.bytes, hostile::STEM, case.unpacked_size_bytes);
+        let problem = read.map(|contents| contents.entries).unwrap_err().to_string();
+        assert!(!problem.contains(|character: char| character.is_control()), "{}: {problem}", case.name);
+        let platform = match case.format {
+            ArchiveFormat::TarGz => "linux-amd64",
+            ArchiveFormat::TarZst => "linux-arm64",
+            ArchiveFormat::Zip => "windows-amd64",
+        };
+        let mut recipe = recipe();
+        recipe.replace_archive(platform, case.bytes, case.unpacked_size_bytes);
+        let found = wrong(&recipe.bake());
+        assert_eq!(found.len(), 1, "{}: {found:?}", case.name);
+        assert_eq!(found[0].0, Code::ArchiveInvalid, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_hostile_archives_are_one_step_from_an_accepted_one() {
+    let mut inspector = Inspector::default();
+    for (format, bytes, unpacked) in hostile::harmless() {
+        let contents = inspector.inspect(format, &bytes, hostile::STEM, unpacked).unwrap();
+        assert_eq!(contents.entries.len(), 2);
+    }
+}
+
+#[test]
+fn archives_of_other_makers_are_refused() {
+    let Some(vectors) = vectors("tar") else { return };
+    let mut inspector = Inspector::default();
+    let mut seen = 0;
+    for directory in [vectors.clone(), vectors.join("archives")] {
+        for entry in fs_err::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() {
+                continue;
+            }
+            let bytes = fs_err::read(&path).unwrap();
+            let size = bytes.len() as u64;
+            let packed = hostile::gzip(&bytes);
+            for stem in ["a", "directory", "tool", "good.txt", ""] {
+                assert!(inspector.inspect(ArchiveFormat::TarGz, &packed, stem, size).is_err(), "{}", path.display());
+                for format in [ArchiveFormat::TarGz, ArchiveFormat::TarZst, ArchiveFormat::Zip] {
+                    assert!(inspector.inspect(format, &bytes, stem, size).is_err(), "{}", path.display());
+                }
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20);
+}
+
+#[test]
+fn what_is_no_json_is_no_document() {
+    let Some(vectors) = vectors("json/test_parsing") else { return };
+    let mut seen = 0;
+    for entry in fs_err::read_dir(vectors).unwrap() {
+        let bytes = fs_err::read(entry.unwrap().path()).unwrap();
+        assert!(documents::read_index(&bytes).is_err());
+        assert!(documents::read_provenance(&bytes).is_err());
+        assert!(documents::read_metadata(&bytes).is_err());
+        assert!(documents::read_checksums(&bytes).is_err());
+        seen += 1;
+    }
+    assert!(seen > 300);
+}
+
+/// Vectors of other projects, beside the workspace or where `CONSIGN_VECTORS` says.
+fn vectors(kind: &str) -> Option<std::path::PathBuf> {
+    let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors").into();
+    let place = std::env::var_os("CONSIGN_VECTORS").map_or_else(beside, std::path::PathBuf::from).join(kind);
+    missing_unless(place.is_dir(), "a directory of test vectors (CONSIGN_VECTORS)").then_some(place)
+}
