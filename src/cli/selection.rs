@@ -14,32 +14,33 @@ use crate::pipeline::request::{Builder, ProviderKind, Request};
 
 /// What is released and how it is built.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ReleaseArgs {
+pub(super) struct ReleaseArgs {
     /// The release: `v1.2.3`, `1.2.3` or `<package>-v1.2.3` [default: v and the workspace's version]
     #[arg(value_name = "VERSION")]
-    pub version: Option<String>,
+    pub(super) version: Option<String>,
     /// A cargo package to release (repeatable) [default: those with binaries]
     #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
-    pub packages: Vec<String>,
+    pub(super) packages: Vec<String>,
     /// The product's name [default: the package's]
     #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// A binary to release (repeatable) [default: all of the packages']
     #[arg(long = "bin", value_name = "BINARY", value_delimiter = ',')]
-    pub binaries: Vec<String>,
+    pub(super) binaries: Vec<String>,
     /// A platform such as linux-amd64 (repeatable, or separated by commas) [default: this host]
     #[arg(long = "platform", visible_alias = "platforms", value_name = "PLATFORM", value_delimiter = ',')]
-    pub platforms: Vec<String>,
+    pub(super) platforms: Vec<String>,
     /// Where everything is written [default: dist]
     #[arg(long, value_name = "DIR")]
-    pub dist: Option<Utf8PathBuf>,
+    pub(super) dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: BuildArgs,
+    build: BuilderArgs,
 }
 
+/// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct BuildArgs {
+struct BuilderArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,
@@ -59,7 +60,7 @@ struct BuildArgs {
 
 impl ReleaseArgs {
     /// What the flags say, to be put on top of the settings.
-    pub fn overrides(&self) -> Overrides {
+    pub(super) fn overrides(&self) -> Overrides {
         let list = |given: &[String]| (!given.is_empty()).then(|| given.to_vec());
         let switch = |given: bool| given.then_some(true);
         Overrides {
@@ -79,7 +80,7 @@ impl ReleaseArgs {
     }
 
     /// The request: flags over environment over file over defaults.
-    pub fn request(&self, context: &Context) -> Result<Request> {
+    pub(super) fn request(&self, context: &Context) -> Result<Request> {
         context.request(&self.overrides())
     }
 }
@@ -87,21 +88,21 @@ impl ReleaseArgs {
 /// Where a release is published and fetched from again.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Publishing options")]
-pub struct PublishArgs {
+pub(super) struct PublishArgs {
     /// The kind of place to publish to
     #[arg(long, value_name = "PROVIDER", value_parser = provider_values())]
-    pub provider: Option<ProviderKind>,
+    pub(super) provider: Option<ProviderKind>,
     /// The place: a directory
     #[arg(long, value_name = "TARGET")]
-    pub target: Option<String>,
+    pub(super) target: Option<String>,
     /// Where what was published can be fetched from [default: the target itself]
     #[arg(long, value_name = "URL")]
-    pub base_url: Option<String>,
+    pub(super) base_url: Option<String>,
 }
 
 impl PublishArgs {
     /// Adds what these flags say.
-    pub fn apply(&self, overrides: &mut Overrides) {
+    pub(super) fn apply(&self, overrides: &mut Overrides) {
         overrides.provider = self.provider;
         overrides.target.clone_from(&self.target);
         overrides.base_url.clone_from(&self.base_url);
