@@ -34,13 +34,13 @@ pub(super) struct ReleaseArgs {
     #[arg(long, value_name = "DIR")]
     pub(super) dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: BuilderArgs,
+    build: CompileArgs,
 }
 
 /// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct BuilderArgs {
+struct CompileArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,
