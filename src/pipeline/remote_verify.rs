@@ -246,11 +246,11 @@ fn remaining(fetched: &Utf8Path) -> Result<Result<Vec<(String, u64)>, Finding>> 
     // Without them nobody knows what else to fetch, and every other file would be told as missing.
     let index = match documents::read_index(&index) {
         Ok(index) => index,
-        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, index::FILE_NAME, problem))),
+        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, index::FILE_NAME, &problem))),
     };
     let list = match documents::read_checksums(&list) {
         Ok(list) => list,
-        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, checksums::FILE_NAME, problem))),
+        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, checksums::FILE_NAME, &problem))),
     };
     let mut sizes = sizes(&index);
     let mut total = 0_u64;
