@@ -6,6 +6,7 @@
 //! believed before the verifier has seen it; the index only says what to ask for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -302,14 +303,12 @@ fn fetch_all(
             });
         }
     });
-    match locked(&failed).take() {
-        Some(failure) => Err(failure),
-        None => {
-            let mut findings = std::mem::take(&mut *locked(&findings));
-            findings.sort_by(|one, other| one.file.cmp(&other.file));
-            Ok(findings)
-        }
+    if let Some(failure) = locked(&failed).take() {
+        return Err(failure);
     }
+    let mut findings = std::mem::take(&mut *locked(&findings));
+    findings.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(findings)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -406,7 +405,8 @@ impl RemoteReport {
         }
         for finding in &self.findings {
             let (file, message) = (markdown::code(&finding.file), markdown::code(&finding.message));
-            page.push_str(&format!("| {file} | `{}` | {message} |\n", finding.code));
+            // Writing into a String cannot fail.
+            let _ = writeln!(page, "| {file} | `{}` | {message} |", finding.code);
         }
         page
     }
