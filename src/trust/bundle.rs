@@ -180,7 +180,8 @@ impl Case {
         }
         findings.extend(noted);
         judge::compare(&self, &seen, &mut findings);
-        findings.sort();
+        // A document that cannot be read is the cause of much that comes after it.
+        findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
         let files: Vec<Asset> = std::mem::take(&mut seen).into_values().map(|exhibit| exhibit.asset).collect();
         let bundle = if findings.is_empty() { self.vouch(&files) } else { None };
