@@ -8,6 +8,8 @@
 )]
 
 mod archive;
+mod cli;
+mod config;
 mod fixture;
 mod git;
 mod guard;
