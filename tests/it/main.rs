@@ -16,6 +16,7 @@ mod guard;
 mod hostile;
 mod http;
 mod notes;
+mod processor;
 mod publish;
 mod remote_verify;
 mod sbom;

@@ -30,8 +30,8 @@ impl Contender {
     }
 
     /// Removes a directory's files with this ending (empty: the whole directory) before each run.
-    pub(super) fn clearing(self, (directory, ending): &(Utf8PathBuf, &'static str)) -> Self {
-        Self { cleared: Some((directory.clone(), ending)), ..self }
+    pub(super) fn clearing(self, cleared: (Utf8PathBuf, &'static str)) -> Self {
+        Self { cleared: Some(cleared), ..self }
     }
 
     fn clear(&self) -> Result<()> {

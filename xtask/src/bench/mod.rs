@@ -68,8 +68,8 @@ struct Report {
     workers: usize,
     ours: Measured,
     reference: Measured,
-    /// The usual program, where there is one.
-    usual: Option<Measured>,
+    /// What has no limit and is good to know.
+    others: Vec<Measured>,
     /// The median of the ratios of ours to the reference, run by run.
     ratio: f64,
     limit: f64,
@@ -116,35 +116,7 @@ fn build() -> Result<Utf8PathBuf> {
 
 fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
     let workers = std::thread::available_parallelism()?.get();
-    let [ours, reference, usual] = match subject {
-        Subject::Package => [
-            Some(Contender::new("consign package", scene.package()).clearing(&scene.dist())),
-            Some(
-                Contender::new(
-                    "libdeflate-gzip -6, sha256sum",
-                    scene.compress(&parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\"")),
-                )
-                .clearing(&scene.compressed()),
-            ),
-            Some(
-                Contender::new("pigz -6, sha256sum", scene.compress(&format!("pigz -6 -k -n -p {workers} *.tar")))
-                    .clearing(&scene.compressed()),
-            ),
-        ],
-        Subject::Verify => [
-            Some(Contender::new("consign verify", scene.verify())),
-            Some(Contender::new(
-                "openssl, libdeflate-gunzip",
-                scene.check(&parallel(
-                    workers,
-                    "ls *.tar.gz",
-                    "openssl dgst -sha256 \"$0\" && libdeflate-gunzip -c \"$0\" | openssl dgst -sha256",
-                )),
-            )),
-            None,
-        ],
-    };
-    let contenders: Vec<Contender> = [ours, reference, usual].into_iter().flatten().collect();
+    let contenders = contenders(scene, subject, workers);
     let mut measured = measure::in_turns(&contenders, runs)?.into_iter();
     let ours = measured.next().context("nothing was measured")?;
     let reference = measured.next().context("nothing was measured")?;
@@ -160,7 +132,7 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
         workers,
         ours,
         reference,
-        usual: measured.next(),
+        others: measured.collect(),
         ratio,
         limit: subject.limit(),
         ours_bytes,
@@ -170,6 +142,31 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
     })
 }
 
+/// Consign first, then what it is held against, then what is good to know.
+fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
+    let reference = match subject {
+        Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
+        Subject::Verify => parallel(
+            workers,
+            "ls *.tar.gz",
+            "openssl dgst -sha256 \"$0\" && libdeflate-gunzip -c \"$0\" | openssl dgst -sha256",
+        ),
+    };
+    match subject {
+        Subject::Package => vec![
+            Contender::new("consign package", scene.package()).clearing(scene.packages()),
+            Contender::new("libdeflate-gzip -6; sha256sum", scene.compress(&reference)).clearing(scene.compressed()),
+            Contender::new("pigz -6; sha256sum", scene.compress(&format!("pigz -6 -k -n -p {workers} *.tar")))
+                .clearing(scene.compressed()),
+            Contender::new("consign package --binaries", scene.take_in()).clearing(scene.packages()),
+        ],
+        Subject::Verify => vec![
+            Contender::new("consign verify", scene.verify()),
+            Contender::new("openssl; libdeflate-gunzip, openssl", scene.check(&reference)),
+        ],
+    }
+}
+
 /// A shell's line that runs another for every name, as many at once as there are processors.
 fn parallel(workers: usize, names: &str, line: &str) -> String {
     format!("{names} | xargs -P {workers} -n 1 sh -c '{line}'")
@@ -177,11 +174,11 @@ fn parallel(workers: usize, names: &str, line: &str) -> String {
 
 fn print(report: &Report) {
     println!("{:?}, {} runs, {} workers", report.subject, report.runs, report.workers);
-    for measured in [Some(&report.ours), Some(&report.reference), report.usual.as_ref()].into_iter().flatten() {
+    for measured in [&report.ours, &report.reference].into_iter().chain(&report.others) {
         let cpu = measured
             .cpu_ms
             .map_or("processor time not measured".to_owned(), |cpu| format!("{cpu:7.0} ms of processors"));
-        println!("  {:<32} {:7.0} ms  {cpu}", measured.name, measured.median_ms);
+        println!("  {:<36} {:7.0} ms  {cpu}", measured.name, measured.median_ms);
     }
     println!("  ratio {:.3}, at most {:.2}", report.ratio, report.limit);
     if report.subject == Subject::Package {

@@ -33,7 +33,7 @@ impl Scene {
         for path in [scene.tars(), scene.bundle()] {
             fs_err::create_dir_all(path)?;
         }
-        run(&scene.package())?;
+        run(&scene.take_in())?;
         // `package` is measured on what it makes anew; `verify` needs something that stays.
         let made = scene.workspace().join("dist/packages").join(format!("v{VERSION}"));
         for (name, _) in consign::world::files::list(&made)? {
@@ -46,13 +46,16 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Packaging what was built elsewhere.
+    /// Packaging programs that are where `consign build` puts them.
     pub(super) fn package(&self) -> Command {
-        let programs = self.programs().to_string();
-        Command {
-            argv: vec![self.consign.to_string(), "package".to_owned(), "--binaries".to_owned(), programs],
-            directory: self.workspace(),
-        }
+        Command { argv: vec![self.consign.to_string(), "package".to_owned()], directory: self.workspace() }
+    }
+
+    /// The same after copying them from elsewhere.
+    pub(super) fn take_in(&self) -> Command {
+        let mut command = self.package();
+        command.argv.extend(["--binaries".to_owned(), self.programs().to_string()]);
+        command
     }
 
     /// Verifying the bundle.
@@ -72,8 +75,8 @@ impl Scene {
     }
 
     /// Where packaging writes.
-    pub(super) fn dist(&self) -> (Utf8PathBuf, &'static str) {
-        (self.workspace().join("dist"), "")
+    pub(super) fn packages(&self) -> (Utf8PathBuf, &'static str) {
+        (self.workspace().join("dist/packages"), "")
     }
 
     /// Where compressing writes.
@@ -91,7 +94,7 @@ impl Scene {
                 counted.trim().parse::<u64>().context("`wc` printed no number")
             })
             .sum::<Result<u64>>()?;
-        let ours = files_in(&self.bundle(), ".tar.gz")?.iter().map(|path| Ok(fs_err::metadata(path)?.len()));
+        let ours = files_in(&self.bundle(), ".tar.gz")?.into_iter().map(|path| Ok(fs_err::metadata(path)?.len()));
         Ok((ours.sum::<Result<u64>>()?, theirs))
     }
 
