@@ -50,7 +50,7 @@ fn corpus() -> Vec<u8> {
                 corpus.extend_from_within(start..end);
             }
             4 => corpus.extend(std::iter::repeat_n(0, 1 + random(60))),
-            _ => corpus.extend((0..1 + random(16)).map(|_| random(256).to_le_bytes()[0])),
+            _ => corpus.extend((0..=random(16)).map(|_| random(256).to_le_bytes()[0])),
         }
     }
     corpus.truncate(CORPUS_BYTES);

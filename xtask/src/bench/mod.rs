@@ -4,6 +4,8 @@
 //! machine does meets both. [`run`] prints medians, the median of the ratios pair by pair, and
 //! whether the limits are kept; `docs/benchmarks.md` says what the numbers mean.
 
+#![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
+
 mod measure;
 mod scene;
 
