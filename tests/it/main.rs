@@ -14,6 +14,7 @@ mod guard;
 mod http;
 mod notes;
 mod publish;
+mod published_crates;
 mod remote_verify;
 mod sbom;
 mod support;
