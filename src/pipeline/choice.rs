@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::PlatformPlan;
 use super::request::Request;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName, Release, text};
@@ -108,10 +107,9 @@ pub(super) fn name(request: &Request, members: &[&Member]) -> Result<FileName> {
     })
 }
 
-pub(super) fn programs(request: &Request, members: &[&Member], platforms: &[PlatformPlan]) -> Result<Vec<String>> {
-    let named: Vec<String> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+pub(super) fn programs(request: &Request, members: &[&Member], features: &[String]) -> Result<Vec<String>> {
     let choice = FeatureChoice {
-        named: &named,
+        named: features,
         all: request.build.all_features,
         with_default: !request.build.no_default_features,
     };

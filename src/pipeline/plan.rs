@@ -206,7 +206,8 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let directory = release.directory()?;
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
-    let binaries = choice::programs(request, &members, &platforms)?;
+    let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+    let binaries = choice::programs(request, &members, &features)?;
     let dist = around.workspace.root.join(&request.dist);
     let places = Places {
         root: around.workspace.root.clone(),
