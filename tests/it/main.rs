@@ -5,5 +5,7 @@ mod git;
 mod guard;
 mod http;
 mod notes;
+mod pipeline;
 mod sbom;
 mod support;
+mod workspaces;
