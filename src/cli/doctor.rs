@@ -32,7 +32,7 @@ impl DoctorArgs {
         let examination = preflight::examine(&planned.plan);
         context.output.result(&examination, || describe(&examination))?;
         let first_wrong = examination.checks.iter().find_map(|check| check.code);
-        Ok(first_wrong.map_or(Exit::Done, |code| code.exit()))
+        Ok(first_wrong.map_or(Exit::Done, super::super::model::code::Code::exit))
     }
 }
 

@@ -6,27 +6,28 @@
 //!
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
-mod build;
-mod completions;
-mod config;
+pub mod build;
+pub mod completions;
+pub mod config;
 mod context;
 pub mod display;
-mod doctor;
-mod init;
-mod man;
-mod notes;
+pub mod doctor;
+pub mod init;
+pub mod man;
+pub mod notes;
 pub mod output;
-mod package;
-mod plan;
-mod planning;
-mod publish;
-mod rebuild;
-mod release_pipeline;
-mod selection;
-mod smoke;
-mod summary;
-mod verify;
-mod version_guard;
+pub mod package;
+pub mod plan;
+pub mod planning;
+pub mod publish;
+pub mod rebuild;
+pub mod release_pipeline;
+pub mod remote_verify;
+pub mod selection;
+pub mod smoke;
+pub mod summary;
+pub mod verify;
+pub mod version_guard;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ pub enum Verb {
     /// Make a verified bundle visible
     #[command(alias = "publish-release")]
     Publish(publish::PublishVerbArgs),
+    /// Fetch what was published as a stranger would, and verify it
+    #[command(alias = "remote-verify-release")]
+    RemoteVerify(remote_verify::RemoteVerifyArgs),
     /// Compare expected and published assets
     #[command(alias = "release-summary")]
     Summary(summary::SummaryArgs),
@@ -95,6 +99,7 @@ impl Verb {
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
+            Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),

@@ -497,12 +497,11 @@ fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
 }
 
 fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
-    match given {
-        "directory" => Ok(ProviderKind::Directory),
-        _ => {
-            let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
-            Err(blame(failure, name, &Origin::Environment(name)))
-        }
+    if given == "directory" {
+        Ok(ProviderKind::Directory)
+    } else {
+        let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
+        Err(blame(failure, name, &Origin::Environment(name)))
     }
 }
 

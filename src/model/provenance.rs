@@ -94,6 +94,8 @@ pub struct ExternalParameters {
     pub tag: String,
     /// `validate` or `release`.
     pub mode: String,
+    /// The workspace's directory below the repository's root; empty when it is the root.
+    pub workspace: String,
     /// The cargo packages, sorted.
     pub packages: Vec<String>,
     /// The cargo profile.

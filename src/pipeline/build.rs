@@ -65,7 +65,7 @@ fn build_platform(plan: &Plan, platform: &PlatformPlan, listener: &dyn Listener)
     let output = files::utf8(output.path().to_owned()).map(|path| (output, path))?;
     let program = program(plan, platform, rustc, compiler.as_ref(), &output.1)?;
     let executables = run(plan, platform, &program, listener)?;
-    let built = collect(plan, platform, compiler, executables, &output.1)?;
+    let built = collect(plan, platform, compiler, &executables, &output.1)?;
     let bytes = built.metadata.binaries.iter().map(|binary| binary.size_bytes).sum();
     listener.hear(&Event::TaskFinished {
         stage: Stage::Build,
@@ -190,7 +190,7 @@ fn collect(
     plan: &Plan,
     platform: &PlatformPlan,
     compiler: Option<Compiler>,
-    executables: BTreeMap<String, Utf8PathBuf>,
+    executables: &BTreeMap<String, Utf8PathBuf>,
     output: &Utf8Path,
 ) -> Result<BuiltPlatform> {
     let sources = plan

@@ -3,7 +3,7 @@
 //! The order is the order in which one pins the other: the SBOMs name the archives, the index names
 //! the SBOMs and the archives, the provenance names all of those, and the checksums name everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
@@ -151,6 +151,7 @@ fn external(plan: &Plan, built: &Built) -> ExternalParameters {
         version: plan.release.version.clone(),
         tag: plan.release.tag.clone(),
         mode: plan.mode.as_str().to_owned(),
+        workspace: plan.places.below_repository.to_string(),
         packages: plan.packages.clone(),
         profile: plan.build.profile.clone(),
         platforms: plan
@@ -204,13 +205,13 @@ fn dependencies(plan: &Plan, built: &Built) -> Result<Vec<ResolvedDependency>> {
             digest: BTreeMap::from([("sha256".to_owned(), Digest::of(&bytes).to_string())]),
         });
     }
-    let compilers: BTreeMap<_, _> = built
+    let compilers: BTreeSet<_> = built
         .platforms
         .iter()
         .filter_map(|platform| platform.metadata.compiler.as_ref())
-        .map(|compiler| (&compiler.version, ()))
+        .map(|compiler| &compiler.version)
         .collect();
-    all.extend(compilers.into_keys().map(|version| ResolvedDependency {
+    all.extend(compilers.into_iter().map(|version| ResolvedDependency {
         name: version.clone(),
         uri: Some("https://www.rust-lang.org/".to_owned()),
         digest: BTreeMap::new(),

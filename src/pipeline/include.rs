@@ -94,7 +94,7 @@ fn refuse_secrets(path: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a PEM or OpenPGP private key, and not only the words that begin one.
+/// Whether there is a PEM or `OpenPGP` private key, and not only the words that begin one.
 fn holds_private_key(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     text.match_indices("-----BEGIN ").any(|(at, mark)| {

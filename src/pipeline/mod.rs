@@ -28,7 +28,6 @@ pub mod verify;
 use jiff::Timestamp;
 
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
 use crate::world::git::Repository;
 use events::Listener;
 use guard::Guard;

@@ -60,6 +60,10 @@ pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Pa
     Ok(Packed { directory: plan.places.bundle.clone(), packages })
 }
 
+fn unresolved() -> Failure {
+    Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace")
+}
+
 /// What a staging directory's name starts with.
 const STAGING: &str = ".bundle-";
 
@@ -84,7 +88,12 @@ fn resolve_all(plan: &Plan) -> Result<Vec<Resolved>> {
         no_default_features: !platform.features.iter().any(|feature| feature == "default"),
         locked: plan.build.locked,
     };
-    plan.platforms.iter().map(|platform| resolve::resolve(&query(platform))).collect()
+    // Each is two commands that wait for each other's locks more than for the processor.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            plan.platforms.iter().map(|platform| scope.spawn(|| resolve::resolve(&query(platform)))).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(unresolved()))).collect()
+    })
 }
 
 /// Writes the archives of all platforms, as many at once as there are cores.

@@ -85,6 +85,8 @@ pub struct Plan {
 pub struct Places {
     /// The workspace's root.
     pub root: Utf8PathBuf,
+    /// The same below the repository's root; empty when it is the root or there is no repository.
+    pub below_repository: Utf8PathBuf,
     /// Cargo's target directory.
     pub target: Utf8PathBuf,
     /// `dist/`.
@@ -207,6 +209,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let dist = around.workspace.root.join(&request.dist);
     let places = Places {
         root: around.workspace.root.clone(),
+        below_repository: around.below_repository(),
         target: around.workspace.target_directory.clone(),
         releases: dist.join("releases").join(directory.as_str()),
         bundle: dist.join("packages").join(directory.as_str()),

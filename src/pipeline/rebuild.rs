@@ -98,7 +98,8 @@ pub fn rebuild(
             .subject(index::FILE_NAME)
     })?;
     check_out(original, &index, &commit, workspace)?;
-    let request = recorded_request(request, &index, &statement, workspace)?;
+    let directory = workspace.join(below_repository(&statement)?);
+    let request = recorded_request(request, &index, &statement, &directory)?;
     let around = surroundings::look(&request)?;
     let plan = plan::plan(&request, &around, &Selection::default())?;
     let built = build::build(&plan, listener)?;
@@ -110,6 +111,17 @@ fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         Failure::new(Code::DocumentInvalid, format!("failed to read `{name}`")).subject(name).because(error)
     })
+}
+
+/// Where the workspace is in its repository. It comes from a document, so it may not lead out of it.
+fn below_repository(statement: &Statement) -> Result<&Utf8Path> {
+    let path = Utf8Path::new(&statement.predicate.build_definition.external_parameters.workspace);
+    let inside = path.components().all(|part| matches!(part, camino::Utf8Component::Normal(_)));
+    if inside {
+        return Ok(path);
+    }
+    let message = format!("{:?} is no directory of a repository", text::shown(path.as_str()));
+    Err(Failure::new(Code::DocumentInvalid, message).subject(provenance::FILE_NAME))
 }
 
 fn check_out(original: &Original, index: &Index, commit: &str, workspace: &Utf8Path) -> Result<()> {

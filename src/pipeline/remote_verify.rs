@@ -1,22 +1,409 @@
-//! temporary
+//! Verifying what was published: fetched as a stranger would, and put through the same verifier.
+//!
+//! [`remote_verify`] fetches over https (or plain http from this machine) into a private directory
+//! that is removed afterwards; a published directory is verified where it is. Every file is bounded
+//! before it is read: the documents by constants, the rest by the sizes in the index. Nothing is
+//! believed before the verifier has seen it; the index only says what to ask for.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
 use super::Tools;
+use super::events::{Event, Listener};
+use super::plan::Plan;
+use super::rebuild::Original;
+use super::stage::Stage;
+use super::summary::RemoteStatus;
+use super::verify::{self, Authenticated, verify};
+use crate::model::checksums;
 use crate::model::failure::Result;
-pub struct Place;
-pub struct Report {
-    pub files: Vec<()>,
-    pub base_url: String,
+use crate::model::index::{self, Index};
+use crate::model::{Code, Exit, Failure, FileName, Finding, Release, markdown, pretty, provenance, text};
+use crate::trust::bundle::{self, Asset, finding};
+use crate::trust::documents;
+use crate::world::http::{self, Client, ClientOptions};
+use crate::world::{files, scratch};
+
+/// The document type of a [`RemoteReport`].
+pub const TYPE: &str = "consign.remote-verify/v1";
+/// The report for programs.
+pub const FILE_NAME: &str = "remote-verify.json";
+/// The report for people.
+pub const PAGE_FILE_NAME: &str = "remote-verify.md";
+
+/// How many files are fetched at a time.
+const PARALLEL: usize = 4;
+/// The most that is fetched of one bundle, in bytes.
+const MAX_TOTAL_BYTES: u64 = 64 << 30;
+/// The largest report that is read back, in bytes.
+const MAX_REPORT_BYTES: usize = 16 << 20;
+
+/// Where a published bundle is, and what it should be.
+#[derive(Clone, Debug)]
+pub struct Place {
+    base: Base,
+    /// The release that should be there, if that is known.
+    expected: Option<Release>,
+    /// Where the reports go, if anywhere.
+    reports: Option<Utf8PathBuf>,
 }
+
+/// The directory that holds the index.
+#[derive(Clone, Debug)]
+enum Base {
+    /// Without a slash at its end.
+    Web(String),
+    Directory(Utf8PathBuf),
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct RemoteReport {
+    /// Always [`TYPE`].
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The bare version, if the index could be read.
+    pub version: Option<String>,
+    /// Where it was fetched from, without credentials.
+    pub base_url: String,
+    /// When.
+    pub generated_at: Timestamp,
+    /// How it ended.
+    pub status: RemoteStatus,
+    /// Whether it is known who made it.
+    pub authenticity: Authenticated,
+    /// How many of the files are archives.
+    pub archives: usize,
+    /// Every file that was examined, sorted by name.
+    pub files: Vec<Asset>,
+    /// Everything that is wrong.
+    pub findings: Vec<Finding>,
+}
+
 impl Place {
-    pub fn of_plan(_p: &super::plan::Plan, _b: &str) -> Result<Self> {
-        unimplemented!()
+    /// The directory at an address: https, http of this machine, `file://`, or a path.
+    pub fn of_base_url(given: &str) -> Result<Self> {
+        Ok(Self { base: Base::parse(given)?, expected: None, reports: None })
+    }
+
+    /// The directory of an `index.json`.
+    pub fn of_index(given: &str) -> Result<Self> {
+        match given.strip_suffix(index::FILE_NAME) {
+            Some("") => Self::of_base_url("."),
+            Some(base) if base.ends_with('/') => Self::of_base_url(base),
+            _ => {
+                let shown = text::without_credentials(given).into_owned();
+                Err(Failure::new(Code::Usage, format!("`{}` is no index", text::shown(&shown)))
+                    .hint("the address of an index ends with `/index.json`"))
+            }
+        }
+    }
+
+    /// Where a plan's release should be found, with the reports in the plan's place.
+    pub fn of_plan(plan: &Plan, base: &str) -> Result<Self> {
+        Ok(Self::of_base_url(base)?.expecting(plan.release.clone()).reporting_to(plan.places.releases.clone()))
+    }
+
+    /// Names the release that should be there.
+    #[must_use]
+    pub fn expecting(self, release: Release) -> Self {
+        Self { expected: Some(release), ..self }
+    }
+
+    /// Names the directory for the reports.
+    #[must_use]
+    pub fn reporting_to(self, directory: impl Into<Utf8PathBuf>) -> Self {
+        Self { reports: Some(directory.into()), ..self }
     }
 }
-pub fn remote_verify(_p: &Place, _t: &Tools<'_>) -> Result<Report> {
-    unimplemented!()
+
+impl Base {
+    fn parse(given: &str) -> Result<Self> {
+        if !given.contains("://") {
+            return Ok(Self::Directory(given.into()));
+        }
+        if given.starts_with("file://") {
+            let path = Url::parse(given).ok().filter(is_plain).and_then(|url| url.to_file_path().ok());
+            let path = path.ok_or_else(|| {
+                Failure::new(Code::Usage, format!("`{}` is no file on this machine", text::shown(given)))
+                    .hint("write it as `file:///path/to/directory`")
+            })?;
+            return Ok(Self::Directory(files::utf8(path)?));
+        }
+        let url = http::address(given)?;
+        if !is_plain(&url) {
+            let message = format!("the address `{}` has a query or a fragment", http::Shown(&url));
+            return Err(Failure::new(Code::Usage, message).hint("name the directory that holds `index.json`"));
+        }
+        Ok(Self::Web(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// How it is shown: without credentials.
+    fn shown(&self) -> String {
+        match self {
+            Self::Web(base) => text::without_credentials(base).into_owned(),
+            Self::Directory(path) => path.to_string(),
+        }
+    }
 }
-pub fn recorded_status(_d: &camino::Utf8Path) -> Option<super::summary::RemoteStatus> {
-    None
+
+fn is_plain(url: &Url) -> bool {
+    url.query().is_none() && url.fragment().is_none()
 }
-pub fn fetch_original(_l: &str, _s: Option<String>) -> Result<super::rebuild::Original> {
-    unimplemented!()
+
+/// Fetches a published bundle and verifies it; anything wrong with it is a failure, after the
+/// reports are written.
+pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
+    let report = examine(place, tools)?;
+    if let Some(directory) = &place.reports {
+        report.write(directory)?;
+    }
+    let Some(first) = report.findings.first() else { return Ok(report) };
+    let more = match report.findings.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let message =
+        format!("what is published at `{}` does not verify: {}: {}{more}", report.base_url, first.file, first.message);
+    Err(Failure::new(first.code, message).subject(first.file.clone()).hint(first.hint.clone()))
+}
+
+/// Fetches and verifies, and reports what was found.
+pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
+    let (verified, mut findings) = match &place.base {
+        Base::Directory(path) if !path.is_dir() => {
+            return Err(Failure::new(Code::RemoteNotFound, format!("there is no directory `{path}`"))
+                .subject(path.as_str())
+                .hint("check the address and the version"));
+        }
+        Base::Directory(path) => (Some(verify(path, &tools.requirements, tools.listener)?), Vec::new()),
+        Base::Web(base) => {
+            let scratch = scratch::Directory::new("consign-remote-")?;
+            let findings = fetch(base, scratch.path(), tools.listener)?;
+            // What could not be fetched is told once, and not again as missing.
+            let whole = findings.is_empty();
+            let verified = whole.then(|| verify(scratch.path(), &tools.requirements, tools.listener)).transpose()?;
+            (verified, findings)
+        }
+    };
+    let (version, tag, files) = match verified {
+        Some(verify::Report { version, tag, files, findings: found, .. }) => {
+            findings.extend(found);
+            (version, tag, files)
+        }
+        None => (None, None, Vec::new()),
+    };
+    findings.extend(unexpected(place.expected.as_ref(), tag.as_deref()));
+    Ok(RemoteReport {
+        kind: TYPE,
+        version,
+        base_url: place.base.shown(),
+        generated_at: (tools.now)(),
+        status: if findings.is_empty() { RemoteStatus::Passed } else { RemoteStatus::Failed },
+        authenticity: Authenticated::Unchecked,
+        archives: files.iter().filter(|file| file.kind == "package").count(),
+        files,
+        findings,
+    })
+}
+
+/// Another release than the one that should be there.
+fn unexpected(expected: Option<&Release>, tag: Option<&str>) -> Option<Finding> {
+    let (expected, tag) = (expected?, tag?);
+    let message = format!("it is of release `{}`, and `{}` should be there", text::shown(tag), expected.tag);
+    let hint = "check the address: another release is published there";
+    (expected.tag != tag).then(|| Finding::new(Code::DocumentsDisagree, index::FILE_NAME, message, hint))
+}
+
+/// Fetches a whole bundle into an empty directory. Files that lie about their size are findings;
+/// a place that does not work is a failure.
+fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Finding>> {
+    let client = Client::new(ClientOptions::default());
+    let known = bundle::DOCUMENTS.map(|(name, max)| (name.to_owned(), max as u64));
+    let findings = fetch_all(&client, base, &known, into, listener)?;
+    if !findings.is_empty() {
+        return Ok(findings);
+    }
+    let rest = match remaining(into)? {
+        Ok(rest) => rest,
+        // The verifier says better what is wrong with a document.
+        Err(None) => return Ok(Vec::new()),
+        Err(Some(finding)) => return Ok(vec![finding]),
+    };
+    fetch_all(&client, base, &rest, into, listener)
+}
+
+/// What is to be fetched besides the documents: name and largest size.
+fn remaining(fetched: &Utf8Path) -> Result<Result<Vec<(String, u64)>, Option<Finding>>> {
+    let index = files::read_bounded(&fetched.join(index::FILE_NAME), index::MAX_BYTES)?;
+    let list = files::read_bounded(&fetched.join(checksums::FILE_NAME), documents::MAX_CHECKSUMS_BYTES)?;
+    let (Ok(index), Ok(list)) = (documents::read_index(&index), documents::read_checksums(&list)) else {
+        return Ok(Err(None));
+    };
+    let mut sizes = sizes(&index);
+    let mut total = 0_u64;
+    for (name, size) in &sizes {
+        total = total.saturating_add(*size);
+        if total > MAX_TOTAL_BYTES {
+            let message = "the release is larger than anything that is fetched";
+            return Ok(Err(Some(finding(Code::FileTooLarge, name.as_str(), message))));
+        }
+    }
+    // What no index knows is fetched as well, so that the verifier sees it.
+    for name in list.0.into_keys() {
+        sizes.entry(name).or_insert(provenance::MAX_BYTES as u64);
+    }
+    let known = bundle::DOCUMENTS.map(|(name, _)| name);
+    let rest = sizes.into_iter().map(|(name, size)| (name.to_string(), size));
+    Ok(Ok(rest.filter(|(name, _)| !known.contains(&name.as_str())).collect()))
+}
+
+fn sizes(index: &Index) -> BTreeMap<FileName, u64> {
+    let packages = index.packages.iter().map(|package| (package.archive.clone(), package.size_bytes));
+    packages.chain(index.files.iter().map(|file| (file.name.clone(), file.size_bytes))).collect()
+}
+
+fn fetch_all(
+    client: &Client,
+    base: &str,
+    wanted: &[(String, u64)],
+    into: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<Vec<Finding>> {
+    let next = AtomicUsize::new(0);
+    let (findings, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(wanted.len()) {
+            scope.spawn(|| {
+                while let Some((name, max_bytes)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match fetch_one(client, base, name, *max_bytes, into, listener) {
+                        Ok(()) => {}
+                        Err(failure) if failure.code().exit() == Exit::Verification => {
+                            locked(&findings).push(as_finding(name, &failure));
+                        }
+                        Err(failure) => {
+                            locked(&failed).get_or_insert(failure);
+                            // The other files are of no use any more.
+                            next.store(wanted.len(), Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match locked(&failed).take() {
+        Some(failure) => Err(failure),
+        None => {
+            let mut findings = std::mem::take(&mut *locked(&findings));
+            findings.sort_by(|one, other| one.file.cmp(&other.file));
+            Ok(findings)
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn fetch_one(
+    client: &Client,
+    base: &str,
+    name: &str,
+    max_bytes: u64,
+    into: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<()> {
+    let (began, task) = (Instant::now(), name.to_owned());
+    listener.hear(&Event::TaskStarted { stage: Stage::RemoteVerify, task: task.clone() });
+    let bytes = client.download(&url_of(base, name), max_bytes, &into.join(name))?;
+    listener.hear(&Event::TaskFinished { stage: Stage::RemoteVerify, task, bytes, duration: began.elapsed() });
+    Ok(())
+}
+
+/// Some object stores read a plus in a path as a space.
+fn url_of(base: &str, name: &str) -> String {
+    format!("{base}/{}", name.replace('+', "%2B"))
+}
+
+fn as_finding(name: &str, failure: &Failure) -> Finding {
+    Finding::new(failure.code(), name, failure.to_string(), failure.way_out().unwrap_or_default())
+}
+
+/// What `rebuild` compares with: the documents of a published bundle, and its archives where they
+/// can be fetched and are what the index says in size.
+pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
+    let base = Place::of_index(index)?.base;
+    let client = Client::new(ClientOptions::default());
+    let read = |name: &str, max_bytes: u64| match &base {
+        Base::Web(base) => client.get(&url_of(base, name), max_bytes),
+        Base::Directory(path) => {
+            files::read_bounded(&path.join(name), usize::try_from(max_bytes).unwrap_or(usize::MAX))
+        }
+    };
+    let index = read(index::FILE_NAME, index::MAX_BYTES as u64)?;
+    let provenance = read(provenance::FILE_NAME, provenance::MAX_BYTES as u64)?;
+    let packages = documents::read_index(&index).map(|index| index.packages).unwrap_or_default();
+    let archives = packages.into_iter().filter_map(|package| {
+        // An archive only helps to say which part of it differs; without it the digests still do.
+        let bytes = read(package.archive.as_str(), package.size_bytes).ok()?;
+        Some((package.archive.to_string(), bytes))
+    });
+    let archives = archives.collect();
+    Ok(Original { index, provenance, archives, source })
+}
+
+/// How the last verification of this release ended, if there was one.
+pub fn recorded_status(reports: &Utf8Path) -> Option<RemoteStatus> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        #[serde(rename = "type")]
+        kind: String,
+        status: RemoteStatus,
+    }
+    let bytes = files::read_bounded(&reports.join(FILE_NAME), MAX_REPORT_BYTES).ok()?;
+    let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
+    (recorded.kind == TYPE).then_some(recorded.status)
+}
+
+impl RemoteReport {
+    /// Writes both reports into a directory.
+    pub fn write(&self, directory: &Utf8Path) -> Result<()> {
+        files::write(&directory.join(FILE_NAME), &pretty(self))?;
+        files::write(&directory.join(PAGE_FILE_NAME), self.markdown().as_bytes())
+    }
+
+    /// The exit code of a command whose result it is.
+    pub fn exit(&self) -> Exit {
+        self.findings.first().map_or(Exit::Done, |finding| finding.code.exit())
+    }
+
+    /// The report for people.
+    pub fn markdown(&self) -> String {
+        let status = if self.findings.is_empty() { "passed" } else { "**failed**" };
+        let version = self.version.as_deref().map_or_else(|| "unknown".to_owned(), markdown::code);
+        let mut page = format!(
+            "# Verification of the published release\n\n| | |\n|---|---|\n| status | {status} |\n| version | {version} |\n\
+             | fetched from | {} |\n| at | {} |\n| archives | {} |\n| files | {} |\n| authenticity | {} |\n",
+            markdown::code(&self.base_url),
+            self.generated_at,
+            self.archives,
+            self.files.len(),
+            self.authenticity,
+        );
+        if !self.findings.is_empty() {
+            page.push_str("\n| file | code | what is wrong |\n|---|---|---|\n");
+        }
+        for finding in &self.findings {
+            let (file, message) = (markdown::code(&finding.file), markdown::code(&finding.message));
+            page.push_str(&format!("| {file} | `{}` | {message} |\n", finding.code));
+        }
+        page
+    }
 }

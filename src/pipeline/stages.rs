@@ -2,6 +2,8 @@
 //!
 //! The deeds themselves stand in the stage's own module; here they are put together with the plan.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 
 use super::build::Built;
@@ -50,7 +52,7 @@ pub(crate) fn build(plan: &Plan, tools: &Tools<'_>) -> Done<Built> {
 pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Packed> {
     let packed = package::package(plan, built, tools.listener)?;
     let bytes: u64 = packed.packages.iter().map(|package| package.size_bytes).sum();
-    let detail = format!("{}, {:.1} MB", count(packed.packages.len(), "archive"), bytes as f64 / 1e6);
+    let detail = format!("{}, {} kB", count(packed.packages.len(), "archive"), bytes.div_ceil(1000));
     Ok((packed, detail))
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
             None => Vec::new(),
         },
         history_is_cut_off: tools.repository.map(Repository::is_shallow).transpose()?.unwrap_or_default(),
-        signature_count: listed.iter().filter(|(name, _)| name.ends_with(".sig")).count(),
+        signature_count: listed.iter().filter(|(name, _)| name.rsplit('.').next() == Some("sig")).count(),
         previous_tag,
         index,
     };
@@ -138,12 +140,20 @@ pub(crate) fn summary(plan: &Plan, assets: &Utf8Path, remote: RemoteStatus, tool
         release_url: url.as_deref(),
         archive_count: plan.platforms.len(),
         remote_verify_status: remote,
-        expected: files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name).collect(),
+        expected: expected_assets(plan)?,
         published: summary::read_assets(assets)?,
     });
     summary::write(&summary, &plan.places.releases, tools.step_summary)?;
     let detail = format!("{} expected, none missing", count(summary.expected_assets.len(), "asset"));
     Ok((summary, detail))
+}
+
+/// What the plan makes, and whatever evidence lies beside it. A file that was lost here is expected
+/// all the same.
+fn expected_assets(plan: &Plan) -> Result<Vec<String>> {
+    let planned = plan.files.iter().map(ToString::to_string);
+    let found = files::list(&plan.places.bundle)?.into_iter().map(|(name, _)| name);
+    Ok(planned.chain(found).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {

@@ -37,6 +37,14 @@ impl Surroundings {
         })
     }
 
+    /// Where the workspace is below the repository's root; empty when it is the root.
+    pub fn below_repository(&self) -> Utf8PathBuf {
+        let root = self.repository.as_ref().map(|repository| canonical(repository.root()));
+        let below =
+            root.and_then(|root| canonical(&self.workspace.root).strip_prefix(root).map(Utf8Path::to_owned).ok());
+        below.unwrap_or_default()
+    }
+
     /// The files that every archive takes along, with their paths inside the archive.
     ///
     /// READMEs, licences and notices of the packages, else those of the workspace's root.

@@ -16,6 +16,7 @@ use super::{Asset, Published, Status, Upload};
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, index, text};
+use crate::trust::documents::is_evidence;
 use crate::world::files;
 
 /// How the name of a staging directory begins.
@@ -121,7 +122,8 @@ fn inspect(upload: &Upload<'_>, destination: &Utf8Path) -> Result<Found> {
     let there: BTreeMap<String, bool> = files::list(destination)?.into_iter().collect();
     let ours: BTreeMap<&str, &Asset> = upload.assets.iter().map(|asset| (asset.name.as_str(), asset)).collect();
     if !there.contains_key(index::FILE_NAME) {
-        let stranger = there.iter().find(|(name, regular)| !**regular || !ours.contains_key(name.as_str()));
+        let known = |name: &str| upload.files().any(|file| file.name.as_str() == name);
+        let stranger = there.iter().find(|(name, regular)| !**regular || !known(name));
         return match stranger {
             Some((name, _)) => Err(foreign(destination, &format!("holds `{}` and no release", text::shown(name)))),
             None => Ok(Found::Incomplete),
@@ -131,6 +133,8 @@ fn inspect(upload: &Upload<'_>, destination: &Utf8Path) -> Result<Found> {
     for name in names {
         let problem = match (there.get(name), ours.get(name)) {
             (None, _) => Some("is not among the published files"),
+            // Signatures may have been added, and two of one key are never the same bytes.
+            (Some(true), None) if is_evidence(name) => None,
             (Some(_), None) => Some("is published and not part of this bundle"),
             (Some(false), Some(_)) => Some("is not a regular file there"),
             (Some(true), Some(asset)) if !is_same(&destination.join(name), asset)? => Some("has other bytes there"),
@@ -186,7 +190,7 @@ fn stage(upload: &Upload<'_>, root: &Utf8Path) -> Result<tempfile::TempDir> {
         .tempdir_in(root)
         .map_err(|error| files::failed("create a directory in", root, error))?;
     let directory = files::utf8(staging.path().to_owned())?;
-    for asset in &upload.assets {
+    for asset in upload.files() {
         let name = asset.name.as_str();
         copy_verified(&upload.directory.join(name), &directory.join(name), asset)?;
     }
@@ -214,7 +218,7 @@ fn copy_verified(from: &Utf8Path, to: &Utf8Path, asset: &Asset) -> Result<()> {
 
 /// Takes the files of a killed run away, so that the finished directory can have its place.
 fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
-    for asset in &upload.assets {
+    for asset in upload.files() {
         let path = destination.join(asset.name.as_str());
         match fs_err::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(files::failed("remove", &path, error)),
@@ -227,8 +231,7 @@ fn clear_incomplete(upload: &Upload<'_>, destination: &Utf8Path) -> Result<()> {
 /// For places where a directory cannot be renamed: the files first, and the index last.
 fn place_one_by_one(upload: &Upload<'_>, staged: &Utf8Path, destination: &Utf8Path, rename: Rename<'_>) -> Result<()> {
     create_root(destination)?;
-    let (index, others): (Vec<_>, Vec<_>) =
-        upload.assets.iter().partition(|asset| asset.name.as_str() == index::FILE_NAME);
+    let (index, others): (Vec<_>, Vec<_>) = upload.files().partition(|asset| asset.name.as_str() == index::FILE_NAME);
     for group in [others, index] {
         for asset in group {
             let (from, to) = (staged.join(asset.name.as_str()), destination.join(asset.name.as_str()));
@@ -346,4 +349,109 @@ fn published(upload: &Upload<'_>, destination: &Utf8Path, name: &str, problem: &
     Failure::new(Code::VersionPublished, message)
         .subject(name)
         .hint("what is published is never changed: release a new version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    struct Place {
+        _directory: tempfile::TempDir,
+        bundle: Utf8PathBuf,
+        target: Utf8PathBuf,
+    }
+
+    const FILES: [&str; 4] = ["a.tar.gz", "checksums.txt", "index.json", "sbom.spdx.json"];
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let root = Utf8Path::from_path(directory.path()).expect("UTF-8");
+            let (bundle, target) = (root.join("bundle"), root.join("target"));
+            fs_err::create_dir(&bundle).expect("a directory");
+            for name in FILES {
+                fs_err::write(bundle.join(name), name).expect("a file");
+            }
+            Self { _directory: directory, bundle, target }
+        }
+
+        fn upload(&self) -> Upload<'_> {
+            let asset = |name: &str| Asset {
+                name: name.parse().expect("a name"),
+                size_bytes: name.len() as u64,
+                sha256: Digest::of(name.as_bytes()),
+            };
+            let release = "v1.0.0".parse().expect("a name");
+            Upload { release, directory: &self.bundle, assets: FILES.map(asset).to_vec(), evidence: Vec::new() }
+        }
+
+        fn there(&self) -> Vec<String> {
+            let list = files::list(&self.target.join("v1.0.0")).unwrap_or_default();
+            list.into_iter().map(|(name, _)| name).collect()
+        }
+    }
+
+    fn refuse(_: &Utf8Path, _: &Utf8Path) -> std::io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    #[test]
+    fn where_nothing_can_be_renamed_the_index_comes_last() {
+        let place = Place::new();
+        let files_only = |from: &Utf8Path, to: &Utf8Path| {
+            if to.file_name() == Some("index.json") {
+                assert_eq!(place.there(), ["a.tar.gz", "checksums.txt", "sbom.spdx.json"]);
+            }
+            if from.is_dir() { refuse(from, to) } else { fs_err::rename(from, to) }
+        };
+        let done = publish_by(&place.upload(), &place.target, &files_only).expect("published");
+        assert_eq!((done.status, place.there()), (Status::Published, FILES.map(str::to_owned).to_vec()));
+        let nothing = Place::new();
+        let done = publish_by(&nothing.upload(), &nothing.target, &refuse).expect("published");
+        assert_eq!((done.status, nothing.there()), (Status::Published, FILES.map(str::to_owned).to_vec()));
+        assert_eq!(files::list(&nothing.target).expect("a list").len(), 1, "no staging directory, no lock");
+    }
+
+    #[test]
+    fn a_run_that_died_while_placing_files_is_finished_by_the_next() {
+        for renames in [0, 1] {
+            for survives in 0..FILES.len() {
+                let place = Place::new();
+                let count = Cell::new(0);
+                let dies = |from: &Utf8Path, to: &Utf8Path| {
+                    if from.is_dir() {
+                        return refuse(from, to);
+                    }
+                    count.set(count.get() + 1);
+                    assert!(count.get() <= survives, "the power fails");
+                    fs_err::rename(from, to)
+                };
+                let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    publish_by(&place.upload(), &place.target, &dies).map(drop)
+                }));
+                assert!(died.is_err());
+                assert_eq!(place.there().len(), survives);
+                assert!(!place.there().iter().any(|name| name == "index.json"), "the version exists already");
+                // Half a file, as a copy that was cut off leaves it.
+                fs_err::write(place.target.join("v1.0.0/a.tar.gz"), "a.t").expect("a file");
+                let next: Rename<'_> = if renames == 1 { &|from, to| fs_err::rename(from, to) } else { &refuse };
+                publish_by(&place.upload(), &place.target, next).expect("published");
+                assert_eq!(inspect(&place.upload(), &place.target.join("v1.0.0")).expect("good"), Found::Same);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_publishes_the_same_in_the_meantime_is_no_trouble() {
+        let place = Place::new();
+        let meanwhile = |_: &Utf8Path, to: &Utf8Path| {
+            fs_err::create_dir(to)?;
+            FILES.into_iter().try_for_each(|name| fs_err::write(to.join(name), name))?;
+            Err(ErrorKind::DirectoryNotEmpty.into())
+        };
+        let done = publish_by(&place.upload(), &place.target, &meanwhile).expect("published");
+        assert_eq!(done.status, Status::Unchanged);
+        assert_eq!(files::list(&place.target).expect("a list").len(), 1);
+    }
 }

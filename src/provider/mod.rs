@@ -16,6 +16,15 @@ pub struct Upload<'a> {
     pub directory: &'a camino::Utf8Path,
     /// Every asset, sorted by name.
     pub assets: Vec<Asset>,
+    /// Every file of evidence. It is published too, and never a reason to refuse.
+    pub evidence: Vec<Asset>,
+}
+
+impl Upload<'_> {
+    /// Every file, assets first.
+    pub fn files(&self) -> impl Iterator<Item = &Asset> {
+        self.assets.iter().chain(&self.evidence)
+    }
 }
 
 /// One file of a published release.
@@ -46,4 +55,14 @@ pub enum Status {
     Published,
     /// The same release was there already; nothing was touched.
     Unchanged,
+}
+
+impl Status {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Unchanged => "unchanged",
+        }
+    }
 }

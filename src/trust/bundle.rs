@@ -271,9 +271,10 @@ impl Case {
         let Some(index) = &self.index else { return Inside::NotExamined };
         let same = |size: u64, sha256: Digest| size == asset.size_bytes && sha256 == asset.sha256;
         if let Some(package) = index.packages.iter().find(|package| package.archive == asset.name) {
-            return match same(package.size_bytes, package.sha256) {
-                true => Inside::Archive(facts(examiner, index, package, bytes)),
-                false => Inside::NotExamined,
+            return if same(package.size_bytes, package.sha256) {
+                Inside::Archive(facts(examiner, index, package, bytes))
+            } else {
+                Inside::NotExamined
             };
         }
         let listed = index.files.iter().find(|file| file.name == asset.name);

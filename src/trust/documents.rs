@@ -53,7 +53,7 @@ pub fn read_checksums(bytes: &[u8]) -> Result<Checksums, String> {
 
 /// Reads the `metadata.json` of an archive.
 pub fn read_metadata(bytes: &[u8]) -> Result<PackageMetadata, String> {
-    let metadata: PackageMetadata = strict(bytes, MAX_METADATA_BYTES, |metadata| pretty(metadata))?;
+    let metadata: PackageMetadata = strict(bytes, MAX_METADATA_BYTES, pretty)?;
     if metadata.kind == PackageMetadata::TYPE { Ok(metadata) } else { Err("its type is another one".to_owned()) }
 }
 
@@ -185,6 +185,11 @@ pub(super) enum Evidence<'a> {
     Of(&'a str),
     /// Of all of them.
     OfAll,
+}
+
+/// Whether a name is that of evidence.
+pub fn is_evidence(name: &str) -> bool {
+    evidence_of(name).is_some()
 }
 
 /// Whether a name is that of evidence, which is made over assets and listed in no document.

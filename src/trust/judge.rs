@@ -122,7 +122,11 @@ impl Court<'_> {
             let path = &entry.path;
             match listed.remove(path.as_str()) {
                 None => {
-                    self.found(Code::ArchiveMismatch, name, format!("it holds `{path}`, which the index does not list"))
+                    self.found(
+                        Code::ArchiveMismatch,
+                        name,
+                        format!("it holds `{path}`, which the index does not list"),
+                    );
                 }
                 Some(binary) if (binary.sha256, binary.size_bytes) != (entry.sha256, entry.size_bytes) => {
                     self.found(

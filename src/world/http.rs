@@ -414,10 +414,10 @@ fn broken_off(place: &Url, announced: Option<u64>, copied: u64, error: std::io::
 }
 
 /// The client in the cell, which is made when it is needed first.
-fn once<'a>(
-    cell: &'a OnceLock<reqwest::blocking::Client>,
+fn once(
+    cell: &OnceLock<reqwest::blocking::Client>,
     make: impl FnOnce() -> reqwest::Result<reqwest::blocking::Client>,
-) -> reqwest::Result<&'a reqwest::blocking::Client> {
+) -> reqwest::Result<&reqwest::blocking::Client> {
     if let Some(client) = cell.get() {
         return Ok(client);
     }

@@ -30,7 +30,8 @@ impl Directory {
 
     /// Leaves it where it is.
     pub fn keep(self) -> Utf8PathBuf {
-        self.directory.keep();
-        self.path
+        let Self { directory, path } = self;
+        drop(directory.keep());
+        path
     }
 }

@@ -10,7 +10,8 @@ use consign::model::checksums::{self, Checksums};
 use consign::model::index::{self, ArchiveFormat, Index, IndexSource, ListedFile, Package, PackagedBinary};
 use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::{self, *};
-use consign::model::{Digest, Platform, pretty, sbom};
+use consign::model::sbom::{self, Component, ComponentKey, Inventory, Resolved, Role};
+use consign::model::{Digest, Platform, pretty};
 use consign::trust::bundle::{Case, Documents, Examiner, Verdict};
 
 pub const DATE: &str = "2025-01-02T03:04:05Z";
@@ -226,11 +227,40 @@ fn sboms(
         (index.name.to_string(), index.version.to_string(), archives.collect())
     };
     let (name, version, archives) = described.unwrap_or_else(truth);
-    let json = serde_json::json!({ "name": name, "version": version, "archives": archives });
+    let product = sbom::Product {
+        name: name.parse().unwrap(),
+        version: version.parse().unwrap(),
+        created: DATE.parse().unwrap(),
+        repository: None,
+        commit: Some(COMMIT.to_owned()),
+    };
+    let packed = archives.into_iter().zip(Platform::all()).map(|((name, sha256), platform)| sbom::Packed {
+        name: name.parse().unwrap(),
+        platform,
+        sha256,
+        binaries: vec![("bin/tool".to_owned(), Digest::of(b"tool"))],
+        resolved: resolved(),
+    });
+    let inventory = Inventory::assemble(product, packed.collect());
     [
-        (sbom::SPDX_FILE_NAME, "sbom-spdx", pretty(&json)),
-        (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx", pretty(&json)),
+        (sbom::SPDX_FILE_NAME, "sbom-spdx", sbom::spdx::render(&inventory)),
+        (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx", sbom::cyclonedx::render(&inventory)),
     ]
+}
+
+/// One crate without dependencies.
+fn resolved() -> Resolved {
+    let key = ComponentKey { name: "tool".to_owned(), version: "1.0.0".parse().unwrap(), source: String::new() };
+    let component = Component {
+        licence: Some("MIT".to_owned()),
+        authors: Vec::new(),
+        description: None,
+        repository: None,
+        checksum: None,
+        role: Role::Runtime,
+        depends_on: BTreeMap::new(),
+    };
+    Resolved { components: BTreeMap::from([(key.clone(), component)]), roots: [key].into() }
 }
 
 /// Judges a bundle in memory.

@@ -1,11 +1,21 @@
 //! Behaviour of the whole crate, seen from outside. Modules mirror `src/`.
 
+#![expect(unreachable_pub, reason = "what the modules share is public to each other and to nobody else")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says what it skips"
+)]
+
 mod archive;
+mod fixture;
 mod git;
 mod guard;
 mod http;
 mod notes;
 mod pipeline;
+mod publish;
+mod remote_verify;
 mod sbom;
 mod support;
 mod workspaces;

@@ -88,7 +88,8 @@ fn a_flipped_bit_in_any_byte_of_any_file_is_found() {
 fn a_file_cut_off_or_longer_by_a_byte_is_found() {
     let whole = bundle_fixture();
     for name in whole.keys() {
-        for spoil in [|bytes: &mut Vec<u8>| drop(bytes.pop()), |bytes| bytes.push(b'\n'), Vec::clear] {
+        let spoils: [fn(&mut Vec<u8>); 3] = [|bytes| drop(bytes.pop()), |bytes| bytes.push(b'\n'), Vec::clear];
+        for spoil in spoils {
             let mut files = whole.clone();
             spoil(files.get_mut(name).unwrap());
             wrong(&files);

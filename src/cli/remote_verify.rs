@@ -1,0 +1,78 @@
+//! `remote-verify`: fetch what was published as a stranger would, and verify it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+
+use super::Context;
+use super::planning;
+use crate::model::failure::Result;
+use crate::model::{Exit, Release};
+use crate::pipeline::Tools;
+use crate::pipeline::guard::Guard;
+use crate::pipeline::remote_verify::{self, Place, RemoteReport};
+use crate::config::Overrides;
+use crate::world::clock;
+
+/// The arguments of `remote-verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign remote-verify --base-url https://example.com/releases/v1.2.3
+  consign remote-verify --index https://example.com/releases/v1.2.3/index.json v1.2.3
+  consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/")]
+pub struct RemoteVerifyArgs {
+    /// The release that has to be there
+    #[arg(value_name = "VERSION")]
+    version: Option<String>,
+    /// The address or path of the directory that holds index.json
+    #[arg(long, value_name = "URL", required_unless_present = "index", conflicts_with = "index")]
+    base_url: Option<String>,
+    /// The address or path of index.json
+    #[arg(long, value_name = "URL")]
+    index: Option<String>,
+    /// Where remote-verify.json and remote-verify.md go [default: dist/releases/<version>, where there is a dist/]
+    #[arg(long, value_name = "DIR")]
+    report: Option<Utf8PathBuf>,
+    /// Fail where there are no signatures
+    #[arg(long)]
+    require_signatures: bool,
+}
+
+impl RemoteVerifyArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let located = |given: &str| {
+            if given.contains("://") { given.to_owned() } else { context.path(Utf8Path::new(given)).to_string() }
+        };
+        let mut place = match (&self.index, &self.base_url) {
+            (Some(index), _) => Place::of_index(&located(index))?,
+            (None, base) => Place::of_base_url(&located(base.as_deref().unwrap_or_default()))?,
+        };
+        if let Some(version) = &self.version {
+            place = place.expecting(Release::parse(version)?);
+        }
+        let mut requirements = planning::requirements(context);
+        requirements.require_signatures |= self.require_signatures;
+        let tools = Tools {
+            repository: None,
+            guard: Guard::default(),
+            requirements,
+            step_summary: None,
+            listener: context.listener(),
+            now: &clock::now,
+        };
+        let report = remote_verify::examine(&place, &tools)?;
+        if let Some(directory) = self.reports(context, &report)? {
+            report.write(&directory)?;
+        }
+        context.output.result(&report, || report.markdown())?;
+        Ok(report.exit())
+    }
+
+    /// The directory that was named; else, where releases are made, the one of the version.
+    fn reports(&self, context: &Context, report: &RemoteReport) -> Result<Option<Utf8PathBuf>> {
+        if let Some(directory) = &self.report {
+            return Ok(Some(context.path(directory)));
+        }
+        let dist = context.path(&context.request(&Overrides::default())?.dist);
+        Ok(report.version.as_ref().filter(|_| dist.is_dir()).map(|version| dist.join("releases").join(format!("v{version}"))))
+    }
+}
