@@ -5,12 +5,12 @@ use clap::Args;
 
 use super::Context;
 use super::planning;
+use crate::config::Overrides;
 use crate::model::failure::Result;
 use crate::model::{Exit, Release};
 use crate::pipeline::Tools;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::remote_verify::{self, Place, RemoteReport};
-use crate::config::Overrides;
 use crate::world::clock;
 
 /// The arguments of `remote-verify`.
@@ -73,6 +73,10 @@ impl RemoteVerifyArgs {
             return Ok(Some(context.path(directory)));
         }
         let dist = context.path(&context.request(&Overrides::default())?.dist);
-        Ok(report.version.as_ref().filter(|_| dist.is_dir()).map(|version| dist.join("releases").join(format!("v{version}"))))
+        Ok(report
+            .version
+            .as_ref()
+            .filter(|_| dist.is_dir())
+            .map(|version| dist.join("releases").join(format!("v{version}"))))
     }
 }

@@ -37,6 +37,7 @@ pub struct ReleaseArgs {
     build: CompileArgs,
 }
 
+/// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
 struct CompileArgs {

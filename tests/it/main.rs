@@ -8,9 +8,12 @@
 )]
 
 mod archive;
+mod cli;
+mod config;
 mod fixture;
 mod git;
 mod guard;
+mod hostile;
 mod http;
 mod notes;
 mod pipeline;
@@ -19,3 +22,4 @@ mod remote_verify;
 mod sbom;
 mod support;
 mod workspaces;
+mod verify;
