@@ -15,7 +15,7 @@ use super::surroundings::Surroundings;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
-use crate::model::{Code, Failure, FileName, Platform, Release, checksums, index, provenance, sbom, text};
+use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
 use crate::world::cargo::{FeatureChoice, Member, Workspace};
 
 /// The plan of one release.
@@ -267,6 +267,7 @@ fn chosen_members<'a>(request: &Request, given: Option<&Release>, workspace: &'a
     };
     members.sort_by(|a, b| a.name.cmp(&b.name));
     members.dedup_by(|a, b| a.name == b.name);
+    check_tag_of_another(given, &members, workspace)?;
     let Some(first) = members.first() else {
         return Err(Failure::new(Code::NoBinaries, "the workspace has no package with a program to release")
             .hint("Consign releases programs; add a `src/main.rs` or a `[[bin]]`"));
@@ -288,6 +289,24 @@ fn chosen_members<'a>(request: &Request, given: Option<&Release>, workspace: &'a
         )));
     }
     Ok(members)
+}
+
+/// A tag may start with any word, but not with the name of a package that is not released.
+fn check_tag_of_another(given: Option<&Release>, members: &[&Member], workspace: &Workspace) -> Result<()> {
+    let Some((release, package)) = given.and_then(|release| Some((release, release.package.as_deref()?))) else {
+        return Ok(());
+    };
+    let is_other = workspace.members.iter().any(|member| member.name == package);
+    if is_other && !members.iter().any(|member| member.name == package) {
+        let names: Vec<_> = members.iter().map(|member| format!("`{}`", member.name)).collect();
+        return Err(Failure::new(
+            Code::Usage,
+            format!("the tag {} belongs to `{package}`, and {} is to be released", release.tag, names.join(", ")),
+        )
+        .subject(release.tag.clone())
+        .hint("leave out `-p`, or name the tag of that package"));
+    }
+    Ok(())
 }
 
 /// What cargo itself would build from the workspace's root, without chores that are never published.
@@ -516,7 +535,7 @@ fn command(
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
     if source.repository.is_none() {
-        source.repository = members.iter().find_map(|member| member.repository.clone());
+        source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
     }
     if let Some(seconds) = request.source_date_epoch
         && let Ok(date) = jiff::Timestamp::from_second(seconds)
