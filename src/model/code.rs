@@ -71,7 +71,6 @@ codes! {
     HookFailed = "hook_failed", Failed, "A configured hook ended with an error.";
     SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
     Busy = "busy", Failed, "Another run works on the same output directory.";
-    Interrupted = "interrupted", Failed, "The run was stopped by a signal.";
     SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
     // The command line.
     Usage = "usage", Usage, "The command line is not understood.";

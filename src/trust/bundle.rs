@@ -180,7 +180,8 @@ impl Case {
         }
         findings.extend(noted);
         judge::compare(&self, &seen, &mut findings);
-        findings.sort();
+        // A document that cannot be read is the cause of much that comes after it.
+        findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
         let files: Vec<Asset> = std::mem::take(&mut seen).into_values().map(|exhibit| exhibit.asset).collect();
         let bundle = if findings.is_empty() { self.vouch(&files) } else { None };
@@ -241,8 +242,14 @@ impl Case {
             }
         }
         let there: BTreeMap<&str, bool> = listing.iter().map(|(name, regular)| (name.as_str(), *regular)).collect();
-        let missing: BTreeSet<FileName> =
-            assets.keys().filter(|name| !there.contains_key(name.as_str())).cloned().collect();
+        // Without an index nobody can know what to fetch, so only the documents are missed.
+        let has_to_be_there =
+            |name: &str| self.index.is_some() || DOCUMENTS.iter().any(|(document, _)| *document == name);
+        let missing: BTreeSet<FileName> = assets
+            .keys()
+            .filter(|name| has_to_be_there(name.as_str()) && !there.contains_key(name.as_str()))
+            .cloned()
+            .collect();
         for name in missing {
             self.found(Code::FileMissing, name.as_str(), "it is listed, or has to be there, and is not");
         }

@@ -510,3 +510,30 @@ fn vectors(kind: &str) -> Option<std::path::PathBuf> {
     let place = std::env::var_os("CONSIGN_VECTORS").map_or_else(beside, std::path::PathBuf::from).join(kind);
     missing_unless(place.is_dir(), "a directory of test vectors (CONSIGN_VECTORS)").then_some(place)
 }
+
+#[test]
+fn a_program_that_cannot_be_run_and_another_time_are_refused() {
+    use consign::archive::{Options, Writer};
+    let platform: Platform = "linux-amd64".parse().unwrap();
+    let program = "program of linux-amd64\n".repeat(40);
+    let metadata = consign::model::pretty(&fixture::metadata(platform));
+    let pack = |executable: bool, date: &str, more: bool| {
+        let options = Options { format: ArchiveFormat::TarGz, level: None, date: date.parse().unwrap() };
+        let mut writer = Writer::new(&fixture::stem(platform).parse().unwrap(), options);
+        writer.append("bin/tool", executable, program.len() as u64, &mut program.as_bytes()).unwrap();
+        if more {
+            writer.append("bin/toolx", true, 1, &mut b"x".as_slice()).unwrap();
+        }
+        writer.append("metadata.json", false, metadata.len() as u64, &mut metadata.as_slice()).unwrap();
+        let packed = writer.finish().unwrap();
+        let mut recipe = recipe();
+        recipe.replace_archive("linux-amd64", packed.bytes, packed.unpacked_size_bytes);
+        recipe.bake()
+    };
+    assert!(judge(&pack(true, fixture::DATE, false)).bundle.is_some());
+    for files in
+        [pack(false, fixture::DATE, false), pack(true, "2025-01-02T03:04:06Z", false), pack(true, fixture::DATE, true)]
+    {
+        assert_eq!(wrong(&files), [(Code::ArchiveMismatch, "tool-1.0.0-linux-amd64.tar.gz".to_owned())]);
+    }
+}
