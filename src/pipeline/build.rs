@@ -60,7 +60,9 @@ fn build_platform(plan: &Plan, platform: &PlatformPlan, listener: &dyn Listener)
         Builder::Cross | Builder::Command => None,
         Builder::Cargo | Builder::Zigbuild => Some(cargo::compiler(rustc, &plan.places.root)?),
     };
-    let output = tempfile::tempdir_in(made(&plan.places.releases)?)
+    let output = tempfile::Builder::new()
+        .prefix(files::STAGING_BUILD)
+        .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let output = files::utf8(output.path().to_owned()).map(|path| (output, path))?;
     let program = program(plan, platform, rustc, compiler.as_ref(), &output.1)?;
@@ -237,7 +239,7 @@ fn keep(
     sources: &[(FileName, Utf8PathBuf)],
 ) -> Result<BuiltPlatform> {
     let staging = tempfile::Builder::new()
-        .prefix(".build-")
+        .prefix(files::STAGING_BUILD)
         .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let place = files::utf8(staging.path().to_owned())?;

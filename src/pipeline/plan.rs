@@ -16,7 +16,7 @@ use super::surroundings::Surroundings;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
-use crate::model::{Code, Failure, FileName, Platform, Release, checksums, index, provenance, sbom, text};
+use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
 use crate::world::cargo::Member;
 
 /// The plan of one release.
@@ -384,7 +384,7 @@ fn command(
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
     if source.repository.is_none() {
-        source.repository = members.iter().find_map(|member| member.repository.clone());
+        source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
     }
     if let Some(seconds) = request.source_date_epoch
         && let Ok(date) = jiff::Timestamp::from_second(seconds)
