@@ -137,9 +137,10 @@ impl Inspector {
 
 /// Unpacks exactly one gzip member, with nothing before, between or after its parts.
 ///
-/// libdeflate checks that checksum and size follow the stream, but does not say where that was. If
-/// these eight bytes are nowhere else in the file, it was at the end. Where by chance they are, a
-/// member one byte shorter tells: it still unpacks only if the stream ends before.
+/// libdeflate checks that the content's checksum and size follow the stream, but does not say where
+/// that was. If these eight bytes are at the end of the file and nowhere else, it was there. Where by
+/// chance they are elsewhere too, a member one byte shorter tells: it still unpacks only if the
+/// stream ends before.
 fn gunzip(inflate: &mut Decompressor, bytes: &[u8], out: &mut [u8]) -> Result<(), Problem> {
     if !bytes.starts_with(&GZIP_HEADER) {
         return Err(Problem::new("its gzip header is not the one that Consign writes"));
@@ -148,11 +149,14 @@ fn gunzip(inflate: &mut Decompressor, bytes: &[u8], out: &mut [u8]) -> Result<()
     if unpacked != Ok(out.len()) {
         return Err(Problem::new("it does not unpack to the size that the index gives, or is damaged"));
     }
-    let trailer = bytes.last_chunk::<8>().ok_or_else(|| Problem::new("it is cut off"))?;
-    if memchr::memmem::find(bytes, trailer) == Some(bytes.len() - trailer.len()) {
+    let mut trailer = [0; 8];
+    trailer[..4].copy_from_slice(&libdeflater::crc32(out).to_le_bytes());
+    trailer[4..].copy_from_slice(&u32::try_from(out.len()).map_err(|_| Problem::new("it is too large"))?.to_le_bytes());
+    let first = memchr::memmem::find(bytes, &trailer).map(|at| at + trailer.len());
+    if first == Some(bytes.len()) {
         return Ok(());
     }
-    if inflate.gzip_decompress(&bytes[..bytes.len() - 1], out).is_ok() {
+    if !bytes.ends_with(&trailer) || inflate.gzip_decompress(&bytes[..bytes.len() - 1], out).is_ok() {
         return Err(Problem::new("something follows its compressed data"));
     }
     // The failed attempt may have left its traces in the buffer.

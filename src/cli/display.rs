@@ -106,17 +106,18 @@ pub struct Live {
     running: Mutex<BTreeMap<(Stage, Option<String>), ProgressBar>>,
 }
 
+/// A stage at work, in the place where its line will stand when it has ended.
+const STAGE_TEMPLATE: &str = "{prefix:>13.cyan.bold}  {elapsed:.dim} {spinner}";
+/// A platform or file at work.
+const TASK_TEMPLATE: &str = "{spinner:>13.dim}  {prefix}  {elapsed:.dim}";
+
 impl Live {
     fn new() -> Self {
         Self { bars: MultiProgress::new(), running: Mutex::default() }
     }
 
     fn start(&self, stage: Stage, task: Option<&str>) {
-        let template = if task.is_none() {
-            "{prefix:>13.cyan.bold}  {elapsed:.dim} {spinner}"
-        } else {
-            "{spinner:>13.dim}  {prefix}  {elapsed:.dim}"
-        };
+        let template = if task.is_none() { STAGE_TEMPLATE } else { TASK_TEMPLATE };
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_spinner())
             .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
@@ -254,6 +255,13 @@ mod tests {
     fn a_build_says_that_it_began() {
         let event = Event::TaskStarted { stage: Stage::Build, task: "linux-arm64".to_owned() };
         assert_eq!(plain(false, &event).as_deref(), Some("        build  linux-arm64 …"));
+    }
+
+    #[test]
+    fn the_templates_of_the_live_view_are_sound() {
+        for template in [STAGE_TEMPLATE, TASK_TEMPLATE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 
     #[test]

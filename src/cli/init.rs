@@ -34,7 +34,7 @@ impl InitArgs {
         let path = context.globals.config.as_deref().unwrap_or(FILE_NAME.into());
         let written = Written { kind: "consign.init/v1", path: context.path(path), next: "consign config show" };
         if written.path.exists() && !self.force {
-            return Err(Failure::new(Code::ConfigInvalid, format!("`{}` exists already", written.path))
+            return Err(Failure::new(Code::FileExists, format!("`{}` exists already", written.path))
                 .subject(written.path.as_str())
                 .hint("`--force` replaces it; `consign config show` prints what it says"));
         }

@@ -22,7 +22,7 @@ pub struct ManArgs {
 struct Page {
     #[serde(rename = "type")]
     kind: &'static str,
-    page: String,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -30,22 +30,22 @@ struct Pages {
     #[serde(rename = "type")]
     kind: &'static str,
     directory: Utf8PathBuf,
-    pages: Vec<String>,
+    files: Vec<String>,
 }
 
 impl ManArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let Some(directory) = &self.directory else {
-            let page = String::from_utf8_lossy(&render(super::command())?).into_owned();
-            let document = Page { kind: "consign.man/v1", page };
-            context.output.result(&document, || document.page.clone())?;
+            let text = String::from_utf8_lossy(&render(super::command())?).into_owned();
+            let document = Page { kind: "consign.man/v1", text };
+            context.output.result(&document, || document.text.clone())?;
             return Ok(Exit::Done);
         };
         let directory = context.path(directory);
-        let pages = write_all(&directory)?;
-        let document = Pages { kind: "consign.man-pages/v1", directory, pages };
+        let files = write_all(&directory)?;
+        let document = Pages { kind: "consign.man-pages/v1", directory, files };
         context.output.result(&document, || {
-            let rows: Vec<_> = document.pages.iter().map(|page| vec![text::shown(page).into_owned()]).collect();
+            let rows: Vec<_> = document.files.iter().map(|name| vec![text::shown(name).into_owned()]).collect();
             output::table(&rows)
         })?;
         Ok(Exit::Done)
@@ -53,7 +53,7 @@ impl ManArgs {
 }
 
 /// Writes a page for every verb and gives back their names.
-pub fn write_all(directory: &Utf8Path) -> Result<Vec<String>> {
+fn write_all(directory: &Utf8Path) -> Result<Vec<String>> {
     let mut command = super::command().disable_help_subcommand(true);
     command.build();
     let mut pages = Vec::new();

@@ -111,25 +111,42 @@ impl Verb {
 }
 
 /// The options that every verb takes.
+///
+/// Their ids are marked, for an argument of a verb with the same id would silently be the same one.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
     /// How the result is printed
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
+    #[arg(
+        id = "global-format",
+        long = "format",
+        global = true,
+        value_name = "text|json|ndjson",
+        hide_possible_values = true,
+        default_value = "text"
+    )]
     pub format: Format,
     /// Work as if started in this directory
-    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
+    #[arg(id = "global-directory", short = 'C', long = "directory", global = true, value_name = "DIR")]
     pub directory: Option<Utf8PathBuf>,
     /// Read this file instead of the consign.toml of the workspace
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(id = "global-config", long = "config", global = true, value_name = "FILE")]
     pub config: Option<Utf8PathBuf>,
     /// Tell more; show what programs print
-    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    #[arg(id = "global-verbose", short = 'v', long = "verbose", global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Print the result and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    #[arg(id = "global-quiet", short = 'q', long = "quiet", global = true, conflicts_with = "global-verbose")]
     pub quiet: bool,
     /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    #[arg(
+        id = "global-color",
+        long = "color",
+        global = true,
+        value_name = "auto|always|never",
+        hide_possible_values = true,
+        default_value = "auto"
+    )]
     pub color: Color,
 }
 
@@ -236,6 +253,31 @@ mod tests {
     #[test]
     fn the_parser_is_sound() {
         command().debug_assert();
+    }
+
+    #[derive(Debug, Parser)]
+    struct Chores {
+        #[command(flatten)]
+        globals: Globals,
+        #[command(subcommand)]
+        chore: Chore,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Chore {
+        /// One of the repository's own
+        Tidy,
+        #[command(flatten)]
+        Release(Verb),
+    }
+
+    #[test]
+    fn another_parser_can_take_in_every_verb() {
+        Chores::command().debug_assert();
+        let parse = |words: &[&str]| parse::<Chores>(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        let chores = parse(&["xtask", "init", "--force", "--format", "json"]).expect("readable");
+        assert!(matches!(chores.chore, Chore::Release(Verb::Init(_))) && chores.globals.format == Format::Json);
+        assert!(parse(&["xtask", "tidy"]).is_ok_and(|chores| matches!(chores.chore, Chore::Tidy)));
     }
 
     #[test]

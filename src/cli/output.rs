@@ -44,7 +44,7 @@ struct FailureDocument<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     code: Code,
-    message: String,
+    message: &'a str,
     subject: Option<String>,
     hint: Option<String>,
     causes: &'a [String],
@@ -96,7 +96,7 @@ impl Output {
     /// Prints a failure and gives back the exit code.
     pub fn failure(&self, failure: &Failure) -> Exit {
         let chain: Vec<String> = failure.chain().iter().map(|cause| safe(cause)).collect();
-        let (message, causes) = chain.split_first().expect("a chain begins with the failure's own message");
+        let (message, causes) = chain.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
         let hint = failure.way_out().map(safe);
         // Scripts read exactly one document: when a result is out already, the failure is narrative.
         if self.format == Format::Text || self.printed.swap(true, Ordering::Relaxed) {
@@ -106,7 +106,7 @@ impl Output {
         let document = FailureDocument {
             kind: "consign.error/v1",
             code: failure.code(),
-            message: message.clone(),
+            message,
             subject: failure.about().map(safe),
             hint,
             causes,
@@ -157,17 +157,14 @@ fn usage_failure(error: &clap::Error) -> Failure {
 }
 
 fn narrative(message: &str, causes: &[String], hint: Option<&str>) -> String {
-    let mut out = format!("{} {message}\n", "error:".red().bold());
+    let mut lines = vec![format!("{} {message}", "error:".red().bold())];
     for cause in causes {
-        for (at, line) in cause.lines().enumerate() {
-            let lead = if at == 0 { "  caused by: " } else { "             " };
-            out.push_str(&format!("{}{line}\n", lead.dimmed()));
-        }
+        let leads = std::iter::once("  caused by: ").chain(std::iter::repeat("             "));
+        lines.extend(cause.lines().zip(leads).map(|(line, lead)| format!("{}{line}", lead.dimmed())));
     }
-    if let Some(hint) = hint {
-        out.push_str(&format!("{} {hint}\n", "hint:".cyan().bold()));
-    }
-    out
+    lines.extend(hint.map(|hint| format!("{} {hint}", "hint:".cyan().bold())));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// Lays rows out as columns that are as wide as they are shown, two spaces apart. The first row may

@@ -23,7 +23,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     publish: PublishArgs,
     /// Plan the release itself, not the rehearsal
-    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::release_pipeline::modes())]
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::selection::mode_values())]
     mode: Mode,
     /// Print every platform that has a name, with its Rust target
     #[arg(long)]

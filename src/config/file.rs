@@ -141,7 +141,7 @@ pub(super) struct ArchiveTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TestTable {
-    /// The command, as a list of words; default: cargo test --workspace --locked.
+    /// The command, as a list of words; default: cargo test --workspace.
     pub(super) command: Option<Vec<String>>,
 }
 
@@ -331,10 +331,36 @@ fn schema_value() -> Value {
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<Content>().to_value();
+    without_null(&mut schema);
     let platforms: Vec<_> = Platform::all().map(Platform::name).collect();
     schema["properties"]["platform"]["propertyNames"] = serde_json::json!({ "enum": platforms });
     schema["properties"]["hooks"]["propertyNames"] = serde_json::json!({ "enum": hook_names() });
     schema
+}
+
+/// TOML has no null: a key that may be left out is not one that may be null.
+fn without_null(schema: &mut Value) {
+    if let Some(object) = schema.as_object_mut() {
+        if object.get("default").is_some_and(Value::is_null) {
+            object.remove("default");
+        }
+        if let Some(kind) = object.get("type").and_then(Value::as_array).and_then(|kinds| kinds.first()).cloned() {
+            object.insert("type".to_owned(), kind);
+        }
+        if let Some(Value::Array(mut choices)) = object.remove("anyOf") {
+            choices.retain(|choice| choice["type"] != "null");
+            if let [Value::Object(only)] = &*choices {
+                for (key, value) in only {
+                    object.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            } else {
+                object.insert("anyOf".to_owned(), choices.into());
+            }
+        }
+        object.values_mut().for_each(without_null);
+    } else if let Some(list) = schema.as_array_mut() {
+        list.iter_mut().for_each(without_null);
+    }
 }
 
 fn hook_names() -> Vec<String> {

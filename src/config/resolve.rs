@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, PlatformTable};
+use super::file::{Commands, Content, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::model::failure::Result;
@@ -133,110 +133,105 @@ impl Serialize for Origin {
 impl Settings {
     /// Puts flags over environment over file over default.
     pub fn resolve(&self, flags: &Overrides) -> Result<Resolved> {
-        let mut layers = Layers { settings: self, rows: Vec::new() };
-        let mut warnings = Vec::new();
-        let mut request = layers.selection(flags)?;
-        request.build = layers.build(flags)?;
-        request.platform = layers.platforms()?;
-        request.archive = layers.archive()?;
-        request.test = layers.test()?;
-        request.smoke = layers.smoke()?;
-        request.notes_template = layers.notes(flags);
-        request.publish = layers.publish(flags, request.mode, &mut warnings)?;
-        request.remote_base_url = layers.base_url(flags);
-        request.hooks = layers.hooks()?;
-        request.source_date_epoch = layers.source_date_epoch()?;
+        let mut layers = Layers { settings: self, rows: Vec::new(), warnings: Vec::new() };
+        let mode = flags.mode.unwrap_or_default();
+        // The fields stand in the order of the documentation, for each of them makes its rows.
+        let request = Request {
+            directory: self.directory.clone(),
+            mode,
+            version: layers.version(flags),
+            name: layers.plain("name", flags.name.as_ref(), |file| file.name.clone(), "the package's name"),
+            packages: layers.list(
+                "packages",
+                flags.packages.as_ref(),
+                |file| file.packages.clone(),
+                "those with binaries",
+            ),
+            binaries: layers.list(
+                "binaries",
+                flags.binaries.as_ref(),
+                |file| file.binaries.clone(),
+                "all of the packages'",
+            ),
+            platforms: layers.platforms(flags)?,
+            dist: layers.dist(flags),
+            build: layers.build(flags)?,
+            platform: layers.platform_tables()?,
+            archive: layers.archive()?,
+            test: layers.test()?,
+            smoke: layers.smoke()?,
+            notes_template: layers.notes(flags),
+            publish: layers.publish(flags, mode)?,
+            remote_base_url: layers.base_url(flags),
+            hooks: layers.hooks()?,
+            source_date_epoch: layers.source_date_epoch()?,
+            environment: self.environment.of_builds(),
+        };
         let require_signatures = layers.switch("require-signatures", environment::CONSIGN_REQUIRE_SIGNATURES)?;
         let run_publish = layers.switch("run-publish", environment::CONSIGN_RUN_PUBLISH)?;
-        let require_signatures = require_signatures.unwrap_or(false);
-        Ok(Resolved { request, require_signatures, run_publish, rows: layers.rows, warnings })
+        Ok(Resolved {
+            request,
+            require_signatures: require_signatures.unwrap_or(false),
+            run_publish,
+            rows: layers.rows,
+            warnings: layers.warnings,
+        })
     }
 }
 
-/// The layers of one resolution, and the rows made so far.
+/// The layers of one resolution, with the rows and warnings made so far.
 struct Layers<'a> {
     settings: &'a Settings,
     rows: Vec<Row>,
+    warnings: Vec<String>,
 }
 
 /// A value with where it comes from; the origin is what a failure blames.
 type Sourced<T> = Option<(T, Origin)>;
 
 impl<'a> Layers<'a> {
-    fn selection(&mut self, flags: &Overrides) -> Result<Request> {
-        let file = self.content();
-        let from_environment = self.variable(environment::CONSIGN_VERSION);
-        let version = self.pick("version", flags.version.clone(), from_environment, None, "the workspace's version");
-        let (name, packages, binaries) = (
-            self.pick("name", flags.name.clone(), None, file.and_then(|file| file.name.clone()), "the package's name"),
-            self.pick(
-                "packages",
-                flags.packages.clone(),
-                None,
-                file.and_then(|file| file.packages.clone()),
-                "those with binaries",
-            ),
-            self.pick(
-                "binaries",
-                flags.binaries.clone(),
-                None,
-                file.and_then(|file| file.binaries.clone()),
-                "all of the packages'",
-            ),
-        );
-        let listed = self.variable(environment::CONSIGN_PLATFORMS).map(|(name, value)| (name, words(&value)));
-        let file_platforms = file.and_then(|file| file.platforms.clone());
-        let platforms = self.pick("platforms", flags.platforms.clone(), listed, file_platforms, "this host");
-        let dist = self.variable(environment::CONSIGN_DIST);
-        let file_dist = file.and_then(|file| file.dist.clone());
-        let dist = self.fixed("dist", flags.dist.clone().map(String::from), dist, file_dist, "dist".to_owned());
-        Ok(Request {
-            directory: self.settings.directory.clone(),
-            dist: dist.into(),
-            version: version.map(|(version, _)| version),
-            mode: flags.mode.unwrap_or_default(),
-            name: name.map(|(name, _)| name),
-            packages: packages.map(|(packages, _)| packages).unwrap_or_default(),
-            binaries: binaries.map(|(binaries, _)| binaries).unwrap_or_default(),
-            platforms: platforms.map_or(Ok(Vec::new()), |(names, origin)| parse_platforms(&names, &origin))?,
-            build: Build::default(),
-            platform: BTreeMap::new(),
-            archive: ArchiveOptions::default(),
-            hooks: BTreeMap::new(),
-            test: Vec::new(),
-            smoke: Smoke { is_configured: false, commands: Vec::new(), timeout: std::time::Duration::ZERO },
-            notes_template: None,
-            publish: None,
-            remote_base_url: None,
-            source_date_epoch: None,
-            environment: self.settings.environment.of_builds(),
-        })
+    fn version(&mut self, flags: &Overrides) -> Option<String> {
+        let variable = self.variable(environment::CONSIGN_VERSION);
+        let version = self.pick("version", flags.version.clone(), variable, None, "the workspace's version");
+        version.map(|(version, _)| version)
+    }
+
+    fn platforms(&mut self, flags: &Overrides) -> Result<Vec<Platform>> {
+        let variable = self.variable(environment::CONSIGN_PLATFORMS).map(|(name, value)| (name, words(&value)));
+        let file = self.file(|file| file.platforms.clone());
+        let platforms = self.pick("platforms", flags.platforms.clone(), variable, file, "this host");
+        platforms.map_or(Ok(Vec::new()), |(names, origin)| parse_platforms(&names, &origin))
+    }
+
+    fn dist(&mut self, flags: &Overrides) -> Utf8PathBuf {
+        let flag = flags.dist.clone().map(String::from);
+        let variable = self.variable(environment::CONSIGN_DIST);
+        let file = self.file(|file| file.dist.clone());
+        self.fixed("dist", flag, variable, file, "dist".to_owned()).into()
     }
 
     fn build(&mut self, flags: &Overrides) -> Result<Build> {
-        let file = self.content().map(|file| &file.build);
-        let builder = self.fixed("build.builder", flags.builder, None, file.and_then(|f| f.builder), Builder::Cargo);
-        let command = self.pick("build.command", None, None, file.and_then(|f| f.command.clone()), "none");
+        let builder = self.file(|file| file.build.builder);
+        let builder = self.fixed("build.builder", flags.builder, None, builder, Builder::Cargo);
+        let command = self.file(|file| file.build.command.clone());
+        let command = self.pick("build.command", None, None, command, "none");
         if let Some((words, origin)) = &command {
             values::command(words).map_err(|failure| blame(failure, "build.command", origin))?;
         }
-        let profile = file.and_then(|f| f.profile.clone());
-        let profile = self.fixed("build.profile", flags.profile.clone(), None, profile, "release".to_owned());
-        let features = file.and_then(|f| f.features.clone());
-        let features = self.pick("build.features", flags.features.clone(), None, features, "the default features");
-        let all = file.and_then(|f| f.all_features);
-        let none = file.and_then(|f| f.no_default_features);
+        let profile = self.file(|file| file.build.profile.clone());
+        let features = |file: &Content| file.build.features.clone();
+        let (all, none) = (self.file(|file| file.build.all_features), self.file(|file| file.build.no_default_features));
         Ok(Build {
             builder,
             command: command.map(|(words, _)| words).unwrap_or_default(),
-            profile: Some(profile),
-            features: features.map(|(features, _)| features).unwrap_or_default(),
+            profile: Some(self.fixed("build.profile", flags.profile.clone(), None, profile, "release".to_owned())),
+            features: self.list("build.features", flags.features.as_ref(), features, "the default features"),
             all_features: self.fixed("build.all-features", flags.all_features, None, all, false),
             no_default_features: self.fixed("build.no-default-features", flags.no_default_features, None, none, false),
         })
     }
 
-    fn platforms(&mut self) -> Result<BTreeMap<Platform, PlatformBuild>> {
+    fn platform_tables(&mut self) -> Result<BTreeMap<Platform, PlatformBuild>> {
         let Some(file) = self.content() else { return Ok(BTreeMap::new()) };
         let mut platforms = BTreeMap::new();
         for (name, table) in &file.platform {
@@ -282,37 +277,35 @@ impl<'a> Layers<'a> {
         if let Some(value) = value {
             let key = format!("platform.{platform}.{key}");
             let origin = self.place(&key);
-            self.row(&key, Some(value), origin, "");
+            self.row(&key, Some(value), origin, "none");
         }
     }
 
     fn archive(&mut self) -> Result<ArchiveOptions> {
-        let file = self.content().map(|file| &file.archive);
-        let format = file.and_then(|f| f.format);
-        let format = self.pick("archive.format", None, None, format, "zip for Windows, tar.gz elsewhere");
-        let pattern = file.and_then(|f| f.name_pattern.clone());
+        let format = |file: &Content| file.archive.format;
+        let format = self.plain("archive.format", None, format, "zip for Windows, tar.gz elsewhere");
+        let pattern = self.file(|file| file.archive.name_pattern.clone());
         let pattern = self.pick("archive.name-pattern", None, None, pattern, NAME_PATTERN);
         if let Some((pattern, origin)) = &pattern {
             values::pattern(pattern).map_err(|failure| blame(failure, "archive.name-pattern", origin))?;
         }
-        let include = self.pick("archive.include", None, None, file.and_then(|f| f.include.clone()), "nothing more");
-        let level = self.pick("archive.level", None, None, file.and_then(|f| f.level), "6, for zstd 19");
-        if let Some((level, origin)) = level.as_ref().filter(|(level, _)| !(1..=22).contains(level)) {
-            let failure =
-                invalid(format!("{level} is not a compression level")).hint("levels go from 1 to 12, for zstd to 22");
-            return Err(blame(failure, "archive.level", origin));
+        let include = self.list("archive.include", None, |file| file.archive.include.clone(), "nothing more");
+        let level = self.file(|file| file.archive.level);
+        let level = self.pick("archive.level", None, None, level, "6, for zstd 19");
+        if let Some((level, origin)) = &level {
+            values::level(*level).map_err(|failure| blame(failure, "archive.level", origin))?;
         }
         Ok(ArchiveOptions {
-            format: format.map(|(format, _)| format),
+            format,
             name_pattern: pattern.map(|(pattern, _)| pattern),
-            include: include.map(|(include, _)| include).unwrap_or_default(),
+            include,
             level: level.map(|(level, _)| level),
         })
     }
 
     /// Empty unless the user chose a command: the plan knows the default.
     fn test(&mut self) -> Result<Vec<String>> {
-        let file = self.content().and_then(|file| file.test.command.clone());
+        let file = self.file(|file| file.test.command.clone());
         let command = self.pick("test.command", None, None, file, "cargo test --workspace");
         let Some((command, origin)) = command else { return Ok(Vec::new()) };
         values::command(&command).map_err(|failure| blame(failure, "test.command", &origin))?;
@@ -320,12 +313,12 @@ impl<'a> Layers<'a> {
     }
 
     fn smoke(&mut self) -> Result<Smoke> {
-        let file = self.content().map(|file| &file.smoke);
         let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
-        let commands = file.and_then(|f| f.commands.clone()).map(Commands::list);
+        let commands = self.file(|file| file.smoke.commands.clone()).map(Commands::list);
         let is_configured = commands.is_some();
         let commands = self.fixed("smoke.commands", None, None, commands, default);
-        let timeout = self.fixed("smoke.timeout", None, None, file.and_then(|f| f.timeout.clone()), "10s".to_owned());
+        let timeout = self.file(|file| file.smoke.timeout.clone());
+        let timeout = self.fixed("smoke.timeout", None, None, timeout, "10s".to_owned());
         let timeout = values::duration(&timeout)
             .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
         Ok(Smoke { is_configured, commands, timeout })
@@ -333,21 +326,21 @@ impl<'a> Layers<'a> {
 
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
         let flag = flags.notes_template.as_ref().map(|path| self.settings.directory.join(path));
-        let file = self.content().and_then(|file| file.notes.template.as_ref()).map(|path| self.beside_file(path));
+        let file = self.file(|file| file.notes.template.clone()).map(|path| self.beside_file(&path));
         self.pick("notes.template", flag, None, file, "the built-in one").map(|(path, _)| path)
     }
 
-    fn publish(&mut self, flags: &Overrides, mode: Mode, warnings: &mut Vec<String>) -> Result<Option<Publish>> {
-        let file = self.content().map(|file| &file.publish);
-        let provider = match self.variable(environment::CONSIGN_PUBLISH_PROVIDER) {
+    fn publish(&mut self, flags: &Overrides, mode: Mode) -> Result<Option<Publish>> {
+        let variable = match self.variable(environment::CONSIGN_PUBLISH_PROVIDER) {
             Some((name, value)) => Some((name, provider(&value, name)?)),
             None => None,
         };
-        let provider = self.pick("publish.provider", flags.provider, provider, file.and_then(|f| f.provider), "none");
+        let file = self.file(|file| file.publish.provider);
+        let provider = self.pick("publish.provider", flags.provider, variable, file, "none");
         let here = |target: String| self.settings.directory.join(target).into_string();
         let flag = flags.target.clone().map(here);
         let variable = self.variable(environment::CONSIGN_PUBLISH_TARGET).map(|(name, target)| (name, here(target)));
-        let file = file.and_then(|f| f.target.as_ref()).map(|target| self.beside_file(target).into_string());
+        let file = self.file(|file| file.publish.target.clone()).map(|target| self.beside_file(&target).into_string());
         let target = self.pick("publish.target", flag, variable, file, "none");
         match (provider, target) {
             (Some((provider, _)), Some((target, _))) => Ok(Some(Publish { provider, target })),
@@ -359,7 +352,7 @@ impl<'a> Layers<'a> {
                     return Err(Failure::new(Code::ProviderMissing, message)
                         .hint("set both `publish.provider` and `publish.target`, or neither"));
                 }
-                warnings.push(format!("{message}; nothing could be published"));
+                self.warnings.push(format!("{message}; nothing could be published"));
                 Ok(None)
             }
         }
@@ -367,7 +360,7 @@ impl<'a> Layers<'a> {
 
     fn base_url(&mut self, flags: &Overrides) -> Option<String> {
         let variable = self.variable(environment::CONSIGN_REMOTE_BASE_URL);
-        let file = self.content().and_then(|file| file.publish.base_url.clone());
+        let file = self.file(|file| file.publish.base_url.clone());
         let url = self.pick("publish.base-url", flags.base_url.clone(), variable, file, "the target itself");
         url.map(|(url, _)| url)
     }
@@ -381,7 +374,7 @@ impl<'a> Layers<'a> {
             for words in &commands {
                 values::command(words).map_err(|failure| blame(failure, &key, &origin))?;
             }
-            self.row(&key, Some(&commands), origin, "");
+            self.row(&key, Some(&commands), origin, "none");
             hooks.insert(name.clone(), commands);
         }
         Ok(hooks)
@@ -412,6 +405,29 @@ impl<'a> Layers<'a> {
         Ok(self.pick(key, None, variable, None, "not asked for").map(|(on, _)| on))
     }
 
+    /// Chooses a value that no variable sets and that may be missing, and makes its row.
+    fn plain<T: Serialize + Clone>(
+        &mut self,
+        key: &str,
+        flag: Option<&T>,
+        file: impl FnOnce(&Content) -> Option<T>,
+        absent: &'static str,
+    ) -> Option<T> {
+        let file = self.file(file);
+        self.pick(key, flag.cloned(), None, file, absent).map(|(value, _)| value)
+    }
+
+    /// The same for a list, which is empty where nobody said anything.
+    fn list(
+        &mut self,
+        key: &str,
+        flag: Option<&Vec<String>>,
+        file: impl FnOnce(&Content) -> Option<Vec<String>>,
+        absent: &'static str,
+    ) -> Vec<String> {
+        self.plain(key, flag, file, absent).unwrap_or_default()
+    }
+
     /// Chooses a value that may be missing, and makes its row.
     fn pick<T: Serialize>(
         &mut self,
@@ -421,10 +437,7 @@ impl<'a> Layers<'a> {
         file: Option<T>,
         absent: &'static str,
     ) -> Sourced<T> {
-        let chosen = flag
-            .map(|value| (value, Origin::Flag))
-            .or_else(|| variable.map(|(name, value)| (value, Origin::Environment(name))))
-            .or_else(|| file.map(|value| (value, self.place(key))));
+        let chosen = self.choose(key, flag, variable, file);
         let origin = chosen.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone());
         self.row(key, chosen.as_ref().map(|(value, _)| value), origin, absent);
         chosen
@@ -439,12 +452,21 @@ impl<'a> Layers<'a> {
         file: Option<T>,
         default: T,
     ) -> T {
-        if let Some((value, _)) = self.pick(key, flag, variable, file, "none") {
-            return value;
-        }
-        self.rows.pop();
-        self.row(key, Some(&default), Origin::Default, "none");
-        default
+        let (value, origin) = self.choose(key, flag, variable, file).unwrap_or((default, Origin::Default));
+        self.row(key, Some(&value), origin, "none");
+        value
+    }
+
+    fn choose<T>(
+        &self,
+        key: &str,
+        flag: Option<T>,
+        variable: Option<(&'static str, T)>,
+        file: Option<T>,
+    ) -> Sourced<T> {
+        flag.map(|value| (value, Origin::Flag))
+            .or_else(|| variable.map(|(name, value)| (value, Origin::Environment(name))))
+            .or_else(|| file.map(|value| (value, self.place(key))))
     }
 
     fn row(&mut self, key: &str, value: Option<&impl Serialize>, origin: Origin, absent: &'static str) {
@@ -452,8 +474,12 @@ impl<'a> Layers<'a> {
         self.rows.push(Row { key: key.to_owned(), value: without_credentials(value), origin, absent });
     }
 
-    fn content(&self) -> Option<&'a super::file::Content> {
+    fn content(&self) -> Option<&'a Content> {
         self.settings.file.as_ref().map(|file| &file.content)
+    }
+
+    fn file<T>(&self, value: impl FnOnce(&Content) -> Option<T>) -> Option<T> {
+        self.content().and_then(value)
     }
 
     fn place(&self, key: &str) -> Origin {
@@ -498,11 +524,10 @@ fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
 
 fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
     if given == "directory" {
-        Ok(ProviderKind::Directory)
-    } else {
-        let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
-        Err(blame(failure, name, &Origin::Environment(name)))
+        return Ok(ProviderKind::Directory);
     }
+    let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
+    Err(blame(failure, name, &Origin::Environment(name)))
 }
 
 fn words(list: &str) -> Vec<String> {
@@ -513,6 +538,7 @@ fn without_credentials(value: Value) -> Value {
     match value {
         Value::String(text) => text::without_credentials(&text).into_owned().into(),
         Value::Array(list) => list.into_iter().map(without_credentials).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, without_credentials(value))).collect(),
         other => other,
     }
 }

@@ -63,6 +63,15 @@ pub(super) fn command(words: &[String]) -> Result<()> {
     }
 }
 
+/// Checks a compression level.
+pub(super) fn level(given: u8) -> Result<()> {
+    if (1..=22).contains(&given) {
+        return Ok(());
+    }
+    Err(invalid(format!("{given} is not a compression level")).hint("levels go from 1 to 12, for zstd to 22"))
+}
+
+/// The failure of a value.
 pub(super) fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(Code::ConfigInvalid, message)
 }

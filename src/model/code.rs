@@ -71,7 +71,6 @@ codes! {
     HookFailed = "hook_failed", Failed, "A configured hook ended with an error.";
     SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
     Busy = "busy", Failed, "Another run works on the same output directory.";
-    Interrupted = "interrupted", Failed, "The run was stopped by a signal.";
     SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
     // The command line.
     Usage = "usage", Usage, "The command line is not understood.";
@@ -125,6 +124,7 @@ codes! {
     GuardBranch = "guard_branch", Refused, "The release commit is not on the required branch.";
     GuardPrefix = "guard_prefix", Refused, "The release version must start with v.";
     GuardVersion = "guard_version", Refused, "The version is not the workspace's version.";
+    FileExists = "file_exists", Refused, "A file is in the way that would have to be replaced.";
     TreeDirty = "tree_dirty", Refused, "The working tree has changes that are not committed.";
     SourceUnknown = "source_unknown", Refused, "A release needs a commit, and there is none.";
     StageRequired = "stage_required", Refused, "A stage cannot be skipped in release mode.";

@@ -60,7 +60,9 @@ fn build_platform(plan: &Plan, platform: &PlatformPlan, listener: &dyn Listener)
         Builder::Cross | Builder::Command => None,
         Builder::Cargo | Builder::Zigbuild => Some(cargo::compiler(rustc, &plan.places.root)?),
     };
-    let output = tempfile::tempdir_in(made(&plan.places.releases)?)
+    let output = tempfile::Builder::new()
+        .prefix(files::STAGING_BUILD)
+        .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let output = files::utf8(output.path().to_owned()).map(|path| (output, path))?;
     let program = program(plan, platform, rustc, compiler.as_ref(), &output.1)?;
@@ -105,8 +107,10 @@ fn program(
     for secret in ["CONSIGN_SIGNING_KEY", "CONSIGN_CATALOG_KEY"] {
         program = program.env_remove(secret);
     }
+    // The platform's own variables come first: what is added to the user's flags below starts from them.
+    program = platform.environment.iter().fold(program, |program, (name, value)| program.env(name, value));
     if platform.builder == Builder::Command {
-        return Ok(with_environment(program.env("CONSIGN_BUILD_OUTPUT", output), &platform.environment));
+        return Ok(program.env("CONSIGN_BUILD_OUTPUT", output));
     }
     let triple = platform.target.to_ascii_uppercase().replace(['-', '.'], "_");
     let linker = platform.linker.clone().or_else(|| super::linker::evident(plan, platform));
@@ -117,11 +121,7 @@ fn program(
     if platform.builder != Builder::Cross {
         program = remap::apply(program, plan, platform, rustc)?;
     }
-    Ok(with_environment(program, &platform.environment))
-}
-
-fn with_environment(program: Program, environment: &BTreeMap<String, String>) -> Program {
-    environment.iter().fold(program, |program, (name, value)| program.env(name, value))
+    Ok(program)
 }
 
 /// What a build may know of its release, for `option_env!`.
@@ -239,7 +239,7 @@ fn keep(
     sources: &[(FileName, Utf8PathBuf)],
 ) -> Result<BuiltPlatform> {
     let staging = tempfile::Builder::new()
-        .prefix(".build-")
+        .prefix(files::STAGING_BUILD)
         .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let place = files::utf8(staging.path().to_owned())?;

@@ -4,6 +4,7 @@
 //! out by the plan is taken from what an earlier run left in `dist/`, after looking at it again.
 
 pub mod build;
+mod choice;
 pub mod describe;
 pub mod events;
 pub mod guard;

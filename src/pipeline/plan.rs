@@ -9,14 +9,15 @@ use camino::Utf8PathBuf;
 use semver::Version;
 use serde::Serialize;
 
+use super::choice;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::stage::Stage;
 use super::surroundings::Surroundings;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
-use crate::model::{Code, Failure, FileName, Platform, Release, checksums, index, provenance, sbom, text};
-use crate::world::cargo::{FeatureChoice, Member, Workspace};
+use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
+use crate::world::cargo::Member;
 
 /// The plan of one release.
 #[derive(Clone, Debug, Serialize)]
@@ -198,14 +199,15 @@ pub struct Selection {
 /// Decides everything.
 pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Plan> {
     let given = request.version.as_deref().map(Release::parse).transpose()?;
-    let members = chosen_members(request, given.as_ref(), &around.workspace)?;
+    let members = choice::packages(request, given.as_ref(), &around.workspace)?;
     let workspace_version = members[0].version.clone();
-    let release =
-        given.unwrap_or_else(|| Release::of_version(own_package(request, &around.workspace), &workspace_version));
+    let release = given
+        .unwrap_or_else(|| Release::of_version(choice::own_package(request, &around.workspace), &workspace_version));
     let directory = release.directory()?;
-    let name = product_name(request, &members)?;
+    let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
-    let binaries = binaries(request, &members, &platforms)?;
+    let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+    let binaries = choice::programs(request, &members, &features)?;
     let dist = around.workspace.root.join(&request.dist);
     let places = Places {
         root: around.workspace.root.clone(),
@@ -252,99 +254,6 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         binaries,
         platforms,
         places,
-    })
-}
-
-/// The packages to release: those that were named, else what the workspace makes clear.
-fn chosen_members<'a>(request: &Request, given: Option<&Release>, workspace: &'a Workspace) -> Result<Vec<&'a Member>> {
-    let of_tag = given.and_then(|release| release.package.clone());
-    let named: Vec<_> =
-        if request.packages.is_empty() { of_tag.into_iter().collect() } else { request.packages.clone() };
-    let mut members = if named.is_empty() {
-        evident_members(workspace)
-    } else {
-        named.iter().map(|name| member(workspace, name)).collect::<Result<_>>()?
-    };
-    members.sort_by(|a, b| a.name.cmp(&b.name));
-    members.dedup_by(|a, b| a.name == b.name);
-    let Some(first) = members.first() else {
-        return Err(Failure::new(Code::NoBinaries, "the workspace has no package with a program to release")
-            .hint("Consign releases programs; add a `src/main.rs` or a `[[bin]]`"));
-    };
-    if let Some(library) = members.iter().find(|member| member.binaries.is_empty()) {
-        return Err(Failure::new(Code::NoBinaries, format!("package `{}` has no program to release", library.name))
-            .subject(library.name.clone())
-            .hint("name a package with a `[[bin]]`"));
-    }
-    if members.iter().any(|member| member.version != first.version) {
-        let list: Vec<_> = members.iter().map(|member| format!("{} {}", member.name, member.version)).collect();
-        return Err(Failure::new(
-            Code::PackageAmbiguous,
-            format!("the packages have different versions: {}", list.join(", ")),
-        )
-        .hint(format!(
-            "release one at a time, as in `-p {}`, or name some in consign.toml: `packages = […]`",
-            first.name
-        )));
-    }
-    Ok(members)
-}
-
-/// What cargo itself would build from the workspace's root, without chores that are never published.
-fn evident_members(workspace: &Workspace) -> Vec<&Member> {
-    let with_programs = || workspace.members.iter().filter(|member| !member.binaries.is_empty());
-    let choices: [Vec<&Member>; 4] = [
-        with_programs().filter(|member| member.is_root).collect(),
-        with_programs().filter(|member| member.is_default && member.is_publishable).collect(),
-        with_programs().filter(|member| member.is_publishable).collect(),
-        with_programs().collect(),
-    ];
-    choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_default()
-}
-
-fn member<'a>(workspace: &'a Workspace, name: &str) -> Result<&'a Member> {
-    workspace.members.iter().find(|member| member.name == name).ok_or_else(|| {
-        let nearest = workspace
-            .members
-            .iter()
-            .max_by(|a, b| strsim::jaro(&a.name, name).total_cmp(&strsim::jaro(&b.name, name)))
-            .map_or_else(String::new, |member| format!("did you mean `{}`?", member.name));
-        let name = text::shown(name);
-        Failure::new(Code::PackageUnknown, format!("the workspace has no package {name:?}")).subject(name).hint(nearest)
-    })
-}
-
-/// The package whose name goes into the tag: the one that was named, where there are others.
-fn own_package<'a>(request: &'a Request, workspace: &Workspace) -> Option<&'a str> {
-    let others = workspace.members.iter().filter(|member| !member.binaries.is_empty()).count() > 1;
-    match request.packages.as_slice() {
-        [only] if others => Some(only),
-        _ => None,
-    }
-}
-
-fn product_name(request: &Request, members: &[&Member]) -> Result<FileName> {
-    let of_repository = || {
-        let repository = members.iter().find_map(|member| member.repository.as_deref())?;
-        let last = repository.trim_end_matches('/').rsplit('/').next()?;
-        last.trim_end_matches(".git").parse::<FileName>().ok()
-    };
-    if let Some(name) = &request.name {
-        return name.parse().map_err(|error| {
-            Failure::new(Code::NameInvalid, "the product's name cannot be part of a file name")
-                .because(error)
-                .hint("set another `name` in consign.toml")
-        });
-    }
-    if let [_, _, ..] = members
-        && let Some(name) = of_repository()
-    {
-        return Ok(name);
-    }
-    members[0].name.trim_start_matches('_').parse().map_err(|error| {
-        Failure::new(Code::NameInvalid, "the package's name cannot be part of a file name")
-            .because(error)
-            .hint("set a `name` in consign.toml")
     })
 }
 
@@ -433,47 +342,6 @@ fn features(request: &Request, own: &[String], members: &[&Member]) -> Vec<Strin
     on.into_iter().collect()
 }
 
-fn binaries(request: &Request, members: &[&Member], platforms: &[PlatformPlan]) -> Result<Vec<String>> {
-    let named: Vec<String> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
-    let choice = FeatureChoice {
-        named: &named,
-        all: request.build.all_features,
-        with_default: !request.build.no_default_features,
-    };
-    let mut found: Vec<&str> = members.iter().flat_map(|member| member.binaries_with(&choice)).collect();
-    found.sort_unstable();
-    if let Some(pair) = found.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::new(Code::PackageAmbiguous, format!("two packages have a program `{}`", pair[0]))
-            .subject(pair[0])
-            .hint("release one package at a time with `-p`"));
-    }
-    let wanted: Vec<String> = if request.binaries.is_empty() {
-        found.iter().map(|&name| name.to_owned()).collect()
-    } else {
-        let missing = request.binaries.iter().find(|name| !found.contains(&name.as_str()));
-        if let Some(missing) = missing {
-            return Err(Failure::new(
-                Code::PackageUnknown,
-                format!("there is no program {:?} in the chosen packages", text::shown(missing)),
-            )
-            .subject(text::shown(missing))
-            .hint(format!("the programs are: {}", found.join(", "))));
-        }
-        let sorted: BTreeSet<_> = request.binaries.iter().cloned().collect();
-        sorted.into_iter().collect()
-    };
-    if wanted.is_empty() {
-        return Err(Failure::new(Code::NoBinaries, "every program needs features that are not switched on")
-            .hint("name them with `--features`"));
-    }
-    for name in &wanted {
-        name.parse::<FileName>().map_err(|error| {
-            Failure::new(Code::NameInvalid, "a program's name cannot be a file name of a release").because(error)
-        })?;
-    }
-    Ok(wanted)
-}
-
 fn profile(request: &Request) -> String {
     request.build.profile.clone().unwrap_or_else(|| "release".to_owned())
 }
@@ -516,7 +384,7 @@ fn command(
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
     if source.repository.is_none() {
-        source.repository = members.iter().find_map(|member| member.repository.clone());
+        source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
     }
     if let Some(seconds) = request.source_date_epoch
         && let Ok(date) = jiff::Timestamp::from_second(seconds)

@@ -85,7 +85,7 @@ fn asset(listed: &trust::Asset) -> Asset {
 }
 
 fn write(publication: &Publication, directory: &Utf8Path) -> Result<()> {
-    let names: String = publication.assets.iter().map(|asset| format!("{}\n", asset.name)).collect();
+    let names: String = publication.assets.iter().flat_map(|asset| [asset.name.as_str(), "\n"]).collect();
     files::write(&directory.join(ASSETS_FILE_NAME), names.as_bytes())?;
     files::write(&directory.join(URL_FILE_NAME), format!("{}\n", publication.url).as_bytes())?;
     files::write(&directory.join(FILE_NAME), &pretty(publication))

@@ -5,6 +5,8 @@
 //! (`--remap-path-prefix`) and in C code that build scripts compile (`-ffile-prefix-map`). The user's
 //! own flags stay in force. What a program reads with `env!("CARGO_MANIFEST_DIR")` is beyond this.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 
 use super::plan::{Plan, PlatformPlan};
@@ -14,10 +16,12 @@ use crate::world::process::Program;
 
 /// Adds the flags to the command of a build by cargo.
 pub fn apply(program: Program, plan: &Plan, platform: &PlatformPlan, rustc: &str) -> Result<Program> {
+    let mut environment = plan.environment.clone();
+    environment.extend(platform.environment.clone());
     let prefixes = prefixes(plan);
     let ours: Vec<String> = prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")).collect();
-    let program = with_c_flags(program, plan, platform, &prefixes);
-    Ok(match cargo_config::flags_in_force(&plan.environment, rustc, &plan.places.root, &platform.target)? {
+    let program = with_c_flags(program, &environment, platform, &prefixes);
+    Ok(match cargo_config::flags_in_force(&environment, rustc, &plan.places.root, &platform.target)? {
         FlagsPlace::Environment(users) => {
             program.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", [users, ours].concat().join("\u{1f}"))
         }
@@ -40,14 +44,14 @@ fn prefixes(plan: &Plan) -> Vec<(Utf8PathBuf, &'static str)> {
     prefixes.extend(cargo_config::cargo_home(&plan.environment).map(|home| (home, "/cargo")));
     prefixes.push((plan.places.root.clone(), "/workspace"));
     prefixes.push((plan.places.target.clone(), "/workspace/target"));
-    prefixes.retain(|(from, _)| from.as_str().len() > 1 && !from.as_str().contains('='));
+    prefixes.retain(|(from, _)| from.as_str().len() > 1);
     prefixes
 }
 
 /// The C and C++ flags of the target, as build scripts read them through the `cc` crate.
 fn with_c_flags(
     mut program: Program,
-    plan: &Plan,
+    environment: &BTreeMap<String, String>,
     platform: &PlatformPlan,
     prefixes: &[(Utf8PathBuf, &'static str)],
 ) -> Program {
@@ -56,7 +60,8 @@ fn with_c_flags(
     }
     let ours: Vec<String> = prefixes
         .iter()
-        .filter(|(from, _)| !from.as_str().contains(char::is_whitespace))
+        // C compilers read up to the first `=`, rustc up to the last; nobody quotes spaces for a C compiler.
+        .filter(|(from, _)| !from.as_str().contains(|c: char| c.is_whitespace() || c == '='))
         .map(|(from, to)| format!("-ffile-prefix-map={from}={to}"))
         .collect();
     let target = platform.target.replace('-', "_");
@@ -68,7 +73,7 @@ fn with_c_flags(
             format!("TARGET_{name}"),
             name.to_owned(),
         ];
-        let users = spellings.iter().find_map(|spelling| plan.environment.get(spelling));
+        let users = spellings.iter().find_map(|spelling| environment.get(spelling));
         let words = users.cloned().into_iter().chain(ours.iter().cloned()).collect::<Vec<_>>().join(" ");
         program = program.env_remove(&spellings[0]).env(&spellings[1], words);
     }

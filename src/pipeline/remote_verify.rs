@@ -6,6 +6,7 @@
 //! believed before the verifier has seen it; the index only says what to ask for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -233,19 +234,23 @@ fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Fin
     }
     let rest = match remaining(into)? {
         Ok(rest) => rest,
-        // The verifier says better what is wrong with a document.
-        Err(None) => return Ok(Vec::new()),
-        Err(Some(finding)) => return Ok(vec![finding]),
+        Err(finding) => return Ok(vec![finding]),
     };
     fetch_all(&client, base, &rest, into, listener)
 }
 
 /// What is to be fetched besides the documents: name and largest size.
-fn remaining(fetched: &Utf8Path) -> Result<Result<Vec<(String, u64)>, Option<Finding>>> {
+fn remaining(fetched: &Utf8Path) -> Result<Result<Vec<(String, u64)>, Finding>> {
     let index = files::read_bounded(&fetched.join(index::FILE_NAME), index::MAX_BYTES)?;
     let list = files::read_bounded(&fetched.join(checksums::FILE_NAME), documents::MAX_CHECKSUMS_BYTES)?;
-    let (Ok(index), Ok(list)) = (documents::read_index(&index), documents::read_checksums(&list)) else {
-        return Ok(Err(None));
+    // Without them nobody knows what else to fetch, and every other file would be told as missing.
+    let index = match documents::read_index(&index) {
+        Ok(index) => index,
+        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, index::FILE_NAME, &problem))),
+    };
+    let list = match documents::read_checksums(&list) {
+        Ok(list) => list,
+        Err(problem) => return Ok(Err(finding(Code::DocumentInvalid, checksums::FILE_NAME, &problem))),
     };
     let mut sizes = sizes(&index);
     let mut total = 0_u64;
@@ -253,7 +258,7 @@ fn remaining(fetched: &Utf8Path) -> Result<Result<Vec<(String, u64)>, Option<Fin
         total = total.saturating_add(*size);
         if total > MAX_TOTAL_BYTES {
             let message = "the release is larger than anything that is fetched";
-            return Ok(Err(Some(finding(Code::FileTooLarge, name.as_str(), message))));
+            return Ok(Err(finding(Code::FileTooLarge, name.as_str(), message)));
         }
     }
     // What no index knows is fetched as well, so that the verifier sees it.
@@ -298,14 +303,12 @@ fn fetch_all(
             });
         }
     });
-    match locked(&failed).take() {
-        Some(failure) => Err(failure),
-        None => {
-            let mut findings = std::mem::take(&mut *locked(&findings));
-            findings.sort_by(|one, other| one.file.cmp(&other.file));
-            Ok(findings)
-        }
+    if let Some(failure) = locked(&failed).take() {
+        return Err(failure);
     }
+    let mut findings = std::mem::take(&mut *locked(&findings));
+    findings.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(findings)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -402,7 +405,8 @@ impl RemoteReport {
         }
         for finding in &self.findings {
             let (file, message) = (markdown::code(&finding.file), markdown::code(&finding.message));
-            page.push_str(&format!("| {file} | `{}` | {message} |\n", finding.code));
+            // Writing into a String cannot fail.
+            let _ = writeln!(page, "| {file} | `{}` | {message} |", finding.code);
         }
         page
     }

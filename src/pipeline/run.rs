@@ -79,6 +79,7 @@ impl<'a> Run<'a> {
     /// Takes the output directory; fails when another run has it.
     pub fn begin(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
         let lock = lock(plan)?;
+        sweep(plan)?;
         for message in &plan.warnings {
             listener.hear(&Event::Warning { message: message.clone() });
         }
@@ -238,6 +239,18 @@ pub fn attend(
         line if line.is_empty() => Err(failure),
         line => Err(failure.because(line)),
     }
+}
+
+/// Removes what killed runs left. This run holds the lock, so nobody else is at work.
+fn sweep(plan: &Plan) -> Result<()> {
+    let places = &plan.places;
+    let parents = [&places.releases, &places.bundle].map(|place| place.parent().unwrap_or(&places.dist));
+    let smoke = places.dist.join("smoke");
+    [&places.dist, &places.releases, &smoke]
+        .map(Utf8PathBuf::as_path)
+        .into_iter()
+        .chain(parents)
+        .try_for_each(files::sweep)
 }
 
 fn lock(plan: &Plan) -> Result<File> {

@@ -427,10 +427,10 @@ mod tests {
                     assert!(count.get() <= survives, "the power fails");
                     fs_err::rename(from, to)
                 };
-                let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     publish_by(&place.upload(), &place.target, &dies).map(drop)
                 }));
-                assert!(died.is_err());
+                assert!(outcome.is_err());
                 assert_eq!(place.there().len(), survives);
                 assert!(!place.there().iter().any(|name| name == "index.json"), "the version exists already");
                 // Half a file, as a copy that was cut off leaves it.

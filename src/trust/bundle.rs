@@ -180,7 +180,8 @@ impl Case {
         }
         findings.extend(noted);
         judge::compare(&self, &seen, &mut findings);
-        findings.sort();
+        // A document that cannot be read is the cause of much that comes after it.
+        findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
         let files: Vec<Asset> = std::mem::take(&mut seen).into_values().map(|exhibit| exhibit.asset).collect();
         let bundle = if findings.is_empty() { self.vouch(&files) } else { None };
@@ -234,15 +235,21 @@ impl Case {
             let known = assets.contains_key(name.as_str()) || evidence;
             if !is_regular {
                 self.found(Code::FileIrregular, name, "it is not a regular file");
-            } else if !known {
+            } else if !known && self.has_a_list() {
                 self.found(Code::FileUnlisted, name, "no document of the bundle lists it");
             } else if let (true, Ok(name)) = (evidence, name.parse()) {
                 self.tasks.push(Task { name, max_bytes: MAX_EVIDENCE_BYTES, kind: "evidence".to_owned() });
             }
         }
         let there: BTreeMap<&str, bool> = listing.iter().map(|(name, regular)| (name.as_str(), *regular)).collect();
-        let missing: BTreeSet<FileName> =
-            assets.keys().filter(|name| !there.contains_key(name.as_str())).cloned().collect();
+        // Without an index nobody can know what to fetch, so only the documents are missed.
+        let has_to_be_there =
+            |name: &str| self.index.is_some() || DOCUMENTS.iter().any(|(document, _)| *document == name);
+        let missing: BTreeSet<FileName> = assets
+            .keys()
+            .filter(|name| has_to_be_there(name.as_str()) && !there.contains_key(name.as_str()))
+            .cloned()
+            .collect();
         for name in missing {
             self.found(Code::FileMissing, name.as_str(), "it is listed, or has to be there, and is not");
         }
@@ -251,11 +258,20 @@ impl Case {
         self.tasks.sort_by_key(|task| std::cmp::Reverse(task.max_bytes));
     }
 
+    /// Whether any document says which files belong here.
+    fn has_a_list(&self) -> bool {
+        self.index.is_some() || self.checksums.is_some()
+    }
+
     /// Every asset, with what is to be done about it unless it is a document.
     fn listed(&self) -> BTreeMap<FileName, Option<Task>> {
         let mut assets: BTreeMap<FileName, Option<Task>> =
             DOCUMENTS.iter().filter_map(|(name, _)| Some((name.parse().ok()?, None))).collect();
-        let Some(index) = &self.index else { return assets };
+        let Some(index) = &self.index else {
+            // Without an index nothing can be examined, but the checksums still say what belongs here.
+            assets.extend(self.checksums.iter().flat_map(|list| list.0.keys().cloned()).map(|name| (name, None)));
+            return assets;
+        };
         for package in &index.packages {
             let (name, max_bytes) = (package.archive.clone(), package.size_bytes);
             assets.insert(name.clone(), Some(Task { name, max_bytes, kind: "package".to_owned() }));

@@ -142,6 +142,7 @@ fn statement(index: &Index) -> Statement {
                     version: index.version.clone(),
                     tag: index.tag.clone(),
                     mode: "release".to_owned(),
+                    workspace: String::new(),
                     packages: vec!["tool".to_owned()],
                     profile: "release".to_owned(),
                     platforms: platforms.collect(),

@@ -1,5 +1,7 @@
 //! Fetching over HTTP, from servers that behave and servers that do not.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

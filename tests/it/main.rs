@@ -8,13 +8,24 @@
 )]
 
 mod archive;
+mod cli;
+mod config;
+mod cross;
 mod fixture;
 mod git;
 mod guard;
+mod hostile;
+mod hostile_workspaces;
 mod http;
+mod kill;
 mod notes;
+mod pipeline;
 mod publish;
 mod published_crates;
+mod rebuild;
 mod remote_verify;
 mod sbom;
+mod secrets;
 mod support;
+mod verify;
+mod workspaces;

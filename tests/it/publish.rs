@@ -1,5 +1,7 @@
 //! Publishing into a directory.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +11,7 @@ use consign::model::{Code, Digest};
 use consign::provider::directory::publish;
 use consign::provider::{Asset, Published, Status, Upload};
 
-use crate::support::{self, Scratch};
+use crate::support::Scratch;
 
 const FILES: [&str; 4] = ["checksums.txt", "index.json", "provenance.json", "tool-1.0.0-linux-amd64.tar.gz"];
 
@@ -347,7 +349,8 @@ mod processes {
     #[test]
     fn a_target_that_may_not_be_written_is_a_clear_failure() {
         let user = Command::new("id").arg("-u").output().unwrap().stdout;
-        if !support::missing_unless(user.trim_ascii() != b"0", "a user other than root") {
+        if user.trim_ascii() == b"0" {
+            eprintln!("skipped: root may write everywhere");
             return;
         }
         let scratch = Scratch::new();

@@ -88,7 +88,7 @@ fn a_flipped_bit_in_any_byte_of_any_file_is_found() {
 fn a_file_cut_off_or_longer_by_a_byte_is_found() {
     let whole = bundle_fixture();
     for name in whole.keys() {
-        let spoils: [fn(&mut Vec<u8>); 3] = [|bytes| drop(bytes.pop()), |bytes| bytes.push(b'\n'), Vec::clear];
+        let spoils: [fn(&mut Vec<u8>); 3] = [|bytes| _ = bytes.pop(), |bytes| bytes.push(b'\n'), Vec::clear];
         for spoil in spoils {
             let mut files = whole.clone();
             spoil(files.get_mut(name).unwrap());
@@ -233,7 +233,7 @@ fn every_document_pins_exactly_what_it_should() {
     let archive = "tool-1.0.0-linux-arm64.tar.zst";
     // Checksums: one too few, one too many, another digest.
     for name in ["index.json", "provenance.json", "sbom.spdx.json", archive] {
-        let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| drop(list.0.remove(name)));
+        let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| _ = list.0.remove(name));
         wrong(&files);
         let files = recipe().bake_spoiled(|_| {}, |_| {}, |list| *list.0.get_mut(name).unwrap() = Digest::of(b"other"));
         wrong(&files);
@@ -245,8 +245,7 @@ fn every_document_pins_exactly_what_it_should() {
         let files = recipe().bake_spoiled(|_| {}, |statement| drop(statement.subject.remove(number)), |_| {});
         assert_eq!(wrong(&files), [(Code::SubjectMismatch, "provenance.json".to_owned())]);
         let other = Digest::of(b"other");
-        let files =
-            recipe().bake_spoiled(|_| {}, |statement| statement.subject[number].digest.sha256 = other, |_| {});
+        let files = recipe().bake_spoiled(|_| {}, |statement| statement.subject[number].digest.sha256 = other, |_| {});
         assert_eq!(wrong(&files), [(Code::SubjectMismatch, "provenance.json".to_owned())]);
     }
     // SBOMs: the same.
@@ -393,8 +392,7 @@ fn an_index_that_contradicts_itself_is_refused() {
     ];
     for (number, spoil) in spoils.into_iter().enumerate() {
         let files = recipe().bake_spoiled(spoil, |_| {}, |_| {});
-        assert_found(&files, Code::DocumentInvalid, "index.json");
-        assert!(number < 30);
+        assert_eq!(wrong(&files), [(Code::DocumentInvalid, "index.json".to_owned())], "{number}");
     }
 }
 
@@ -405,7 +403,7 @@ fn a_document_in_any_other_spelling_is_refused() {
         let text = String::from_utf8(whole[name].clone()).unwrap();
         let spoiled = [
             text.replacen('{', "{ ", 1),
-            text.replace("\n", "\r\n"),
+            text.replace('\n', "\r\n"),
             text.trim_end().to_owned(),
             format!("\u{feff}{text}"),
             format!("{text}{text}"),
@@ -437,8 +435,12 @@ fn a_hostile_archive_under_the_right_digest_is_refused() {
     let mut inspector = Inspector::default();
     for case in hostile::cases() {
         let read = inspector.inspect(case.format, &case.bytes, hostile::STEM, case.unpacked_size_bytes);
-        let problem = read.map(|contents| contents.entries).unwrap_err().to_string();
+        let problem = read.map(|contents| contents.entries).expect_err(case.name).to_string();
         assert!(!problem.contains(|character: char| character.is_control()), "{}: {problem}", case.name);
+        if case.unpacked_size_bytes == u64::MAX {
+            // Such an index is refused before any archive is looked at.
+            continue;
+        }
         let platform = match case.format {
             ArchiveFormat::TarGz => "linux-amd64",
             ArchiveFormat::TarZst => "linux-arm64",
@@ -507,4 +509,31 @@ fn vectors(kind: &str) -> Option<std::path::PathBuf> {
     let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors").into();
     let place = std::env::var_os("CONSIGN_VECTORS").map_or_else(beside, std::path::PathBuf::from).join(kind);
     missing_unless(place.is_dir(), "a directory of test vectors (CONSIGN_VECTORS)").then_some(place)
+}
+
+#[test]
+fn a_program_that_cannot_be_run_and_another_time_are_refused() {
+    use consign::archive::{Options, Writer};
+    let platform: Platform = "linux-amd64".parse().unwrap();
+    let program = "program of linux-amd64\n".repeat(40);
+    let metadata = consign::model::pretty(&fixture::metadata(platform));
+    let pack = |executable: bool, date: &str, more: bool| {
+        let options = Options { format: ArchiveFormat::TarGz, level: None, date: date.parse().unwrap() };
+        let mut writer = Writer::new(&fixture::stem(platform).parse().unwrap(), options);
+        writer.append("bin/tool", executable, program.len() as u64, &mut program.as_bytes()).unwrap();
+        if more {
+            writer.append("bin/toolx", true, 1, &mut b"x".as_slice()).unwrap();
+        }
+        writer.append("metadata.json", false, metadata.len() as u64, &mut metadata.as_slice()).unwrap();
+        let packed = writer.finish().unwrap();
+        let mut recipe = recipe();
+        recipe.replace_archive("linux-amd64", packed.bytes, packed.unpacked_size_bytes);
+        recipe.bake()
+    };
+    assert!(judge(&pack(true, fixture::DATE, false)).bundle.is_some());
+    for files in
+        [pack(false, fixture::DATE, false), pack(true, "2025-01-02T03:04:06Z", false), pack(true, fixture::DATE, true)]
+    {
+        assert_eq!(wrong(&files), [(Code::ArchiveMismatch, "tool-1.0.0-linux-amd64.tar.gz".to_owned())]);
+    }
 }

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn depth_and_kind_are_read_from_the_indentation() {
         let output = "\
-@tool v1.0.0 (/home/x/a [b] c)
+@tool v1.0.0 (/home/user/a [b] c)
 |-- @a v0.1.0+x
 |   |-- @b v1.0.0-rc.1 (proc-macro)
 |   |   [build-dependencies]
@@ -89,7 +89,7 @@ mod tests {
             ("a", 1, false),
         ];
         assert_eq!(seen, expected);
-        assert_eq!(lines[0].source, "(/home/x/a [b] c)");
+        assert_eq!(lines[0].source, "(/home/user/a [b] c)");
     }
 
     #[test]
