@@ -123,16 +123,21 @@ pub struct PlatformPlan {
     /// The builder.
     pub builder: Builder,
     /// The command.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub command: Vec<String>,
     /// The linker, if the configuration names one.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub linker: Option<String>,
     /// The program that runs these binaries on this host.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub runner: Vec<String>,
     /// The features that are switched on, `default` among them unless it is off.
     pub features: Vec<String>,
     /// More arguments for cargo.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub arguments: Vec<String>,
     /// More variables for the build.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub environment: BTreeMap<String, String>,
     /// The archive.
     pub archive: FileName,
@@ -160,10 +165,13 @@ pub struct StagePlan {
     /// Whether it runs.
     pub runs: bool,
     /// What it does, or why it does not run.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub does: String,
     /// Commands before it.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub before: Vec<Vec<String>>,
     /// Commands after it.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub after: Vec<Vec<String>>,
 }
 
@@ -206,6 +214,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let directory = release.directory()?;
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
+    check_names(request, &platforms)?;
     let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
     let binaries = choice::programs(request, &members, &features)?;
     let dist = around.workspace.root.join(&request.dist);
@@ -325,6 +334,29 @@ fn file_name(text: &str) -> Result<FileName> {
             .because(error)
             .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
     })
+}
+
+/// Names that cargo would take for an option, or for several names, are none.
+fn check_names(request: &Request, platforms: &[PlatformPlan]) -> Result<()> {
+    let is_word = |name: &str| {
+        let starts = name.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        starts && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ',')
+    };
+    let refused = |what: &str, name: &str, subject: &str| {
+        let name = text::shown(name);
+        Failure::new(Code::ConfigInvalid, format!("{name:?} is not the name of a {what}")).subject(subject)
+    };
+    if let Some(profile) = &request.build.profile
+        && !(is_word(profile) && profile.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'))
+    {
+        return Err(
+            refused("profile", profile, "build.profile").hint("a profile is `release`, or one of `[profile.…]`")
+        );
+    }
+    match platforms.iter().flat_map(|platform| &platform.features).find(|feature| !is_word(feature)) {
+        Some(feature) => Err(refused("feature", feature, "build.features").hint("each feature is a name of its own")),
+        None => Ok(()),
+    }
 }
 
 /// zig takes a glibc version behind the triple, which nothing else knows.
