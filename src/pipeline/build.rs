@@ -18,7 +18,7 @@ use super::request::Builder;
 use super::stage::Stage;
 use crate::model::failure::Result;
 use crate::model::metadata::{BuildMetadata, BuiltBinary, Compiler, FILE_NAME};
-use crate::model::{Code, Digest, Failure, FileName, Platform, pretty};
+use crate::model::{Code, Digest, Failure, FileName, Platform, pretty, text};
 use crate::world::process::{Line, Program};
 use crate::world::{cargo, files};
 
@@ -268,6 +268,9 @@ fn keep(
         commit: plan.source.commit.clone(),
         dirty: plan.source.dirty,
         builder: builder.to_owned(),
+        profile: plan.build.profile.clone(),
+        features: platform.features.clone(),
+        arguments: platform.arguments.clone(),
         compiler,
         binaries,
     };
@@ -371,6 +374,20 @@ fn recall_platform(plan: &Plan, platform: &PlatformPlan) -> Result<BuiltPlatform
             "{} was built as {} {} for {}",
             platform.platform, metadata.name, metadata.tag, metadata.target
         ));
+    }
+    if metadata.dirty && !plan.source.dirty {
+        return stale(format!("{} was built from a working tree with changes, which are gone", platform.platform));
+    }
+    let settings = |profile: &str, features: &[String], arguments: &[String]| {
+        text::without_credentials(&[&[format!("profile {profile}")], features, arguments].concat().join(", "))
+            .into_owned()
+    };
+    let (then, now) = (
+        settings(&metadata.profile, &metadata.features, &metadata.arguments),
+        settings(&plan.build.profile, &platform.features, &platform.arguments),
+    );
+    if then != now {
+        return stale(format!("{} was built with other settings ({then}, and now {now})", platform.platform));
     }
     let expected =
         plan.binaries.iter().map(|name| program_file(name, platform.platform)).collect::<Result<Vec<_>>>()?;

@@ -143,14 +143,15 @@ impl<'a> Run<'a> {
 
     fn record(&mut self, stage: Stage, started_at: Timestamp, begun: Instant, outcome: Outcome, detail: &str) {
         let duration = begun.elapsed();
-        self.listener.hear(&Event::StageFinished { stage, outcome, duration, detail: detail.to_owned() });
+        let detail = safe_line(detail);
+        self.listener.hear(&Event::StageFinished { stage, outcome, duration, detail: detail.clone() });
         let (inputs, outputs) = traffic(self.plan, stage);
         self.journal.stages.push(StageRecord {
             stage,
             status: outcome,
             started_at: started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            detail: detail.to_owned(),
+            detail,
             inputs,
             outputs,
         });

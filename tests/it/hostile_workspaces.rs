@@ -278,7 +278,6 @@ fn hostile_settings_are_refused_with_their_place() {
         "[build]\nprofile = \"../x\"",
         "[build]\nprofile = \"--config=x\"",
         "[build]\nfeatures = [\"--config=x\", \"a b\"]",
-        "[publish]\nprovider = \"directory\"\ntarget = \"\"",
         "[platform.linux-amd64]\ntarget = \"--config=x\"",
         "[platform.linux-amd64]\ntarget = \"../x\"",
         "[platform.linux-amd64]\ntarget = \"x86_64-unknown-linux-gnu.2.17; touch canary\"",

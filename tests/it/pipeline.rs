@@ -399,6 +399,22 @@ fn the_smoke_test_of_the_user_has_to_pass() {
     assert!(error["message"].as_str().unwrap().contains("200ms"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_smoke_test_ends_with_everything_it_started() {
+    let scratch = configured("[smoke]\ncommands = [[\"leave\"], [\"stay\"]]\ntimeout = \"500ms\"\n");
+    scratch.write(
+        "src/main.rs",
+        "fn main() { let child = std::process::Command::new(\"sleep\").arg(\"600\").spawn().unwrap(); println!(\"child {}\", child.id()); if std::env::args().nth(1).unwrap() == \"stay\" { std::thread::park(); } }\n",
+    );
+    let error = rehearse(scratch.path(), &[]).failed(1, "smoke_failed");
+    assert!(error["message"].as_str().unwrap().contains("stay"), "{error}");
+    let log = fs_err::read_to_string(scratch.path().join("dist/smoke/host.log")).unwrap();
+    let child = log.lines().find_map(|line| line.strip_prefix("child ")).unwrap();
+    let command = fs_err::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    assert!(!command.contains("sleep"), "{command}");
+}
+
 #[test]
 fn tests_that_fail_end_the_run_before_building() {
     let scratch = small_workspace("tool", "1.2.3");
@@ -420,6 +436,16 @@ fn what_was_built_from_something_else_is_not_packed() {
     json(scratch.path(), &["package"]).failed(3, "build_stale");
     fs_err::write(&program, &built).unwrap();
     json(scratch.path(), &["package"]).passed();
+    // Built with one setting, packed with another.
+    json(scratch.path(), &["package", "--profile", "dev"]).failed(3, "build_stale");
+    json(scratch.path(), &["package", "--no-default-features"]).failed(3, "build_stale");
+    // Built from changes that are in no commit, packed as if they had never been.
+    scratch.write("src/main.rs", "fn main() { /* changed */ }\n");
+    json(scratch.path(), &["build"]).passed();
+    git(scratch.path(), &["checkout", "-q", "."]);
+    let error = rehearse(scratch.path(), &["--mode", "release", "--from", "package"]).failed(3, "build_stale");
+    assert!(error["message"].as_str().unwrap().contains("changes"), "{error}");
+    json(scratch.path(), &["build"]).passed();
     scratch.write("new", "");
     commit(scratch.path(), "feat: more");
     json(scratch.path(), &["package"]).failed(3, "build_stale");

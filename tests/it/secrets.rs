@@ -116,6 +116,7 @@ fn no_failure_shows_a_secret() {
     let scratch = surrounded();
     let fails = |settings: &str, arguments: &[&str]| {
         scratch.write("consign.toml", settings);
+        everything_told(scratch.path(), &["plan"]);
         assert_ne!(everything_told(scratch.path(), arguments), 0, "{settings} {arguments:?}");
     };
     let pipeline = ["release-pipeline", "--skip", "test"];
