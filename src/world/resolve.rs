@@ -1,6 +1,6 @@
 //! What cargo really compiles for one target and one set of features.
 //!
-//! [`resolve`] asks two commands at the same time: `cargo tree` knows exactly which crates are
+//! [`resolve_all`] asks two commands at the same time: `cargo tree` knows exactly which crates are
 //! compiled, for the target or for the host; `cargo metadata` knows their licences, authors and
 //! sources. Checksums come from Cargo.lock. Nothing is built and nothing but cargo is run.
 
@@ -41,24 +41,48 @@ pub struct Query {
 
 /// Finds every crate that is compiled, with its role, dependencies and facts.
 pub fn resolve(query: &Query) -> Result<Resolved> {
-    let (tree, metadata) = std::thread::scope(|scope| {
-        let tree = scope.spawn(|| read_tree(query, &query.packages));
-        let metadata = read_metadata(query, query.feature_arguments());
-        (tree.join().unwrap_or_else(|_| Err(unreadable("the reading thread panicked"))), metadata)
+    let mut all = resolve_all(std::slice::from_ref(query))?;
+    all.pop().ok_or_else(|| unreadable("nothing was asked"))
+}
+
+/// What cargo knows of the packages of queries that switch on the same features.
+type Known = BTreeMap<Vec<String>, Result<Metadata>>;
+
+/// The same for several targets of one workspace, of which cargo is asked as seldom as it can be.
+pub fn resolve_all(queries: &[Query]) -> Result<Vec<Resolved>> {
+    let (trees, known) = std::thread::scope(|scope| {
+        let trees = scope.spawn(|| queries.iter().map(|query| read_tree(query, &query.packages)).collect::<Vec<_>>());
+        let mut known = Known::new();
+        for query in queries {
+            let features = query.feature_arguments();
+            known.entry(features).or_insert_with_key(|features| {
+                let same = queries.iter().filter(|other| other.feature_arguments() == *features);
+                read_metadata(query, &same.map(|other| other.target.as_str()).collect::<Vec<_>>(), features)
+            });
+        }
+        (trees.join(), known)
     });
+    let trees = trees.map_err(|_| unreadable("the reading thread panicked"))?;
+    queries.iter().zip(trees).map(|(query, tree)| combine(query, tree, &known)).collect()
+}
+
+fn combine(query: &Query, tree: Result<String>, known: &Known) -> Result<Resolved> {
+    let metadata = known.get(&query.feature_arguments()).and_then(|metadata| metadata.as_ref().ok());
     let tree = match tree {
         Err(failure) if is_ambiguous(&failure) => {
             // A dependency has the name of a package of the workspace: ask by full identifier.
-            let metadata = metadata.as_ref().map_err(|_| failure)?;
+            let Some(metadata) = metadata else { return Err(failure) };
             read_tree(query, &identifiers(metadata, &query.packages))?
         }
         tree => tree?,
     };
     let lines = tree::parse(&tree).map_err(unreadable)?;
+    if let Some(Ok(resolved)) = metadata.map(|metadata| join(&lines, metadata)) {
+        return Ok(resolved);
+    }
     // `cargo metadata` applies features to other packages than `cargo build -p` does; asked for all
     // features, it knows every crate that could be meant.
-    let found = metadata.and_then(|metadata| join(&lines, &metadata));
-    found.or_else(|_| join(&lines, &read_metadata(query, vec!["--all-features".to_owned()])?))
+    join(&lines, &read_metadata(query, &[&query.target], &["--all-features".to_owned()])?)
 }
 
 impl Query {
@@ -101,11 +125,12 @@ fn read_tree(query: &Query, packages: &[String]) -> Result<String> {
     String::from_utf8(output.stdout).map_err(|_| unreadable("it is not UTF-8"))
 }
 
-fn read_metadata(query: &Query, features: Vec<String>) -> Result<Metadata> {
+fn read_metadata(query: &Query, targets: &[&str], features: &[String]) -> Result<Metadata> {
+    let platforms: BTreeSet<_> = targets.iter().copied().chain([query.host.as_str()]).collect();
     let program = query
         .cargo("metadata")
-        .args(["--format-version=1".to_owned(), format!("--filter-platform={}", query.target)])
-        .arg(format!("--filter-platform={}", query.host))
+        .arg("--format-version=1")
+        .args(platforms.iter().map(|target| format!("--filter-platform={target}")))
         .args(features);
     let output = program.output()?;
     if !output.status.success() {

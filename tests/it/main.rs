@@ -20,6 +20,7 @@ mod http;
 mod kill;
 mod notes;
 mod pipeline;
+mod processor;
 mod publish;
 mod published_crates;
 mod rebuild;
