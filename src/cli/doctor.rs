@@ -22,7 +22,7 @@ pub struct DoctorArgs {
     #[command(flatten)]
     release: ReleaseArgs,
     /// Look at what a rehearsal needs, or at what the release needs
-    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::release_pipeline::modes())]
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::selection::mode_values())]
     mode: Mode,
 }
 

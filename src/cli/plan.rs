@@ -23,7 +23,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     publish: PublishArgs,
     /// Plan the release itself, not the rehearsal
-    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::release_pipeline::modes())]
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::selection::mode_values())]
     mode: Mode,
     /// Print every platform that has a name, with its Rust target
     #[arg(long)]
@@ -94,7 +94,10 @@ fn describe(plan: &Plan) -> String {
         for command in &stage.before {
             rows.push(vec![format!("before {}", stage.stage), shown_command(command)]);
         }
-        rows.push(vec![stage.stage.to_string(), format!("{mark}{}", text::shown(&stage.does))]);
+        rows.push(vec![
+            stage.stage.to_string(),
+            format!("{mark}{}", text::shown(&text::without_credentials(&stage.does))),
+        ]);
         for command in &stage.after {
             rows.push(vec![format!("after {}", stage.stage), shown_command(command)]);
         }
@@ -104,5 +107,5 @@ fn describe(plan: &Plan) -> String {
 }
 
 fn shown_command(words: &[String]) -> String {
-    text::shown(&words.join(" ")).into_owned()
+    text::shown(&text::without_credentials(&words.join(" "))).into_owned()
 }

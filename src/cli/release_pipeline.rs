@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::planning::{self, GuardArgs};
-use super::selection::{PublishArgs, ReleaseArgs};
+use super::selection::{PublishArgs, ReleaseArgs, mode_values};
 use super::{Context, output};
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -29,7 +29,7 @@ pub struct ReleasePipelineArgs {
     #[command(flatten)]
     release: ReleaseArgs,
     /// Rehearse (validate), or release
-    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = modes())]
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = mode_values())]
     mode: Mode,
     /// Start at this stage, with what earlier runs left in dist/
     #[arg(long, value_name = "STAGE", value_parser = stages())]
@@ -83,12 +83,6 @@ fn describe(plan: &Plan, journal: &Journal, packages: &str) -> String {
         Mode::Release => format!("{} {} is released: {}", plan.name, plan.release.tag, plan.places.bundle),
     };
     format!("{}\n{packages}\n{end}", output::table(&rows))
-}
-
-/// The modes, as clap reads them.
-pub fn modes() -> impl TypedValueParser<Value = Mode> {
-    PossibleValuesParser::new(["validate", "release"])
-        .map(|word| if word == "release" { Mode::Release } else { Mode::Validate })
 }
 
 fn stages() -> impl TypedValueParser<Value = Stage> {

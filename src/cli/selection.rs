@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::Context;
 use crate::config::Overrides;
 use crate::model::failure::Result;
-use crate::pipeline::request::{Builder, ProviderKind, Request};
+use crate::pipeline::request::{Builder, Mode, ProviderKind, Request};
 
 /// What is released and how it is built.
 #[derive(Clone, Debug, Default, Args)]
@@ -117,4 +117,10 @@ fn builder_values() -> impl TypedValueParser<Value = Builder> {
 
 fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
     PossibleValuesParser::new(["directory"]).map(|_| ProviderKind::Directory)
+}
+
+/// The modes, as clap reads them.
+pub fn mode_values() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(["validate", "release"])
+        .map(|word| if word == "release" { Mode::Release } else { Mode::Validate })
 }

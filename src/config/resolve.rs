@@ -249,6 +249,10 @@ impl<'a> Layers<'a> {
                 values::command(words).map_err(|failure| blame(failure, &key, &self.place(&key)))?;
             }
         }
+        if let Some(variables) = &table.environment {
+            let key = format!("platform.{name}.environment");
+            values::variables(variables).map_err(|failure| blame(failure, &key, &self.place(&key)))?;
+        }
         let platform = PlatformBuild {
             target: table.target.clone(),
             builder: table.builder,
@@ -471,7 +475,7 @@ impl<'a> Layers<'a> {
 
     fn row(&mut self, key: &str, value: Option<&impl Serialize>, origin: Origin, absent: &'static str) {
         let value = value.map_or(Value::Null, |value| serde_json::to_value(value).unwrap_or(Value::Null));
-        self.rows.push(Row { key: key.to_owned(), value: without_credentials(value), origin, absent });
+        self.rows.push(Row { key: key.to_owned(), value: text::value_without_credentials(value), origin, absent });
     }
 
     fn content(&self) -> Option<&'a Content> {
@@ -532,13 +536,4 @@ fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
 
 fn words(list: &str) -> Vec<String> {
     list.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn without_credentials(value: Value) -> Value {
-    match value {
-        Value::String(text) => text::without_credentials(&text).into_owned().into(),
-        Value::Array(list) => list.into_iter().map(without_credentials).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key, without_credentials(value))).collect(),
-        other => other,
-    }
 }

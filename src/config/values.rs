@@ -1,5 +1,6 @@
 //! Values that are written as text: times, switches, patterns, commands.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::nearest;
@@ -57,9 +58,23 @@ pub(super) fn pattern(given: &str) -> Result<()> {
 
 /// Checks that a command has a program.
 pub(super) fn command(words: &[String]) -> Result<()> {
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(invalid("a word of a command cannot hold the character U+0000"));
+    }
     match words.first() {
         Some(program) if !program.is_empty() => Ok(()),
         _ => Err(invalid("a command needs at least the program").hint("write it as `[\"program\", \"argument\"]`")),
+    }
+}
+
+/// Checks the names and values of environment variables.
+pub(super) fn variables(given: &BTreeMap<String, String>) -> Result<()> {
+    let wrong =
+        given.iter().find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'));
+    match wrong {
+        None => Ok(()),
+        Some((name, _)) => Err(invalid(format!("{:?} cannot be an environment variable", text::shown(name)))
+            .hint("a name is not empty and has no `=`; neither name nor value has the character U+0000")),
     }
 }
 

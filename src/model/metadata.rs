@@ -3,7 +3,7 @@
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, FileName, Platform};
+use super::{Digest, FileName, Platform, text};
 
 /// The file's name, both in `dist/releases/<version>/<platform>/` and inside an archive.
 pub const FILE_NAME: &str = "metadata.json";
@@ -57,6 +57,13 @@ pub struct BuildMetadata {
     pub dirty: bool,
     /// Which builder made it: `cargo`, `zigbuild`, `cross`, `command`, or `elsewhere`.
     pub builder: String,
+    /// The cargo profile.
+    pub profile: String,
+    /// The features that were switched on, sorted.
+    pub features: Vec<String>,
+    /// More arguments that cargo was given.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
+    pub arguments: Vec<String>,
     /// The compiler, if it is known.
     pub compiler: Option<Compiler>,
     /// The programs, sorted by name.

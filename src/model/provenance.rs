@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, FileName, Platform, metadata::Compiler};
+use super::{Digest, FileName, Platform, metadata::Compiler, text};
 
 /// The file's name in a bundle.
 pub const FILE_NAME: &str = "provenance.json";
@@ -109,6 +109,7 @@ pub struct ExternalParameters {
     /// Globs of the files that were packed besides.
     pub include: Vec<String>,
     /// The commands that ran around the stages, by the stage's name with `before-` or `after-`.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub hooks: BTreeMap<String, Vec<Vec<String>>>,
 }
 
@@ -125,6 +126,7 @@ pub struct PlatformParameters {
     /// The features that were switched on; `default` is among them unless it was switched off.
     pub features: Vec<String>,
     /// More arguments for cargo.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub arguments: Vec<String>,
     /// The format of the archive.
     pub format: super::index::ArchiveFormat,

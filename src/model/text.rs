@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::Value;
+
 /// Text as it may be shown on a terminal or written into a line of a document: control characters,
 /// line breaks and the characters that change the direction of writing become `\u{…}` escapes.
 pub fn shown(text: &str) -> Cow<'_, str> {
@@ -57,6 +60,22 @@ pub fn without_credentials(text: &str) -> Cow<'_, str> {
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// A value with every text in it [`without_credentials`].
+pub fn value_without_credentials(value: Value) -> Value {
+    match value {
+        Value::String(text) => without_credentials(&text).into_owned().into(),
+        Value::Array(list) => list.into_iter().map(value_without_credentials).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, value_without_credentials(value))).collect(),
+        other => other,
+    }
+}
+
+/// Writes a value with every text in it [`without_credentials`], for serde's `serialize_with`.
+pub fn serialize_without_credentials<S: Serializer>(value: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = serde_json::to_value(value).map_err(S::Error::custom)?;
+    value_without_credentials(value).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::request::Builder;
 use super::stage::Stage;
 use crate::model::failure::Result;
 use crate::model::metadata::{BuildMetadata, BuiltBinary, Compiler, FILE_NAME};
-use crate::model::{Code, Digest, Failure, FileName, Platform, pretty};
+use crate::model::{Code, Digest, Failure, FileName, Platform, pretty, text};
 use crate::world::process::{Line, Program};
 use crate::world::{cargo, files};
 
@@ -60,7 +60,9 @@ fn build_platform(plan: &Plan, platform: &PlatformPlan, listener: &dyn Listener)
         Builder::Cross | Builder::Command => None,
         Builder::Cargo | Builder::Zigbuild => Some(cargo::compiler(rustc, &plan.places.root)?),
     };
-    let output = tempfile::tempdir_in(made(&plan.places.releases)?)
+    let output = tempfile::Builder::new()
+        .prefix(files::STAGING_BUILD)
+        .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let output = files::utf8(output.path().to_owned()).map(|path| (output, path))?;
     let program = program(plan, platform, rustc, compiler.as_ref(), &output.1)?;
@@ -237,7 +239,7 @@ fn keep(
     sources: &[(FileName, Utf8PathBuf)],
 ) -> Result<BuiltPlatform> {
     let staging = tempfile::Builder::new()
-        .prefix(".build-")
+        .prefix(files::STAGING_BUILD)
         .tempdir_in(made(&plan.places.releases)?)
         .map_err(|error| files::failed("create a directory in", &plan.places.releases, error))?;
     let place = files::utf8(staging.path().to_owned())?;
@@ -265,6 +267,9 @@ fn keep(
         commit: plan.source.commit.clone(),
         dirty: plan.source.dirty,
         builder: builder.to_owned(),
+        profile: plan.build.profile.clone(),
+        features: platform.features.clone(),
+        arguments: platform.arguments.clone(),
         compiler,
         binaries,
     };
@@ -372,6 +377,20 @@ fn recall_platform(plan: &Plan, platform: &PlatformPlan) -> Result<BuiltPlatform
             "{} was built as {} {} for {}",
             platform.platform, metadata.name, metadata.tag, metadata.target
         ));
+    }
+    if metadata.dirty && !plan.source.dirty {
+        return stale(format!("{} was built from a working tree with changes, which are gone", platform.platform));
+    }
+    let settings = |profile: &str, features: &[String], arguments: &[String]| {
+        text::without_credentials(&[&[format!("profile {profile}")], features, arguments].concat().join(", "))
+            .into_owned()
+    };
+    let (then, now) = (
+        settings(&metadata.profile, &metadata.features, &metadata.arguments),
+        settings(&plan.build.profile, &platform.features, &platform.arguments),
+    );
+    if then != now {
+        return stale(format!("{} was built with other settings ({then}, and now {now})", platform.platform));
     }
     let expected =
         plan.binaries.iter().map(|name| program_file(name, platform.platform)).collect::<Result<Vec<_>>>()?;

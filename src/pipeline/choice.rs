@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::PlatformPlan;
 use super::request::Request;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName, Release, text};
@@ -27,6 +26,7 @@ pub(super) fn packages<'a>(
     };
     members.sort_by(|a, b| a.name.cmp(&b.name));
     members.dedup_by(|a, b| a.name == b.name);
+    check_tag_of_another(given, &members, workspace)?;
     let Some(first) = members.first() else {
         return Err(Failure::new(Code::NoBinaries, "the workspace has no package with a program to release")
             .hint("Consign releases programs; add a `src/main.rs` or a `[[bin]]`"));
@@ -48,6 +48,24 @@ pub(super) fn packages<'a>(
         )));
     }
     Ok(members)
+}
+
+/// A tag may start with any word, but not with the name of a package that is not released.
+fn check_tag_of_another(given: Option<&Release>, members: &[&Member], workspace: &Workspace) -> Result<()> {
+    let Some((release, package)) = given.and_then(|release| Some((release, release.package.as_deref()?))) else {
+        return Ok(());
+    };
+    let is_other = workspace.members.iter().any(|member| member.name == package);
+    if is_other && !members.iter().any(|member| member.name == package) {
+        let names: Vec<_> = members.iter().map(|member| format!("`{}`", member.name)).collect();
+        return Err(Failure::new(
+            Code::Usage,
+            format!("the tag {} belongs to `{package}`, and {} is to be released", release.tag, names.join(", ")),
+        )
+        .subject(release.tag.clone())
+        .hint("leave out `-p`, or name the tag of that package"));
+    }
+    Ok(())
 }
 
 /// What cargo itself would build from the workspace's root, without chores that are never published.
@@ -108,10 +126,9 @@ pub(super) fn name(request: &Request, members: &[&Member]) -> Result<FileName> {
     })
 }
 
-pub(super) fn programs(request: &Request, members: &[&Member], platforms: &[PlatformPlan]) -> Result<Vec<String>> {
-    let named: Vec<String> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+pub(super) fn programs(request: &Request, members: &[&Member], features: &[String]) -> Result<Vec<String>> {
     let choice = FeatureChoice {
-        named: &named,
+        named: features,
         all: request.build.all_features,
         with_default: !request.build.no_default_features,
     };

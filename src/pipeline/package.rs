@@ -38,9 +38,8 @@ pub struct Packed {
 pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Packed> {
     let parent = plan.places.bundle.parent().unwrap_or(&plan.places.dist).to_owned();
     files::create_directory(&parent)?;
-    sweep(&parent)?;
     let staging = tempfile::Builder::new()
-        .prefix(STAGING)
+        .prefix(files::STAGING_BUNDLE)
         .tempdir_in(&parent)
         .map_err(|error| files::failed("create a directory in", &parent, error))?;
     let place = files::utf8(staging.path().to_owned())?;
@@ -62,19 +61,6 @@ pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Pa
 
 fn unresolved() -> Failure {
     Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace")
-}
-
-/// What a staging directory's name starts with.
-const STAGING: &str = ".bundle-";
-
-/// Removes what killed runs left. The caller holds the lock of `dist/`, so nobody else is at work.
-fn sweep(parent: &Utf8Path) -> Result<()> {
-    for (name, _) in files::list(parent)? {
-        if name.starts_with(STAGING) || name.starts_with(".old-") {
-            files::remove_directory(&parent.join(name))?;
-        }
-    }
-    Ok(())
 }
 
 fn resolve_all(plan: &Plan) -> Result<Vec<Resolved>> {

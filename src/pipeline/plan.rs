@@ -16,7 +16,7 @@ use super::surroundings::Surroundings;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
-use crate::model::{Code, Failure, FileName, Platform, Release, checksums, index, provenance, sbom, text};
+use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
 use crate::world::cargo::Member;
 
 /// The plan of one release.
@@ -123,16 +123,21 @@ pub struct PlatformPlan {
     /// The builder.
     pub builder: Builder,
     /// The command.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub command: Vec<String>,
     /// The linker, if the configuration names one.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub linker: Option<String>,
     /// The program that runs these binaries on this host.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub runner: Vec<String>,
     /// The features that are switched on, `default` among them unless it is off.
     pub features: Vec<String>,
     /// More arguments for cargo.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub arguments: Vec<String>,
     /// More variables for the build.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub environment: BTreeMap<String, String>,
     /// The archive.
     pub archive: FileName,
@@ -160,10 +165,13 @@ pub struct StagePlan {
     /// Whether it runs.
     pub runs: bool,
     /// What it does, or why it does not run.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub does: String,
     /// Commands before it.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub before: Vec<Vec<String>>,
     /// Commands after it.
+    #[serde(serialize_with = "text::serialize_without_credentials")]
     pub after: Vec<Vec<String>>,
 }
 
@@ -206,7 +214,10 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let directory = release.directory()?;
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
-    let binaries = choice::programs(request, &members, &platforms)?;
+    check_names(request, &platforms)?;
+    check_publishing_target(request)?;
+    let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
+    let binaries = choice::programs(request, &members, &features)?;
     let dist = around.workspace.root.join(&request.dist);
     let places = Places {
         root: around.workspace.root.clone(),
@@ -276,6 +287,7 @@ fn platforms(
         let build_target = own.target.clone().unwrap_or_else(|| platform.target().to_owned());
         let target = without_glibc(&build_target).to_owned();
         let builder = own.builder.unwrap_or(request.build.builder);
+        check_target(platform, builder, &build_target)?;
         let format = own.format.or(request.archive.format).unwrap_or(if platform.is_windows() {
             ArchiveFormat::Zip
         } else {
@@ -324,6 +336,61 @@ fn file_name(text: &str) -> Result<FileName> {
             .because(error)
             .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
     })
+}
+
+/// The only provider there is takes a path; an address would become a directory called `https:`.
+fn check_publishing_target(request: &Request) -> Result<()> {
+    match &request.publish {
+        Some(publish) if publish.target.contains("://") => {
+            let shown = text::shown(&text::without_credentials(&publish.target)).into_owned();
+            Err(Failure::new(Code::ConfigInvalid, format!("the publishing target `{shown}` is no directory"))
+                .subject("publish.target")
+                .hint("the provider `directory` takes a path, of a mounted place too"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only zig takes a glibc version behind the triple.
+fn check_target(platform: Platform, builder: Builder, build_target: &str) -> Result<()> {
+    let (triple, version) = build_target.split_once('.').unwrap_or((build_target, "0"));
+    let is_triple = triple.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && triple.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_version = version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let refused = |message: String| {
+        Err(Failure::new(Code::ConfigInvalid, message).subject(format!("platform.{platform}.target")))
+    };
+    if !is_triple || !is_version {
+        return refused(format!("{:?} is not a target triple", text::shown(build_target)));
+    }
+    if triple != build_target && builder != Builder::Zigbuild {
+        return refused(format!("`{build_target}` names a glibc version, which only zig knows how to link"))
+            .map_err(|failure| failure.hint("set `builder = \"zigbuild\"`, or leave the version out"));
+    }
+    Ok(())
+}
+
+/// Names that cargo would take for an option, or for several names, are none.
+fn check_names(request: &Request, platforms: &[PlatformPlan]) -> Result<()> {
+    let is_word = |name: &str| {
+        let starts = name.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        starts && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ',')
+    };
+    let refused = |what: &str, name: &str, subject: &str| {
+        let name = text::shown(name);
+        Failure::new(Code::ConfigInvalid, format!("{name:?} is not the name of a {what}")).subject(subject)
+    };
+    if let Some(profile) = &request.build.profile
+        && !(is_word(profile) && profile.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'))
+    {
+        return Err(
+            refused("profile", profile, "build.profile").hint("a profile is `release`, or one of `[profile.…]`")
+        );
+    }
+    match platforms.iter().flat_map(|platform| &platform.features).find(|feature| !is_word(feature)) {
+        Some(feature) => Err(refused("feature", feature, "build.features").hint("each feature is a name of its own")),
+        None => Ok(()),
+    }
 }
 
 /// zig takes a glibc version behind the triple, which nothing else knows.
@@ -383,7 +450,7 @@ fn command(
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
     if source.repository.is_none() {
-        source.repository = members.iter().find_map(|member| member.repository.clone());
+        source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
     }
     if let Some(seconds) = request.source_date_epoch
         && let Ok(date) = jiff::Timestamp::from_second(seconds)

@@ -44,7 +44,7 @@ fn prefixes(plan: &Plan) -> Vec<(Utf8PathBuf, &'static str)> {
     prefixes.extend(cargo_config::cargo_home(&plan.environment).map(|home| (home, "/cargo")));
     prefixes.push((plan.places.root.clone(), "/workspace"));
     prefixes.push((plan.places.target.clone(), "/workspace/target"));
-    prefixes.retain(|(from, _)| from.as_str().len() > 1 && !from.as_str().contains('='));
+    prefixes.retain(|(from, _)| from.as_str().len() > 1);
     prefixes
 }
 
@@ -60,7 +60,8 @@ fn with_c_flags(
     }
     let ours: Vec<String> = prefixes
         .iter()
-        .filter(|(from, _)| !from.as_str().contains(char::is_whitespace))
+        // C compilers read up to the first `=`, rustc up to the last; nobody quotes spaces for a C compiler.
+        .filter(|(from, _)| !from.as_str().contains(|c: char| c.is_whitespace() || c == '='))
         .map(|(from, to)| format!("-ffile-prefix-map={from}={to}"))
         .collect();
     let target = platform.target.replace('-', "_");

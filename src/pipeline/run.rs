@@ -79,6 +79,7 @@ impl<'a> Run<'a> {
     /// Takes the output directory; fails when another run has it.
     pub fn begin(plan: &'a Plan, listener: &'a dyn Listener, now: &'a dyn Fn() -> Timestamp) -> Result<Self> {
         let lock = lock(plan)?;
+        sweep(plan)?;
         for message in &plan.warnings {
             listener.hear(&Event::Warning { message: message.clone() });
         }
@@ -142,14 +143,15 @@ impl<'a> Run<'a> {
 
     fn record(&mut self, stage: Stage, started_at: Timestamp, begun: Instant, outcome: Outcome, detail: &str) {
         let duration = begun.elapsed();
-        self.listener.hear(&Event::StageFinished { stage, outcome, duration, detail: detail.to_owned() });
+        let detail = safe_line(detail);
+        self.listener.hear(&Event::StageFinished { stage, outcome, duration, detail: detail.clone() });
         let (inputs, outputs) = traffic(self.plan, stage);
         self.journal.stages.push(StageRecord {
             stage,
             status: outcome,
             started_at: started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            detail: detail.to_owned(),
+            detail,
             inputs,
             outputs,
         });
@@ -238,6 +240,18 @@ pub fn attend(
         line if line.is_empty() => Err(failure),
         line => Err(failure.because(line)),
     }
+}
+
+/// Removes what killed runs left. This run holds the lock, so nobody else is at work.
+fn sweep(plan: &Plan) -> Result<()> {
+    let places = &plan.places;
+    let parents = [&places.releases, &places.bundle].map(|place| place.parent().unwrap_or(&places.dist));
+    let smoke = places.dist.join("smoke");
+    [&places.dist, &places.releases, &smoke]
+        .map(Utf8PathBuf::as_path)
+        .into_iter()
+        .chain(parents)
+        .try_for_each(files::sweep)
 }
 
 fn lock(plan: &Plan) -> Result<File> {

@@ -8,6 +8,31 @@ use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 
+/// What the name of a bundle starts with that is being made.
+pub const STAGING_BUNDLE: &str = ".bundle-";
+/// What the name of a build's directory starts with while it is being filled.
+pub const STAGING_BUILD: &str = ".build-";
+/// What the name of a file starts with that is being written.
+const STAGING_FILE: &str = ".consign-";
+/// What the name of a directory starts with that has been replaced.
+const STAGING_OLD: &str = ".old-";
+
+/// Removes what killed runs left in a directory, if it is there. Nobody else may be at work in it.
+pub fn sweep(directory: &Utf8Path) -> Result<()> {
+    if !directory.is_dir() {
+        return Ok(());
+    }
+    for (name, is_file) in list(directory)? {
+        let path = directory.join(&name);
+        if is_file && name.starts_with(STAGING_FILE) {
+            fs_err::remove_file(&path).map_err(|error| failed("remove", &path, error))?;
+        } else if [STAGING_BUNDLE, STAGING_BUILD, STAGING_OLD].iter().any(|start| name.starts_with(start)) {
+            remove_directory(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a file that may not be larger than a bound.
 pub fn read_bounded(path: &Utf8Path, max_bytes: usize) -> Result<Vec<u8>> {
     let file = fs_err::File::open(path).map_err(|error| failed("read", path, error))?;
@@ -29,7 +54,7 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     create_directory(directory)?;
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".consign-").tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(STAGING_FILE).tempfile_in(directory)?;
         file.write_all(bytes)?;
         set_mode(file.as_file(), 0o644)?;
         file.as_file().sync_all()?;
@@ -78,7 +103,7 @@ pub fn replace_directory(finished: &Utf8Path, place: &Utf8Path) -> Result<()> {
     set_directory_mode(finished)?;
     if place.symlink_metadata().is_ok() {
         let old = tempfile::Builder::new()
-            .prefix(".old-")
+            .prefix(STAGING_OLD)
             .tempdir_in(parent)
             .map_err(|error| failed("create a directory in", parent, error))?;
         fs_err::rename(place, old.path().join("old")).map_err(|error| failed("move aside", place, error))?;

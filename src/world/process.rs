@@ -28,6 +28,7 @@ pub struct Program {
     directory: Option<Utf8PathBuf>,
     environment: BTreeMap<OsString, Option<OsString>>,
     timeout: Option<Duration>,
+    is_contained: bool,
 }
 
 /// What a program left behind.
@@ -52,8 +53,10 @@ impl Output {
         let loud = if self.stderr.trim_ascii().is_empty() { &self.stdout } else { &self.stderr };
         let loud = String::from_utf8_lossy(loud);
         let lines: Vec<_> = loud.lines().filter(|line| !line.trim().is_empty()).collect();
-        let from = lines.len().saturating_sub(SHOWN_LINES);
-        lines[from..].iter().map(|line| safe_line(line)).collect::<Vec<_>>().join("\n")
+        // What is wrong stands where `error` is said, and a backtrace may follow; else it stands at the end.
+        let last = lines.len().saturating_sub(SHOWN_LINES);
+        let from = lines.iter().position(|line| line.starts_with("error")).map_or(last, |error| error.min(last));
+        lines[from..].iter().take(SHOWN_LINES).map(|line| safe_line(line)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -65,7 +68,13 @@ pub fn safe_line(line: &str) -> String {
 impl Program {
     /// A program by name or path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { argv: vec![program.as_ref().to_owned()], directory: None, environment: BTreeMap::new(), timeout: None }
+        Self {
+            argv: vec![program.as_ref().to_owned()],
+            directory: None,
+            environment: BTreeMap::new(),
+            timeout: None,
+            is_contained: false,
+        }
     }
 
     /// A program with its arguments as one list, which must not be empty.
@@ -116,6 +125,16 @@ impl Program {
         self
     }
 
+    /// How long it may take, with everything that it starts ended too when it ends.
+    ///
+    /// What a program leaves running would hold its output open, and the time limit would be none.
+    /// On systems without process groups this is [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn contained(mut self, timeout: Duration) -> Self {
+        self.is_contained = true;
+        self.timeout(timeout)
+    }
+
     /// The program's name, as it is shown.
     pub fn name(&self) -> String {
         safe_line(&self.argv[0].to_string_lossy())
@@ -124,7 +143,7 @@ impl Program {
     /// Whether a program of this name is on the `PATH`.
     pub fn is_on_path(&self) -> bool {
         // Starting it is the only way to ask that follows every rule of every system.
-        match self.clone().arg("--version").timeout(Duration::from_secs(10)).output() {
+        match self.clone().arg("--version").contained(Duration::from_secs(10)).output() {
             Ok(_) => true,
             Err(failure) => failure.code() != Code::ToolMissing,
         }
@@ -186,6 +205,10 @@ impl Program {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
+        #[cfg(unix)]
+        if self.is_contained {
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        }
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),
@@ -209,10 +232,12 @@ impl Program {
         let deadline = Instant::now() + timeout;
         let mut pause = Duration::from_millis(1);
         loop {
-            if let Some(status) = child.try_wait().map_err(|error| self.failed_to("wait for").because(error))? {
-                return Ok(status);
+            if has_ended(child).map_err(|error| self.failed_to("wait for").because(error))? {
+                self.end_stragglers(child);
+                return child.wait().map_err(|error| self.failed_to("wait for").because(error));
             }
             if Instant::now() >= deadline {
+                self.end_stragglers(child);
                 // The child may have ended in between; then there is nothing to kill.
                 let _ = child.kill();
                 let _ = child.wait();
@@ -227,9 +252,36 @@ impl Program {
         }
     }
 
+    /// Ends what a contained program has started. It has not been waited for yet, so its group is still its own.
+    fn end_stragglers(&self, child: &Child) {
+        #[cfg(unix)]
+        if self.is_contained {
+            // There may be nobody left; then there is nothing to end.
+            let _ = rustix::process::kill_process_group(
+                rustix::process::Pid::from_child(child),
+                rustix::process::Signal::KILL,
+            );
+        }
+        #[cfg(not(unix))]
+        let _ = child;
+    }
+
     fn failed_to(&self, deed: &str) -> Failure {
         Failure::new(Code::CommandFailed, format!("failed to {deed} `{}`", self.name())).subject(self.name())
     }
+}
+
+/// Whether a child has ended, without taking its status: until then its process id stays its own.
+#[cfg(unix)]
+fn has_ended(child: &mut Child) -> std::io::Result<bool> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), look)?.is_some())
+}
+
+#[cfg(not(unix))]
+fn has_ended(child: &mut Child) -> std::io::Result<bool> {
+    Ok(child.try_wait()?.is_some())
 }
 
 /// One line that a program printed.

@@ -10,7 +10,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cargo_metadata::{Metadata, Package, TargetKind};
+use cargo_metadata::{Metadata, Package, PackageId, TargetKind};
 use semver::Version;
 
 use super::process::{Output, Program};
@@ -143,31 +143,74 @@ fn read_metadata(query: &Query, targets: &[&str], features: &[String]) -> Result
 fn join(lines: &[tree::Line<'_>], metadata: &Metadata) -> Result<Resolved> {
     let packages = Packages::of(metadata);
     let checksums = lock::read(&metadata.workspace_root.join("Cargo.lock"))?;
-    let mut resolved = Resolved::default();
-    // The crate and its role on every level above the current line.
-    let mut above: Vec<(ComponentKey, Role)> = Vec::new();
-    for line in lines {
-        let package = packages.find(line)?;
-        let key = key(package);
-        above.truncate(line.depth);
-        let edge = if line.is_build || is_procedural_macro(package) { Role::Build } else { Role::Runtime };
-        let role = match above.last() {
-            // What a build script or a procedural macro uses is compiled for the host too.
-            Some((_, parent)) => edge.max(*parent),
-            None => Role::Runtime,
-        };
-        let component =
-            resolved.components.entry(key.clone()).or_insert_with(|| component(package, role, checksums.of(package)));
-        component.role = component.role.min(role);
-        match above.last().and_then(|(parent, _)| resolved.components.get_mut(parent)) {
-            Some(parent) => {
-                parent.depends_on.entry(key.clone()).and_modify(|known| *known = edge.min(*known)).or_insert(edge);
-            }
-            None => _ = resolved.roots.insert(key.clone()),
+    let graph = Graph::read(lines, &packages)?;
+    let mut resolved = Resolved { roots: graph.roots.iter().map(|&root| key(root)).collect(), ..Resolved::default() };
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<Node<'_>> =
+        graph.roots.iter().map(|package| Node { id: &package.id, role: Role::Runtime }).collect();
+    while let Some(node) = open.pop() {
+        if !seen.insert(node) {
+            continue;
         }
-        above.push((key, role));
+        let package = graph.packages[node.id];
+        let made = || component(package, node.role, checksums.of(package));
+        let component = resolved.components.entry(key(package)).or_insert_with(made);
+        component.role = component.role.min(node.role);
+        for (below, edge) in graph.edges.get(&node).into_iter().flatten() {
+            let known = component.depends_on.entry(key(graph.packages[below.id])).or_insert(*edge);
+            *known = (*known).min(*edge);
+            open.push(*below);
+        }
     }
     Ok(resolved)
+}
+
+/// A crate as it is compiled: for the target, or for the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Node<'a> {
+    id: &'a PackageId,
+    role: Role,
+}
+
+/// Which crate is compiled for which.
+#[derive(Default)]
+struct Graph<'a> {
+    packages: BTreeMap<&'a PackageId, &'a Package>,
+    roots: Vec<&'a Package>,
+    edges: BTreeMap<Node<'a>, BTreeMap<Node<'a>, Role>>,
+}
+
+impl<'a> Graph<'a> {
+    /// Every edge that is printed. Whether a program needs it, shows on the way from the roots: the
+    /// dependencies of a crate may be printed only where it is not compiled, and stand for all places.
+    fn read(lines: &[tree::Line<'_>], packages: &Packages<'a>) -> Result<Self> {
+        let mut graph = Self::default();
+        // The crate on every level above the current line.
+        let mut above: Vec<(Node<'a>, &'a Package)> = Vec::new();
+        for line in lines {
+            let package = packages.find(line)?;
+            above.truncate(line.depth);
+            let edge = if line.is_build || is_procedural_macro(package) { Role::Build } else { Role::Runtime };
+            let role = match above.last() {
+                // What a build script or a procedural macro uses is compiled for the host too.
+                Some((parent, _)) => edge.max(parent.role),
+                None => Role::Runtime,
+            };
+            let node = Node { id: &package.id, role };
+            graph.packages.insert(&package.id, package);
+            match above.last() {
+                None => graph.roots.push(package),
+                // Published crates often leave out their build script and keep its dependencies.
+                Some((_, parent)) if line.is_build && !has_build_script(parent) => {}
+                Some((parent, _)) => {
+                    let known = graph.edges.entry(*parent).or_default().entry(node).or_insert(edge);
+                    *known = (*known).min(edge);
+                }
+            }
+            above.push((node, package));
+        }
+        Ok(graph)
+    }
 }
 
 /// The packages of the metadata by what `cargo tree` prints of them.
@@ -210,6 +253,10 @@ fn is_shown_as(package: &Package, shown: &str) -> bool {
 
 fn is_procedural_macro(package: &Package) -> bool {
     package.targets.iter().any(|target| target.is_kind(TargetKind::ProcMacro))
+}
+
+fn has_build_script(package: &Package) -> bool {
+    package.targets.iter().any(|target| target.is_kind(TargetKind::CustomBuild))
 }
 
 fn key(package: &Package) -> ComponentKey {
