@@ -263,6 +263,67 @@ fn a_release_keeps_its_rules() {
 }
 
 #[test]
+fn a_release_is_published_once_and_never_changed() {
+    let scratch = small_workspace("tool", "1.2.3");
+    let place = Scratch::new();
+    let release = |arguments: &[&str]| {
+        let flags = ["--mode", "release", "--provider", "directory", "--target", place.path().as_str()];
+        rehearse(scratch.path(), &[&flags[..], arguments].concat())
+    };
+    rehearse(scratch.path(), &["--provider", "directory", "--target", place.path().as_str()]).passed();
+    assert_eq!(files_below(place.path()).len(), 0, "a rehearsal publishes nothing");
+    let detail = |journal: Value, stage: &str| {
+        let stages = journal["stages"].as_array().unwrap();
+        stages.iter().find(|record| record["stage"] == stage).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let journal = release(&[]).passed().json();
+    assert!(
+        journal["stages"].as_array().unwrap().iter().skip(3).all(|stage| stage["status"] == "passed"),
+        "{journal:#}"
+    );
+    assert!(detail(journal, "publish").starts_with("published"));
+    let published = place.path().join("v1.2.3");
+    json(place.path(), &["verify", "v1.2.3"]).passed();
+    assert_eq!(
+        fs_err::read(published.join("checksums.txt")).unwrap(),
+        fs_err::read(bundle(scratch.path()).join("checksums.txt")).unwrap()
+    );
+    for report in ["publish.json", "release-url.txt", "release-assets.txt", "remote-verify.json", "release-summary.md"]
+    {
+        assert!(scratch.path().join("dist/releases/v1.2.3").join(report).is_file(), "{report}");
+    }
+    assert!(detail(release(&[]).passed().json(), "publish").starts_with("unchanged"));
+    json(scratch.path(), &["publish", "--provider", "directory", "--target", place.path().as_str()]).passed();
+    json(scratch.path(), &["remote-verify", "--base-url", published.as_str()]).passed();
+    json(scratch.path(), &["summary"]).passed();
+    // The same version with other bytes.
+    scratch.write("src/main.rs", "fn main() { println!(\"other\"); }\n");
+    commit(scratch.path(), "feat: other");
+    let before: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
+    release(&[]).failed(6, "version_published");
+    let after: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
+    assert!(before == after);
+    // Something that was damaged there is found.
+    let archive = published.join("tool-1.2.3-linux-amd64.tar.gz");
+    if archive.is_file() {
+        let bytes = fs_err::read(&archive).unwrap();
+        fs_err::write(&archive, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(json(scratch.path(), &["remote-verify", "--base-url", published.as_str()]).code, 4);
+    }
+}
+
+#[test]
+fn a_summary_needs_a_list() {
+    let scratch = small_workspace("tool", "1.2.3");
+    rehearse(scratch.path(), &[]).passed();
+    json(scratch.path(), &["summary"]).failed(3, "build_missing");
+    scratch.write("assets", "index.json\n");
+    let missing = json(scratch.path(), &["summary", "--assets", "assets"]);
+    assert_eq!(missing.code, 4, "{}{}", missing.out, missing.err);
+    missing.json();
+}
+
+#[test]
 fn a_release_without_a_commit_is_refused() {
     let scratch = small_workspace("tool", "1.2.3");
     fs_err::remove_dir_all(scratch.path().join(".git")).unwrap();

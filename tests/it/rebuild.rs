@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use super::support::{Scratch, commit, consign, git, missing_unless, small_workspace, succeed};
-use super::workspaces::{bundle, json, rehearse, run, workspace_of};
+use super::workspaces::{bundle, configured, json, rehearse, run, workspace_of};
 
 /// Rebuilds the one bundle of a workspace from the workspace's own repository.
 fn rebuilt(workspace: &Utf8Path) -> (i32, Value) {
@@ -212,6 +212,19 @@ fn another_compiler_is_the_cause() {
     ]));
     let report = ran.json();
     assert_eq!((ran.code, report["causes"][0]["kind"].as_str()), (4, Some("compiler")), "{report:#}");
+}
+
+#[test]
+fn a_hook_that_changed_the_program_is_the_cause() {
+    if !on_linux_amd64() {
+        return;
+    }
+    let scratch = configured(
+        "[hooks]\nafter-build = [\"sed\", \"-i\", \"$ a signed\", \"dist/releases/v1.2.3/linux-amd64/tool\"]\n",
+    );
+    rehearse(scratch.path(), &[]).passed();
+    let report = differs(scratch.path(), ARCHIVE, "hook");
+    assert!(report["causes"][0]["detail"].as_str().unwrap().contains("after-build"), "{report:#}");
 }
 
 #[test]
