@@ -1,6 +1,6 @@
 //! Whole runs on workspaces of every kind, and what outside judges say of the bundles.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run programs")]
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
 use std::process::Command;
 
@@ -310,6 +310,34 @@ fn a_release_is_published_once_and_never_changed() {
         fs_err::write(&archive, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(json(scratch.path(), &["remote-verify", "--base-url", published.as_str()]).code, 4);
     }
+}
+
+#[test]
+fn what_was_packed_from_something_else_is_not_published() {
+    let scratch = small_workspace("tool", "1.2.3");
+    let place = Scratch::new();
+    let target = ["--provider", "directory", "--target", place.path().as_str()];
+    let publish = || json(scratch.path(), &[&["publish"][..], &target].concat());
+    let go_on = |from: &str| rehearse(scratch.path(), &[&["--mode", "release", "--from", from][..], &target].concat());
+    // A rehearsal of changes that are then taken back.
+    scratch.write("src/main.rs", "fn main() { /* changed */ }\n");
+    rehearse(scratch.path(), &[]).passed();
+    git(scratch.path(), &["checkout", "-q", "."]);
+    publish().failed(6, "tree_dirty");
+    go_on("verify").failed(3, "build_stale");
+    // The programs are made again, and the bundle is still of the changes.
+    json(scratch.path(), &["build"]).passed();
+    go_on("verify").failed(6, "tree_dirty");
+    // A rehearsal of an earlier commit.
+    rehearse(scratch.path(), &[]).passed();
+    scratch.write("new", "");
+    commit(scratch.path(), "feat: more");
+    publish().failed(3, "build_stale");
+    json(scratch.path(), &["build"]).passed();
+    go_on("publish").failed(3, "build_stale");
+    assert_eq!(files_below(place.path()).len(), 0);
+    rehearse(scratch.path(), &[]).passed();
+    publish().passed();
 }
 
 #[test]

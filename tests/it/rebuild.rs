@@ -1,5 +1,9 @@
 //! Building a published release again: the same bytes, or the file and the cause.
 
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
+
+use std::process::Command;
+
 use camino::Utf8Path;
 use serde_json::Value;
 
@@ -92,7 +96,7 @@ fn a_workspace_below_the_repository_s_root_is_found_again() {
     let scratch = Scratch::new();
     let inner = small_workspace("tool", "1.2.3");
     fs_err::remove_dir_all(inner.path().join(".git")).unwrap();
-    succeed(std::process::Command::new("cp").arg("-R").arg(inner.path()).arg(scratch.path().join("tool dir")));
+    succeed(Command::new("cp").arg("-R").arg(inner.path()).arg(scratch.path().join("tool dir")));
     scratch.write("README.md", "# the repository\n");
     git(scratch.path(), &["init", "-q"]);
     commit(scratch.path(), "feat: begin");
@@ -192,7 +196,7 @@ fn a_changed_dependency_is_the_cause() {
 #[test]
 fn another_compiler_is_the_cause() {
     let other = "/usr/bin/rustc";
-    let version = |rustc: &str| std::process::Command::new(rustc).arg("-V").output().ok().map(|output| output.stdout);
+    let version = |rustc: &str| Command::new(rustc).arg("-V").output().ok().map(|output| output.stdout);
     if !missing_unless(version(other).is_some_and(|other| Some(other) != version("rustc")), "a second compiler")
         || !on_linux_amd64()
     {

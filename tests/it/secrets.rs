@@ -75,7 +75,7 @@ fn nowhere_below(directory: &Utf8Path) {
         let mut plain = Vec::new();
         if path.as_str().ends_with(".tar.gz") {
             flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
-        } else if path.as_str().ends_with(".zip") && need("unzip") {
+        } else if path.extension() == Some("zip") && need("unzip") {
             plain = Command::new("unzip").arg("-p").arg(&path).output().unwrap().stdout;
         }
         assert!(!holds(&plain), "inside {path}");
