@@ -15,7 +15,7 @@ mod writer;
 mod zip;
 
 pub use reader::{Contents, Date, Entry, Inspector, Problem};
-pub use writer::{Options, Packed, Writer};
+pub use writer::{Memory, Options, Packed, Sealed, Writer};
 
 /// The largest number of entries in an archive, directories included.
 pub const MAX_ENTRIES: usize = 10_000;

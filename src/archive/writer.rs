@@ -5,6 +5,7 @@ use std::io::Read;
 use jiff::Timestamp;
 use libdeflater::{CompressionLvl, Compressor};
 use zstd::bulk::Compressor as ZstdCompressor;
+use zstd::zstd_safe;
 
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
@@ -56,6 +57,29 @@ pub struct Packed {
     pub unpacked_size_bytes: u64,
 }
 
+/// A finished archive in the [`Memory`] it was made in.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealed<'a> {
+    /// The file.
+    pub bytes: &'a [u8],
+    /// The size of what the decompressor gives, as in [`Packed`].
+    pub unpacked_size_bytes: u64,
+}
+
+/// What one archive leaves to the next.
+///
+/// The system clears every page of new memory, and for large archives that costs more than reading
+/// and hashing them; whoever makes several hands the same memory to one after the other.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What is compressed: a tar stream, or the content of a zip's entry.
+    plain: Vec<u8>,
+    /// The archive. It is as long as an archive has ever been, and what is behind the end is litter.
+    packed: Vec<u8>,
+    /// A compressed entry on its way into a zip; litter too.
+    deflated: Vec<u8>,
+}
+
 /// An archive in the making.
 ///
 /// Entries come sorted by the bytes of their path; the directories that they need are added. After
@@ -68,6 +92,8 @@ pub struct Writer {
     out: Vec<u8>,
     /// The content of one entry of a zip, before it is compressed.
     content: Vec<u8>,
+    /// The same, after that.
+    deflated: Vec<u8>,
     records: Vec<Record>,
     unpacked: u64,
     broken: bool,
@@ -76,12 +102,27 @@ pub struct Writer {
 impl Writer {
     /// An empty archive whose one directory is called `stem`.
     pub fn new(stem: &FileName, options: Options) -> Self {
+        Self::within(stem, options, &mut Memory::default())
+    }
+
+    /// The same in memory that an earlier archive left; it goes back with [`Writer::seal`].
+    pub fn within(stem: &FileName, options: Options, memory: &mut Memory) -> Self {
+        let mut content = std::mem::take(&mut memory.plain);
+        let mut out = Vec::new();
+        content.clear();
+        if options.format == ArchiveFormat::Zip {
+            out = std::mem::take(&mut memory.packed);
+            out.clear();
+        } else {
+            std::mem::swap(&mut out, &mut content);
+        }
         Self {
             stem: stem.clone(),
             options,
             layout: Layout::default(),
-            out: Vec::new(),
-            content: Vec::new(),
+            out,
+            content,
+            deflated: std::mem::take(&mut memory.deflated),
             records: Vec::new(),
             unpacked: 0,
             broken: false,
@@ -99,25 +140,38 @@ impl Writer {
     }
 
     /// Ends the archive and compresses it.
-    pub fn finish(mut self) -> Result<Packed> {
+    pub fn finish(self) -> Result<Packed> {
+        let mut memory = Memory::default();
+        let Sealed { bytes, unpacked_size_bytes } = self.seal(&mut memory)?;
+        let size = bytes.len();
+        let mut bytes = memory.packed;
+        bytes.truncate(size);
+        bytes.shrink_to_fit();
+        Ok(Packed { bytes, unpacked_size_bytes })
+    }
+
+    /// The same into memory from which the next archive can be made.
+    pub fn seal(mut self, memory: &mut Memory) -> Result<Sealed<'_>> {
         if self.broken || self.out.is_empty() {
             return Err(self.refused("the archive is empty, or one of its files could not be added"));
         }
         let level = self.options.checked_level()?;
-        match self.options.format {
-            ArchiveFormat::Zip => {
-                zip::render_directory(&self.records, Moment::of(self.options.date), &mut self.out);
-                let bytes = self.bounded(self.out.len()).map(|()| std::mem::take(&mut self.out))?;
-                Ok(Packed { bytes, unpacked_size_bytes: self.unpacked })
-            }
-            format => {
-                self.out.reserve_exact(ustar::END);
-                self.out.resize(self.out.len() + ustar::END, 0);
-                self.bounded(self.out.len())?;
-                let compress = if format == ArchiveFormat::TarGz { gzip } else { zstandard };
-                Ok(Packed { bytes: compress(&self.out, level)?, unpacked_size_bytes: self.out.len() as u64 })
-            }
-        }
+        memory.deflated = std::mem::take(&mut self.deflated);
+        let (size, unpacked_size_bytes) = if self.options.format == ArchiveFormat::Zip {
+            zip::render_directory(&self.records, Moment::of(self.options.date), &mut self.out);
+            self.bounded(self.out.len())?;
+            memory.plain = self.content;
+            memory.packed = self.out;
+            (memory.packed.len(), self.unpacked)
+        } else {
+            self.out.reserve_exact(ustar::END);
+            self.out.resize(self.out.len() + ustar::END, 0);
+            self.bounded(self.out.len())?;
+            memory.plain = self.out;
+            let compress = if self.options.format == ArchiveFormat::TarGz { gzip } else { zstandard };
+            (compress(&memory.plain, level, &mut memory.packed)?, memory.plain.len() as u64)
+        };
+        Ok(Sealed { bytes: &memory.packed[..size], unpacked_size_bytes })
     }
 
     fn try_append(&mut self, path: &str, executable: bool, size: u64, content: &mut dyn Read) -> Result<Digest> {
@@ -174,12 +228,12 @@ impl Writer {
             size: narrow(self.content.len()),
             offset: self.offset()?,
         };
-        let packed = deflate(&self.content, self.options.checked_level()?)?;
-        if let Some(packed) = &packed {
+        let packed = deflate(&self.content, self.options.checked_level()?, &mut self.deflated)?;
+        if let Some(packed) = packed {
             record.method = Method::Deflated;
             record.packed_size = narrow(packed.len());
         }
-        let bytes = packed.as_deref().unwrap_or(&self.content);
+        let bytes = packed.unwrap_or(&self.content);
         self.out.reserve_exact(zip::LOCAL_BYTES + record.path.len() + bytes.len());
         record.render_local(moment, &mut self.out);
         self.out.extend_from_slice(bytes);
@@ -228,16 +282,18 @@ impl Unreadable {
 
 /// Appends exactly `size` bytes to `out`, hashing them while they are in the processor's cache.
 fn read_exactly(content: &mut dyn Read, size: u64, out: &mut Vec<u8>) -> Result<Digest, Unreadable> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Unreadable::OtherSize(size),
+        _ => Unreadable::Io(error),
+    };
     let mut hasher = Hasher::default();
     let mut left = size;
     while left > 0 {
-        let start = out.len();
-        let read = content.take(left.min(PIECE_BYTES)).read_to_end(out).map_err(Unreadable::Io)?;
-        if read == 0 {
-            return Err(Unreadable::OtherSize(size));
-        }
+        let (start, piece) = (out.len(), left.min(PIECE_BYTES));
+        out.resize(start + usize::try_from(piece).expect("a piece is small"), 0);
+        content.read_exact(&mut out[start..]).map_err(unreadable)?;
         hasher.update(&out[start..]);
-        left -= read as u64;
+        left -= piece;
     }
     match content.take(1).read_to_end(&mut Vec::new()).map_err(Unreadable::Io)? {
         0 => Ok(hasher.finish()),
@@ -245,41 +301,45 @@ fn read_exactly(content: &mut dyn Read, size: u64, out: &mut Vec<u8>) -> Result<
     }
 }
 
-fn gzip(bytes: &[u8], level: u8) -> Result<Vec<u8>> {
+/// Makes room for so many bytes, whatever is in them.
+fn room(buffer: &mut Vec<u8>, size: usize) -> &mut [u8] {
+    if buffer.len() < size {
+        // New zeroed memory costs nothing until it is written to; a grown buffer would be filled.
+        *buffer = Vec::new();
+        *buffer = vec![0; size];
+    }
+    &mut buffer[..size]
+}
+
+fn gzip(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
     let mut compressor = compressor(level);
-    // Fresh zeroed memory costs nothing until it is written to.
-    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let size = compressor.gzip_compress(bytes, &mut out).map_err(too_small)?;
-    out.truncate(size);
-    out.shrink_to_fit();
+    let out = room(out, compressor.gzip_compress_bound(bytes.len()));
+    let size = compressor.gzip_compress(bytes, out).map_err(too_small)?;
     // The header tells of the level here; ours is one for all: no name, no time, nothing else.
     out[..GZIP_HEADER.len()].copy_from_slice(&GZIP_HEADER);
-    Ok(out)
+    Ok(size)
 }
 
 /// The header of every gzip member: deflate, no flags, no time, no level, unknown system (RFC 1952).
 pub(super) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-fn zstandard(bytes: &[u8], level: u8) -> Result<Vec<u8>> {
-    let compress = || {
+fn zstandard(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
+    let mut compress = || {
         let mut compressor = ZstdCompressor::new(i32::from(level))?;
         compressor.include_contentsize(true)?;
         compressor.include_checksum(true)?;
         compressor.include_dictid(false)?;
-        let mut out = compressor.compress(bytes)?;
-        out.shrink_to_fit();
-        Ok(out)
+        compressor.compress_to_buffer(bytes, room(out, zstd_safe::compress_bound(bytes.len())))
     };
     compress().map_err(|error: std::io::Error| Failure::new(Code::Io, "failed to compress an archive").because(error))
 }
 
 /// The content as a deflate stream, or nothing if that is not smaller.
-fn deflate(content: &[u8], level: u8) -> Result<Option<Vec<u8>>> {
+fn deflate<'a>(content: &[u8], level: u8, out: &'a mut Vec<u8>) -> Result<Option<&'a [u8]>> {
     let mut compressor = compressor(level);
-    let mut out = vec![0; compressor.deflate_compress_bound(content.len())];
-    let size = compressor.deflate_compress(content, &mut out).map_err(too_small)?;
-    out.truncate(size);
-    Ok((size < content.len()).then_some(out))
+    let out = room(out, compressor.deflate_compress_bound(content.len()));
+    let size = compressor.deflate_compress(content, out).map_err(too_small)?;
+    Ok((size < content.len()).then_some(&out[..size]))
 }
 
 fn compressor(level: u8) -> Compressor {

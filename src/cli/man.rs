@@ -14,7 +14,8 @@ use crate::world::files;
 #[command(after_help = "Examples:\n  consign man | man -l -\n  consign man ~/.local/share/man/man1")]
 pub struct ManArgs {
     /// Write a page for every verb into this directory [default: print the main page]
-    #[arg(value_name = "DIR")]
+    // The name is not that of the global `--directory`, which would take this value as its own.
+    #[arg(id = "pages", value_name = "DIR")]
     directory: Option<Utf8PathBuf>,
 }
 

@@ -21,7 +21,8 @@ use crate::world::files;
   consign verify downloads/ --report verify.json --format json")]
 pub struct VerifyArgs {
     /// The bundle's directory [default: that of this workspace's version]
-    #[arg(value_name = "DIR")]
+    // The name is not that of the global `--directory`, which would take this value as its own.
+    #[arg(id = "bundle", value_name = "DIR")]
     directory: Option<Utf8PathBuf>,
     /// Fail where there are no signatures
     #[arg(long)]

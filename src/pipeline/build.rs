@@ -253,9 +253,8 @@ fn keep(
             .subject(file.as_str())
             .hint(format!("the builder `{builder}` has to leave it there")));
         }
-        let bytes = files::read_bounded(source, MAX_BINARY_BYTES)?;
-        files::write_program(&place.join(file.as_str()), &bytes)?;
-        binaries.push(BuiltBinary { file: file.clone(), sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 });
+        let (sha256, size_bytes) = files::copy_program(source, &place.join(file.as_str()), MAX_BINARY_BYTES as u64)?;
+        binaries.push(BuiltBinary { file: file.clone(), sha256, size_bytes });
     }
     binaries.sort_by(|a, b| a.file.cmp(&b.file));
     let metadata = BuildMetadata {
@@ -284,38 +283,42 @@ fn keep(
 /// `<directory>/<target>/`, `<directory>/<target>/release/`, or the directory itself where there is
 /// only one platform.
 pub fn take_in(plan: &Plan, directory: &Utf8Path) -> Result<Built> {
-    let platforms = plan
-        .platforms
-        .iter()
-        .map(|platform| {
-            let mut places = vec![
-                directory.join(platform.platform.name()),
-                directory.join(&platform.target),
-                directory.join(&platform.target).join(profile_directory(&plan.build.profile)),
-            ];
-            if plan.platforms.len() == 1 {
-                places.push(directory.to_owned());
-            }
-            let sources = plan
-                .binaries
-                .iter()
-                .map(|name| {
-                    let file = program_file(name, platform.platform)?;
-                    let found = places.iter().map(|place| place.join(file.as_str())).find(|path| path.is_file());
-                    found.map(|path| (file.clone(), path)).ok_or_else(|| {
-                        Failure::new(
-                            Code::BuildMissing,
-                            format!("there is no program `{file}` for {} in `{directory}`", platform.platform),
-                        )
-                        .subject(file.as_str())
-                        .hint(format!("put it at `{}`", places[0].join(file.as_str())))
-                    })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            keep(plan, platform, None, "elsewhere", &sources)
-        })
-        .collect::<Result<_>>()?;
+    // Copying needs next to no memory, so every platform has its own thread.
+    let platforms = std::thread::scope(|scope| {
+        let copies: Vec<_> = plan
+            .platforms
+            .iter()
+            .map(|platform| scope.spawn(move || take_in_platform(plan, platform, directory)))
+            .collect();
+        let ended_early = |_| Err(Failure::new(Code::Io, "a thread that copies programs ended early"));
+        copies.into_iter().map(|copy| copy.join().unwrap_or_else(ended_early)).collect::<Result<_>>()
+    })?;
     Ok(Built { platforms })
+}
+
+fn take_in_platform(plan: &Plan, platform: &PlatformPlan, directory: &Utf8Path) -> Result<BuiltPlatform> {
+    let mut places = vec![
+        directory.join(platform.platform.name()),
+        directory.join(&platform.target),
+        directory.join(&platform.target).join(profile_directory(&plan.build.profile)),
+    ];
+    if plan.platforms.len() == 1 {
+        places.push(directory.to_owned());
+    }
+    let find = |name| {
+        let file = program_file(name, platform.platform)?;
+        let found = places.iter().map(|place| place.join(file.as_str())).find(|path| path.is_file());
+        found.map(|path| (file.clone(), path)).ok_or_else(|| {
+            Failure::new(
+                Code::BuildMissing,
+                format!("there is no program `{file}` for {} in `{directory}`", platform.platform),
+            )
+            .subject(file.as_str())
+            .hint(format!("put it at `{}`", places[0].join(file.as_str())))
+        })
+    };
+    let sources = plan.binaries.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
+    keep(plan, platform, None, "elsewhere", &sources)
 }
 
 /// Records the programs again where a hook after the build may have changed them, as platform

@@ -97,8 +97,9 @@ fn archives(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
+                let mut memory = archive::Memory::default();
                 while let Some(platform) = built.platforms.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let made = archive(plan, platform, extra, place, listener);
+                    let made = archive(plan, platform, extra, place, &mut memory, listener);
                     let failed = made.is_err();
                     done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(made);
                     if failed {
@@ -135,6 +136,7 @@ fn archive(
     built: &BuiltPlatform,
     extra: &[(Utf8PathBuf, String)],
     place: &Utf8Path,
+    memory: &mut archive::Memory,
     listener: &dyn Listener,
 ) -> Result<Package> {
     let begun = Instant::now();
@@ -143,10 +145,8 @@ fn archive(
             Failure::new(Code::BuildStale, format!("{} was built and is not planned", built.metadata.platform))
         })?;
     listener.hear(&Event::TaskStarted { stage: Stage::Package, task: platform.archive.to_string() });
-    let mut writer = archive::Writer::new(
-        &platform.stem,
-        archive::Options { format: platform.format, level: plan.archive.level, date: plan.source.date },
-    );
+    let options = archive::Options { format: platform.format, level: plan.archive.level, date: plan.source.date };
+    let mut writer = archive::Writer::within(&platform.stem, options, memory);
     let mut binaries = Vec::new();
     for entry in entries(plan, platform, built, extra)? {
         let (sha256, size_bytes) = append(&mut writer, &entry)?;
@@ -159,7 +159,7 @@ fn archive(
             binaries.push(PackagedBinary { path: entry.path, sha256, size_bytes });
         }
     }
-    let packed = writer.finish()?;
+    let packed = writer.seal(memory)?;
     let package = Package {
         platform: platform.platform,
         target: platform.target.clone(),
@@ -167,10 +167,10 @@ fn archive(
         format: platform.format,
         size_bytes: packed.bytes.len() as u64,
         unpacked_size_bytes: packed.unpacked_size_bytes,
-        sha256: Digest::of(&packed.bytes),
+        sha256: Digest::of(packed.bytes),
         binaries,
     };
-    files::write(&place.join(platform.archive.as_str()), &packed.bytes)?;
+    files::write(&place.join(platform.archive.as_str()), packed.bytes)?;
     listener.hear(&Event::TaskFinished {
         stage: Stage::Package,
         task: platform.archive.to_string(),

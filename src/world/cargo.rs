@@ -129,6 +129,13 @@ fn unreadable(complaint: &str, directory: &Utf8Path) -> Failure {
         .subject(directory.as_str())
         .hint("change to a directory with a Cargo.toml, or name one with `--directory`");
     }
+    if complaint.contains("toolchain '") && complaint.contains("is not installed") {
+        let message = format!("the Rust toolchain that `{directory}` asks for is not installed");
+        return Failure::new(Code::ToolMissing, message)
+            .subject(directory.as_str())
+            .because(complaint.lines().next().unwrap_or_default().to_owned())
+            .hint("run `rustup toolchain install` there, or choose another with the variable RUSTUP_TOOLCHAIN");
+    }
     Failure::new(Code::WorkspaceInvalid, format!("cargo cannot read the workspace in `{directory}`"))
         .subject(directory.as_str())
         .because(complaint.to_owned())

@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::model::digest::Hasher;
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
+use crate::model::{Code, Digest, Failure};
 
 /// What the name of a bundle starts with that is being made.
 pub const STAGING_BUNDLE: &str = ".bundle-";
@@ -39,24 +40,23 @@ pub fn read_bounded(path: &Utf8Path, max_bytes: usize) -> Result<Vec<u8>> {
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(|error| failed("read", path, error))?;
     if bytes.len() > max_bytes {
-        return Err(Failure::new(Code::FileTooLarge, format!("`{path}` is larger than {max_bytes} bytes"))
-            .subject(path.as_str()));
+        return Err(too_large(path, limit - 1));
     }
     Ok(bytes)
 }
 
-/// Writes a file so that it is there whole or not at all: beside its place, synced, renamed.
-pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    write_with_mode(path, bytes, 0o644)
+fn too_large(path: &Utf8Path, max_bytes: u64) -> Failure {
+    Failure::new(Code::FileTooLarge, format!("`{path}` is larger than {max_bytes} bytes")).subject(path.as_str())
 }
 
-fn write_with_mode(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<()> {
+/// Writes a file so that it is there whole or not at all: beside its place, synced, renamed.
+pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     create_directory(directory)?;
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(STAGING_FILE).tempfile_in(directory)?;
         file.write_all(bytes)?;
-        set_mode(file.as_file(), mode)?;
+        set_mode(file.as_file(), 0o644)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
@@ -64,9 +64,33 @@ fn write_with_mode(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().map_err(|error| failed("write", path, error))
 }
 
-/// Writes a program: like [`write`], and executable.
-pub fn write_program(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    write_with_mode(path, bytes, 0o755)
+/// Copies a program, which may not be larger than a bound, and gives back its digest and size.
+///
+/// The copy is written straight to its place and not synced: whoever reads it compares its digest.
+pub fn copy_program(source: &Utf8Path, place: &Utf8Path, max_bytes: u64) -> Result<(Digest, u64)> {
+    let unreadable = |error| failed("read", source, error);
+    let unwritable = |error| failed("write", place, error);
+    let mut from = fs_err::File::open(source).map_err(unreadable)?;
+    let mut to = fs_err::File::create_new(place).map_err(unwritable)?;
+    set_mode(to.file(), 0o755).map_err(unwritable)?;
+    let mut hasher = Hasher::default();
+    // A piece is written and hashed while it is in the processor's cache.
+    let mut piece = vec![0; 256 << 10];
+    let mut size_bytes = 0;
+    loop {
+        let read = match from.read(&mut piece) {
+            Ok(0) => return Ok((hasher.finish(), size_bytes)),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        size_bytes += read as u64;
+        if size_bytes > max_bytes {
+            return Err(too_large(source, max_bytes));
+        }
+        hasher.update(&piece[..read]);
+        to.write_all(&piece[..read]).map_err(unwritable)?;
+    }
 }
 
 /// Puts a finished directory in the place of another, which is removed.

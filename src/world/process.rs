@@ -53,8 +53,10 @@ impl Output {
         let loud = if self.stderr.trim_ascii().is_empty() { &self.stdout } else { &self.stderr };
         let loud = String::from_utf8_lossy(loud);
         let lines: Vec<_> = loud.lines().filter(|line| !line.trim().is_empty()).collect();
-        let from = lines.len().saturating_sub(SHOWN_LINES);
-        lines[from..].iter().map(|line| safe_line(line)).collect::<Vec<_>>().join("\n")
+        // What is wrong stands where `error` is said, and a backtrace may follow; else it stands at the end.
+        let last = lines.len().saturating_sub(SHOWN_LINES);
+        let from = lines.iter().position(|line| line.starts_with("error")).map_or(last, |error| error.min(last));
+        lines[from..].iter().take(SHOWN_LINES).map(|line| safe_line(line)).collect::<Vec<_>>().join("\n")
     }
 }
 

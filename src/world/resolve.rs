@@ -1,16 +1,16 @@
 //! What cargo really compiles for one target and one set of features.
 //!
-//! [`resolve`] asks two commands at the same time: `cargo tree` knows exactly which crates are
+//! [`resolve_all`] asks two commands at the same time: `cargo tree` knows exactly which crates are
 //! compiled, for the target or for the host; `cargo metadata` knows their licences, authors and
 //! sources. Checksums come from Cargo.lock. Nothing is built and nothing but cargo is run.
 
 mod lock;
 mod tree;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cargo_metadata::{Metadata, Package, TargetKind};
+use cargo_metadata::{Metadata, Package, PackageId, TargetKind};
 use semver::Version;
 
 use super::process::{Output, Program};
@@ -41,24 +41,48 @@ pub struct Query {
 
 /// Finds every crate that is compiled, with its role, dependencies and facts.
 pub fn resolve(query: &Query) -> Result<Resolved> {
-    let (tree, metadata) = std::thread::scope(|scope| {
-        let tree = scope.spawn(|| read_tree(query, &query.packages));
-        let metadata = read_metadata(query, query.feature_arguments());
-        (tree.join().unwrap_or_else(|_| Err(unreadable("the reading thread panicked"))), metadata)
+    let mut all = resolve_all(std::slice::from_ref(query))?;
+    all.pop().ok_or_else(|| unreadable("nothing was asked"))
+}
+
+/// What cargo knows of the packages of queries that switch on the same features.
+type Known = BTreeMap<Vec<String>, Result<Metadata>>;
+
+/// The same for several targets of one workspace, of which cargo is asked as seldom as it can be.
+pub fn resolve_all(queries: &[Query]) -> Result<Vec<Resolved>> {
+    let (trees, known) = std::thread::scope(|scope| {
+        let trees = scope.spawn(|| queries.iter().map(|query| read_tree(query, &query.packages)).collect::<Vec<_>>());
+        let mut known = Known::new();
+        for query in queries {
+            let features = query.feature_arguments();
+            known.entry(features).or_insert_with_key(|features| {
+                let same = queries.iter().filter(|other| other.feature_arguments() == *features);
+                read_metadata(query, &same.map(|other| other.target.as_str()).collect::<Vec<_>>(), features)
+            });
+        }
+        (trees.join(), known)
     });
+    let trees = trees.map_err(|_| unreadable("the reading thread panicked"))?;
+    queries.iter().zip(trees).map(|(query, tree)| combine(query, tree, &known)).collect()
+}
+
+fn combine(query: &Query, tree: Result<String>, known: &Known) -> Result<Resolved> {
+    let metadata = known.get(&query.feature_arguments()).and_then(|metadata| metadata.as_ref().ok());
     let tree = match tree {
         Err(failure) if is_ambiguous(&failure) => {
             // A dependency has the name of a package of the workspace: ask by full identifier.
-            let metadata = metadata.as_ref().map_err(|_| failure)?;
+            let Some(metadata) = metadata else { return Err(failure) };
             read_tree(query, &identifiers(metadata, &query.packages))?
         }
         tree => tree?,
     };
     let lines = tree::parse(&tree).map_err(unreadable)?;
+    if let Some(Ok(resolved)) = metadata.map(|metadata| join(&lines, metadata)) {
+        return Ok(resolved);
+    }
     // `cargo metadata` applies features to other packages than `cargo build -p` does; asked for all
     // features, it knows every crate that could be meant.
-    let found = metadata.and_then(|metadata| join(&lines, &metadata));
-    found.or_else(|_| join(&lines, &read_metadata(query, vec!["--all-features".to_owned()])?))
+    join(&lines, &read_metadata(query, &[&query.target], &["--all-features".to_owned()])?)
 }
 
 impl Query {
@@ -101,11 +125,12 @@ fn read_tree(query: &Query, packages: &[String]) -> Result<String> {
     String::from_utf8(output.stdout).map_err(|_| unreadable("it is not UTF-8"))
 }
 
-fn read_metadata(query: &Query, features: Vec<String>) -> Result<Metadata> {
+fn read_metadata(query: &Query, targets: &[&str], features: &[String]) -> Result<Metadata> {
+    let platforms: BTreeSet<_> = targets.iter().copied().chain([query.host.as_str()]).collect();
     let program = query
         .cargo("metadata")
-        .args(["--format-version=1".to_owned(), format!("--filter-platform={}", query.target)])
-        .arg(format!("--filter-platform={}", query.host))
+        .arg("--format-version=1")
+        .args(platforms.iter().map(|target| format!("--filter-platform={target}")))
         .args(features);
     let output = program.output()?;
     if !output.status.success() {
@@ -118,31 +143,74 @@ fn read_metadata(query: &Query, features: Vec<String>) -> Result<Metadata> {
 fn join(lines: &[tree::Line<'_>], metadata: &Metadata) -> Result<Resolved> {
     let packages = Packages::of(metadata);
     let checksums = lock::read(&metadata.workspace_root.join("Cargo.lock"))?;
-    let mut resolved = Resolved::default();
-    // The crate and its role on every level above the current line.
-    let mut above: Vec<(ComponentKey, Role)> = Vec::new();
-    for line in lines {
-        let package = packages.find(line)?;
-        let key = key(package);
-        above.truncate(line.depth);
-        let edge = if line.is_build || is_procedural_macro(package) { Role::Build } else { Role::Runtime };
-        let role = match above.last() {
-            // What a build script or a procedural macro uses is compiled for the host too.
-            Some((_, parent)) => edge.max(*parent),
-            None => Role::Runtime,
-        };
-        let component =
-            resolved.components.entry(key.clone()).or_insert_with(|| component(package, role, checksums.of(package)));
-        component.role = component.role.min(role);
-        match above.last().and_then(|(parent, _)| resolved.components.get_mut(parent)) {
-            Some(parent) => {
-                parent.depends_on.entry(key.clone()).and_modify(|known| *known = edge.min(*known)).or_insert(edge);
-            }
-            None => _ = resolved.roots.insert(key.clone()),
+    let graph = Graph::read(lines, &packages)?;
+    let mut resolved = Resolved { roots: graph.roots.iter().map(|&root| key(root)).collect(), ..Resolved::default() };
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<Node<'_>> =
+        graph.roots.iter().map(|package| Node { id: &package.id, role: Role::Runtime }).collect();
+    while let Some(node) = open.pop() {
+        if !seen.insert(node) {
+            continue;
         }
-        above.push((key, role));
+        let package = graph.packages[node.id];
+        let made = || component(package, node.role, checksums.of(package));
+        let component = resolved.components.entry(key(package)).or_insert_with(made);
+        component.role = component.role.min(node.role);
+        for (below, edge) in graph.edges.get(&node).into_iter().flatten() {
+            let known = component.depends_on.entry(key(graph.packages[below.id])).or_insert(*edge);
+            *known = (*known).min(*edge);
+            open.push(*below);
+        }
     }
     Ok(resolved)
+}
+
+/// A crate as it is compiled: for the target, or for the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Node<'a> {
+    id: &'a PackageId,
+    role: Role,
+}
+
+/// Which crate is compiled for which.
+#[derive(Default)]
+struct Graph<'a> {
+    packages: BTreeMap<&'a PackageId, &'a Package>,
+    roots: Vec<&'a Package>,
+    edges: BTreeMap<Node<'a>, BTreeMap<Node<'a>, Role>>,
+}
+
+impl<'a> Graph<'a> {
+    /// Every edge that is printed. Whether a program needs it, shows on the way from the roots: the
+    /// dependencies of a crate may be printed only where it is not compiled, and stand for all places.
+    fn read(lines: &[tree::Line<'_>], packages: &Packages<'a>) -> Result<Self> {
+        let mut graph = Self::default();
+        // The crate on every level above the current line.
+        let mut above: Vec<(Node<'a>, &'a Package)> = Vec::new();
+        for line in lines {
+            let package = packages.find(line)?;
+            above.truncate(line.depth);
+            let edge = if line.is_build || is_procedural_macro(package) { Role::Build } else { Role::Runtime };
+            let role = match above.last() {
+                // What a build script or a procedural macro uses is compiled for the host too.
+                Some((parent, _)) => edge.max(parent.role),
+                None => Role::Runtime,
+            };
+            let node = Node { id: &package.id, role };
+            graph.packages.insert(&package.id, package);
+            match above.last() {
+                None => graph.roots.push(package),
+                // Published crates often leave out their build script and keep its dependencies.
+                Some((_, parent)) if line.is_build && !has_build_script(parent) => {}
+                Some((parent, _)) => {
+                    let known = graph.edges.entry(*parent).or_default().entry(node).or_insert(edge);
+                    *known = (*known).min(edge);
+                }
+            }
+            above.push((node, package));
+        }
+        Ok(graph)
+    }
 }
 
 /// The packages of the metadata by what `cargo tree` prints of them.
@@ -185,6 +253,10 @@ fn is_shown_as(package: &Package, shown: &str) -> bool {
 
 fn is_procedural_macro(package: &Package) -> bool {
     package.targets.iter().any(|target| target.is_kind(TargetKind::ProcMacro))
+}
+
+fn has_build_script(package: &Package) -> bool {
+    package.targets.iter().any(|target| target.is_kind(TargetKind::CustomBuild))
 }
 
 fn key(package: &Package) -> ComponentKey {

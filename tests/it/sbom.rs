@@ -126,7 +126,7 @@ fn inventory(packed: &[(&str, &Resolved)]) -> Inventory {
 }
 
 /// Whether a module of Python is there, for the judges that are no commands.
-fn need_python(module: &str) -> bool {
+pub fn need_python(module: &str) -> bool {
     let found = Command::new("python3").args(["-c", &format!("import {module}")]).output();
     support::missing_unless(found.is_ok_and(|output| output.status.success()), &format!("python3's {module}"))
 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
 
+mod bench;
 mod ci;
 mod codegen;
 mod repository;
@@ -52,6 +53,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Measure Consign beside the programs that one would use instead
+    Bench(bench::BenchArgs),
     /// Run the fast gate: format, clippy, tidy, spelling, dependencies, tests
     Ci,
 }
@@ -93,6 +96,7 @@ fn run(chore: &Chore) -> Result<bool> {
             }
             Ok(true)
         }
+        Chore::Bench(arguments) => bench::run(arguments),
         Chore::Ci => ci::run(),
     }
 }

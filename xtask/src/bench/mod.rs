@@ -1,0 +1,201 @@
+//! `cargo xtask bench`: Consign beside the programs that one would use instead.
+//!
+//! Both do the same work on the same files on this machine, in turns, so that whatever else the
+//! machine does meets both. [`run`] prints medians, the median of the ratios pair by pair, and
+//! whether the limits are kept; `docs/benchmarks.md` says what the numbers mean.
+
+mod measure;
+mod scene;
+
+use anyhow::{Context as _, Result, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, ValueEnum};
+use consign::model::pretty;
+use consign::world::process::{Line, Program};
+use serde::Serialize;
+
+use crate::repository;
+use measure::{Contender, Measured};
+use scene::Scene;
+
+/// The arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure [default: all]
+    #[arg(value_name = "WHAT")]
+    subjects: Vec<Subject>,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value = "7")]
+    runs: std::num::NonZeroUsize,
+    /// Also write the numbers to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<Utf8PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Subject {
+    /// `consign package` against libdeflate-gzip and sha256sum
+    Package,
+    /// `consign verify` against openssl and libdeflate-gunzip
+    Verify,
+}
+
+impl Subject {
+    /// The largest ratio of Consign's time to the others' that is accepted.
+    const fn limit(self) -> f64 {
+        match self {
+            Self::Package => 1.15,
+            Self::Verify => 0.8,
+        }
+    }
+}
+
+/// The programs that Consign is compared with: their names, and Debian's package.
+const TOOLS: [(&str, &str); 4] = [
+    ("libdeflate-gzip", "libdeflate-tools"),
+    ("libdeflate-gunzip", "libdeflate-tools"),
+    ("openssl", "openssl"),
+    ("pigz", "pigz"),
+];
+
+/// One subject's numbers.
+#[derive(Debug, Serialize)]
+struct Report {
+    subject: Subject,
+    runs: usize,
+    workers: usize,
+    ours: Measured,
+    reference: Measured,
+    /// What has no limit and is good to know.
+    others: Vec<Measured>,
+    /// The median of the ratios of ours to the reference, run by run.
+    ratio: f64,
+    limit: f64,
+    /// The size of all archives.
+    ours_bytes: u64,
+    reference_bytes: u64,
+    memory_budget_bytes: u64,
+    passed: bool,
+}
+
+/// Measures and tells whether every limit is kept.
+pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
+    for (tool, package) in TOOLS {
+        ensure!(Program::new(tool).is_on_path(), "`{tool}` is not installed: `apt-get install {package}`");
+    }
+    let scene = Scene::set(&build()?)?;
+    let subjects = match arguments.subjects.as_slice() {
+        [] => vec![Subject::Package, Subject::Verify],
+        named => named.to_vec(),
+    };
+    let mut reports = Vec::new();
+    for subject in subjects {
+        let report = measure(&scene, subject, arguments.runs.get())?;
+        print(&report);
+        reports.push(report);
+    }
+    if let Some(path) = &arguments.json {
+        fs_err::write(path, pretty(&reports))?;
+    }
+    Ok(reports.iter().all(|report| report.passed))
+}
+
+/// Builds the command as it is released, and gives back its path.
+fn build() -> Result<Utf8PathBuf> {
+    let root = repository::root();
+    let program = Program::new("cargo").args(["build", "--release", "--bin", "consign"]).directory(&root);
+    let status = program.stream(&|line| match line {
+        Line::Output(line) | Line::Error(line) => eprintln!("{line}"),
+    })?;
+    ensure!(status.success(), "`{}` failed", program.shown());
+    let workspace = consign::world::cargo::workspace("cargo", &root)?;
+    Ok(workspace.target_directory.join("release").join(format!("consign{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
+    let workers = std::thread::available_parallelism()?.get();
+    let contenders = contenders(scene, subject, workers);
+    let mut measured = measure::in_turns(&contenders, runs)?.into_iter();
+    let ours = measured.next().context("nothing was measured")?;
+    let reference = measured.next().context("nothing was measured")?;
+    let ratio = measure::median(ours.wall_ms.iter().zip(&reference.wall_ms).map(|(ours, other)| ours / other));
+    let (ours_bytes, reference_bytes) = scene.sizes()?;
+    let memory_budget_bytes = scene.largest_pair()? * workers as u64 + (32 << 20);
+    let passed = ratio <= subject.limit()
+        && ours_bytes <= reference_bytes
+        && ours.peak_bytes.is_none_or(|peak| peak <= memory_budget_bytes);
+    Ok(Report {
+        subject,
+        runs,
+        workers,
+        ours,
+        reference,
+        others: measured.collect(),
+        ratio,
+        limit: subject.limit(),
+        ours_bytes,
+        reference_bytes,
+        memory_budget_bytes,
+        passed,
+    })
+}
+
+/// Consign first, then what it is held against, then what is good to know.
+fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
+    let reference = match subject {
+        Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
+        Subject::Verify => parallel(
+            workers,
+            "ls *.tar.gz",
+            "openssl dgst -sha256 \"$0\" && libdeflate-gunzip -c \"$0\" | openssl dgst -sha256",
+        ),
+    };
+    match subject {
+        Subject::Package => vec![
+            Contender::new("consign package", scene.package()).clearing(scene.packages()),
+            Contender::new("libdeflate-gzip -6; sha256sum", scene.compress(&reference)).clearing(scene.compressed()),
+            Contender::new("pigz -6; sha256sum", scene.compress(&format!("pigz -6 -k -n -p {workers} *.tar")))
+                .clearing(scene.compressed()),
+            Contender::new("consign package --binaries", scene.take_in()).clearing(scene.packages()),
+        ],
+        Subject::Verify => vec![
+            Contender::new("consign verify", scene.verify()),
+            Contender::new("openssl; libdeflate-gunzip, openssl", scene.check(&reference)),
+        ],
+    }
+}
+
+/// A shell's line that runs another for every name, as many at once as there are processors.
+fn parallel(workers: usize, names: &str, line: &str) -> String {
+    format!("{names} | xargs -P {workers} -n 1 sh -c '{line}'")
+}
+
+fn print(report: &Report) {
+    println!("{:?}, {} runs, {} workers", report.subject, report.runs, report.workers);
+    for measured in [&report.ours, &report.reference].into_iter().chain(&report.others) {
+        let cpu = measured
+            .cpu_ms
+            .map_or("processor time not measured".to_owned(), |cpu| format!("{cpu:7.0} ms of processors"));
+        println!("  {:<36} {:7.0} ms  {cpu}", measured.name, measured.median_ms);
+    }
+    println!("  ratio {:.3}, at most {:.2}", report.ratio, report.limit);
+    if report.subject == Subject::Package {
+        let percent = report.ours_bytes as f64 / report.reference_bytes as f64 * 100.0;
+        println!("  archives {} bytes, {percent:.3} % of {}", report.ours_bytes, report.reference_bytes);
+    }
+    let peak = report.ours.peak_bytes.map_or("not measured: /usr/bin/time is not installed".to_owned(), megabytes);
+    println!("  peak memory {peak}, at most {}", megabytes(report.memory_budget_bytes));
+    println!("  {}", if report.passed { "passed" } else { "FAILED" });
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// A directory's files with this ending, sorted.
+fn files_in(directory: &Utf8Path, ending: &str) -> Result<Vec<Utf8PathBuf>> {
+    let names = consign::world::files::list(directory)?;
+    Ok(names.into_iter().filter(|(name, _)| name.ends_with(ending)).map(|(name, _)| directory.join(name)).collect())
+}
