@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::support::{Scratch, commit, consign, git, missing_unless, need, small_workspace, succeed};
+use super::support::{Scratch, clean, commit, consign, git, missing_unless, need, small_workspace, succeed};
 use super::workspaces::{
     bundle, configured, contents, files_below, index, json, litter, packed, provenance, rehearse, run, workspace_of,
 };
@@ -44,16 +44,38 @@ fn a_workspace_without_settings_becomes_a_verified_bundle() {
 }
 
 #[test]
-fn two_runs_give_the_same_bytes() {
+fn nothing_around_a_run_changes_the_bytes() {
     let scratch = small_workspace("tool", "1.2.3");
     let bytes = || -> Vec<_> {
         files_below(&bundle(scratch.path())).into_iter().map(|path| fs_err::read(&path).unwrap()).collect()
     };
     rehearse(scratch.path(), &[]).passed();
     let first = bytes();
-    fs_err::remove_dir_all(scratch.path().join("target")).unwrap();
-    fs_err::remove_dir_all(scratch.path().join("dist")).unwrap();
-    rehearse(scratch.path(), &[]).passed();
+    for left in ["target", "dist"] {
+        fs_err::remove_dir_all(scratch.path().join(left)).unwrap();
+    }
+    // Another mask, clock zone, language, home, terminal and number of jobs.
+    let home = Scratch::new();
+    let program = consign(scratch.path()).get_program().to_owned();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 077; exec \"$0\" release-pipeline --skip test"])
+        .arg(program)
+        .current_dir(scratch.path());
+    clean(&mut command);
+    let cargo_home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let rustup_home = std::env::var_os("RUSTUP_HOME").map(std::path::PathBuf::from);
+    let usual = |name: &str| std::path::PathBuf::from(std::env::var_os("HOME").unwrap()).join(name);
+    command
+        .env("CARGO_HOME", cargo_home.unwrap_or_else(|| usual(".cargo")))
+        .env("RUSTUP_HOME", rustup_home.unwrap_or_else(|| usual(".rustup")))
+        .env("HOME", home.path())
+        .env("USER", "somebody")
+        .env("TZ", "Asia/Tokyo")
+        .env("LC_ALL", "de_DE.UTF-8")
+        .env("TERM", "dumb")
+        .env("CARGO_BUILD_JOBS", "1");
+    run(&mut command).passed();
     assert!(first == bytes());
 }
 
