@@ -103,10 +103,7 @@ fn program(
     for (name, value) in facts(plan, platform, compiler) {
         program = program.env(name, value);
     }
-    // Signing happens after building; a build script has no business with the key.
-    for secret in ["CONSIGN_SIGNING_KEY", "CONSIGN_CATALOG_KEY"] {
-        program = program.env_remove(secret);
-    }
+    program = without_keys(program);
     // The platform's own variables come first: what is added to the user's flags below starts from them.
     program = platform.environment.iter().fold(program, |program, (name, value)| program.env(name, value));
     if platform.builder == Builder::Command {
@@ -122,6 +119,11 @@ fn program(
         program = remap::apply(program, plan, platform, rustc)?;
     }
     Ok(program)
+}
+
+/// Signing is a stage of its own; no build script, test or program has any business with the keys.
+pub fn without_keys(program: Program) -> Program {
+    ["CONSIGN_SIGNING_KEY", "CONSIGN_CATALOG_KEY"].into_iter().fold(program, Program::env_remove)
 }
 
 /// What a build may know of its release, for `option_env!`.

@@ -16,6 +16,7 @@ use super::build::{Built, BuiltPlatform};
 use super::describe;
 use super::events::{Event, Listener};
 use super::plan::{Plan, PlatformPlan};
+use super::request::Mode;
 use super::stage::Stage;
 use crate::archive;
 use crate::model::failure::Result;
@@ -245,7 +246,8 @@ fn is_executable(_path: &Utf8Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The bundle that an earlier run left behind. What it holds is the verifier's business.
+/// The bundle that an earlier run left behind, if it is of this release and this commit. Whether it
+/// is whole is the verifier's business.
 pub fn recall(plan: &Plan) -> Result<Packed> {
     let directory = plan.places.bundle.clone();
     let path = directory.join(index::FILE_NAME);
@@ -259,5 +261,39 @@ pub fn recall(plan: &Plan) -> Result<Packed> {
     }
     let index: Index = serde_json::from_slice(&files::read_bounded(&path, index::MAX_BYTES)?)
         .map_err(|error| missing(" that can be read").because(error))?;
+    check_recalled(plan, &index)?;
     Ok(Packed { directory, packages: index.packages })
+}
+
+/// A bundle of another release or commit is not gone on with, and one of uncommitted changes is not released.
+fn check_recalled(plan: &Plan, index: &Index) -> Result<()> {
+    let refused = |code: Code, message: String| {
+        Err(Failure::new(code, message)
+            .subject(plan.places.bundle.as_str())
+            .hint("make it again with `consign build` and `consign package`"))
+    };
+    let (source, bundle) = (&index.source, &plan.places.bundle);
+    if index.name != plan.name || index.tag != plan.release.tag {
+        return refused(Code::BuildStale, format!("the bundle in `{bundle}` is {} {}", index.name, index.tag));
+    }
+    if plan.mode == Mode::Release && source.dirty {
+        return refused(
+            Code::TreeDirty,
+            format!("the bundle in `{bundle}` was made from changes that are in no commit"),
+        );
+    }
+    let Some(commit) = &source.commit else {
+        return match plan.mode {
+            Mode::Release => refused(Code::SourceUnknown, format!("the bundle in `{bundle}` was made from no commit")),
+            Mode::Validate => Ok(()),
+        };
+    };
+    if plan.source.commit.as_ref() != Some(commit) {
+        let here = plan.source.commit.as_deref().unwrap_or("no commit");
+        return refused(
+            Code::BuildStale,
+            format!("the bundle in `{bundle}` was made from {commit}, and this is {here}"),
+        );
+    }
+    Ok(())
 }

@@ -13,11 +13,12 @@ use serde::Serialize;
 use super::events::{Event, Listener};
 use super::plan::{Plan, Selection};
 use super::request::{Builder, Mode, Request};
+use super::stage::Stage;
 use super::{build, package, plan, surroundings};
 use crate::archive::Inspector;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package};
-use crate::model::provenance::{self, Statement};
+use crate::model::provenance::{self, ExternalParameters, Statement};
 use crate::model::{Code, Digest, Failure, text};
 use crate::world::files;
 use crate::world::git::{self, Repository};
@@ -66,7 +67,7 @@ pub struct Compared {
 /// An input that is not the same.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// `source`, `dependency`, `compiler`, `time`, `path` or `unknown`.
+    /// `source`, `dependency`, `compiler`, `time`, `hook` or `path`.
     pub kind: &'static str,
     /// What differs, in one sentence.
     pub detail: String,
@@ -311,10 +312,25 @@ fn causes(plan: &Plan, index: &Index, statement: &Statement) -> Result<Vec<Cause
             detail: format!("the published bundle is dated {}, this one {}", index.created_at, plan.source.date),
         });
     }
+    causes.extend(hooks(&definition.external_parameters));
     if causes.is_empty() {
         causes.push(unexplained(plan));
     }
     Ok(causes)
+}
+
+/// The hooks that may have changed what was built or packed. They are the user's own commands, written
+/// for one machine, so they are not run again.
+fn hooks(recorded: &ExternalParameters) -> Option<Cause> {
+    let stages = Stage::ALL.into_iter().filter(|stage| *stage <= Stage::Package);
+    let names: Vec<_> = stages
+        .flat_map(|stage| [format!("before-{stage}"), format!("after-{stage}")])
+        .filter(|name| recorded.hooks.contains_key(name))
+        .collect();
+    (!names.is_empty()).then(|| Cause {
+        kind: "hook",
+        detail: format!("the release ran hooks of its own, which are not run here: {}", names.join(", ")),
+    })
 }
 
 /// With every recorded input the same, either a path got into the program, or it was not built from
@@ -340,7 +356,7 @@ fn unexplained(plan: &Plan) -> Cause {
     } else {
         Cause {
             kind: "source",
-            detail: "lock file, compiler and date are as recorded: the published program was not built from the recorded commit alone".to_owned(),
+            detail: "lock file, compiler and date are as recorded: the published program was not built from the recorded commit alone, or with other compiler flags".to_owned(),
         }
     }
 }

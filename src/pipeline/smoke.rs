@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::build::Built;
+use super::build::{self, Built};
 use super::events::{Event, Listener};
 use super::plan::{Plan, PlatformPlan};
 use super::stage::Stage;
@@ -89,7 +89,7 @@ fn program(plan: &Plan, platform: &PlatformPlan, path: &str, arguments: &[String
         Some((runner, rest)) => Program::new(runner).args(rest).arg(path),
         None => Program::new(path),
     };
-    program.args(arguments).directory(plan.places.root.clone()).contained(plan.smoke.timeout)
+    build::without_keys(program).args(arguments).directory(plan.places.root.clone()).contained(plan.smoke.timeout)
 }
 
 fn run(plan: &Plan, platform: Platform, program: &Program, log: &mut String, listener: &dyn Listener) -> SmokedCommand {

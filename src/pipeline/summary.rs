@@ -134,6 +134,11 @@ pub fn write(summary: &Summary, directory: &Utf8Path, step_summary: Option<&Utf8
 
 /// Reads a list of published assets: one name, path or address in each line.
 pub fn read_assets(path: &Utf8Path) -> Result<Vec<String>> {
+    if !path.is_file() {
+        return Err(Failure::new(Code::BuildMissing, format!("there is no list of published assets at `{path}`"))
+            .subject(path.as_str())
+            .hint("run `consign publish`, or name a list with `--assets`"));
+    }
     let bytes = files::read_bounded(path, MAX_LIST_BYTES)?;
     let list = String::from_utf8_lossy(&bytes);
     let lines = list.lines().map(str::trim).filter(|line| !line.is_empty());

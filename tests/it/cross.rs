@@ -96,15 +96,9 @@ fn a_missing_linker_is_named_before_building() {
     };
     let tools = super::support::Scratch::new();
     for tool in ["cargo", "git"] {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-            .map(|path| path.join(tool))
-            .find(|path| path.is_file());
-        std::os::unix::fs::symlink(found.unwrap(), tools.path().join(tool)).unwrap();
+        std::os::unix::fs::symlink(on_path(tool), tools.path().join(tool)).unwrap();
     }
-    let rustc = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .map(|path| path.join(rustc))
-        .find(|path| path.is_file())
-        .unwrap();
+    let rustc = on_path(rustc);
     let mut command = consign(scratch.path());
     let ran = run(command.env("PATH", tools.path()).env("RUSTC", rustc).args([
         "--format",
@@ -140,4 +134,26 @@ fn zig_links_for_an_old_glibc() {
     let mut command = Command::new(&program);
     clean(&mut command);
     assert_eq!(succeed(&mut command), "tool 1.2.3\n");
+}
+
+#[test]
+fn a_builder_that_is_not_installed_is_named_before_building() {
+    let scratch = configured("");
+    let tools = super::support::Scratch::new();
+    for tool in ["cargo", "git", "rustc"] {
+        std::os::unix::fs::symlink(on_path(tool), tools.path().join(tool)).unwrap();
+    }
+    for (builder, hint) in [("zigbuild", "pip install cargo-zigbuild"), ("cross", "cargo install cross")] {
+        let mut command = consign(scratch.path());
+        let arguments = ["--format", "json", "release-pipeline", "--skip", "test", "--builder", builder];
+        let error = run(command.env("PATH", tools.path()).args(arguments)).failed(3, "tool_missing");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
+        assert!(!scratch.path().join("target").exists());
+    }
+}
+
+/// Where a program is.
+fn on_path(program: &str) -> std::path::PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file()).unwrap()
 }

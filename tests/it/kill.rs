@@ -1,7 +1,5 @@
 //! A run that is killed at any moment, and the run after it.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 

@@ -1,12 +1,12 @@
 //! Whole runs on workspaces of every kind, and what outside judges say of the bundles.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run programs")]
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::support::{Scratch, commit, consign, git, missing_unless, need, small_workspace, succeed};
+use super::support::{Scratch, clean, commit, consign, git, missing_unless, need, small_workspace, succeed};
 use super::workspaces::{
     bundle, configured, contents, files_below, index, json, litter, packed, provenance, rehearse, run, workspace_of,
 };
@@ -44,16 +44,38 @@ fn a_workspace_without_settings_becomes_a_verified_bundle() {
 }
 
 #[test]
-fn two_runs_give_the_same_bytes() {
+fn nothing_around_a_run_changes_the_bytes() {
     let scratch = small_workspace("tool", "1.2.3");
     let bytes = || -> Vec<_> {
         files_below(&bundle(scratch.path())).into_iter().map(|path| fs_err::read(&path).unwrap()).collect()
     };
     rehearse(scratch.path(), &[]).passed();
     let first = bytes();
-    fs_err::remove_dir_all(scratch.path().join("target")).unwrap();
-    fs_err::remove_dir_all(scratch.path().join("dist")).unwrap();
-    rehearse(scratch.path(), &[]).passed();
+    for left in ["target", "dist"] {
+        fs_err::remove_dir_all(scratch.path().join(left)).unwrap();
+    }
+    // Another mask, clock zone, language, home, terminal and number of jobs.
+    let home = Scratch::new();
+    let program = consign(scratch.path()).get_program().to_owned();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 077; exec \"$0\" release-pipeline --skip test"])
+        .arg(program)
+        .current_dir(scratch.path());
+    clean(&mut command);
+    let cargo_home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let rustup_home = std::env::var_os("RUSTUP_HOME").map(std::path::PathBuf::from);
+    let usual = |name: &str| std::path::PathBuf::from(std::env::var_os("HOME").unwrap()).join(name);
+    command
+        .env("CARGO_HOME", cargo_home.unwrap_or_else(|| usual(".cargo")))
+        .env("RUSTUP_HOME", rustup_home.unwrap_or_else(|| usual(".rustup")))
+        .env("HOME", home.path())
+        .env("USER", "somebody")
+        .env("TZ", "Asia/Tokyo")
+        .env("LC_ALL", "de_DE.UTF-8")
+        .env("TERM", "dumb")
+        .env("CARGO_BUILD_JOBS", "1");
+    run(&mut command).passed();
     assert!(first == bytes());
 }
 
@@ -260,6 +282,95 @@ fn a_release_keeps_its_rules() {
     // Later starts are checked all the same.
     scratch.write("untracked", "");
     release(&["--from", "notes"]).failed(6, "tree_dirty");
+}
+
+#[test]
+fn a_release_is_published_once_and_never_changed() {
+    let scratch = small_workspace("tool", "1.2.3");
+    let place = Scratch::new();
+    let release = |arguments: &[&str]| {
+        let flags = ["--mode", "release", "--provider", "directory", "--target", place.path().as_str()];
+        rehearse(scratch.path(), &[&flags[..], arguments].concat())
+    };
+    rehearse(scratch.path(), &["--provider", "directory", "--target", place.path().as_str()]).passed();
+    assert_eq!(files_below(place.path()).len(), 0, "a rehearsal publishes nothing");
+    let detail = |journal: Value, stage: &str| {
+        let stages = journal["stages"].as_array().unwrap();
+        stages.iter().find(|record| record["stage"] == stage).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let journal = release(&[]).passed().json();
+    assert!(
+        journal["stages"].as_array().unwrap().iter().skip(3).all(|stage| stage["status"] == "passed"),
+        "{journal:#}"
+    );
+    assert!(detail(journal, "publish").starts_with("published"));
+    let published = place.path().join("v1.2.3");
+    json(place.path(), &["verify", "v1.2.3"]).passed();
+    assert_eq!(
+        fs_err::read(published.join("checksums.txt")).unwrap(),
+        fs_err::read(bundle(scratch.path()).join("checksums.txt")).unwrap()
+    );
+    for report in ["publish.json", "release-url.txt", "release-assets.txt", "remote-verify.json", "release-summary.md"]
+    {
+        assert!(scratch.path().join("dist/releases/v1.2.3").join(report).is_file(), "{report}");
+    }
+    assert!(detail(release(&[]).passed().json(), "publish").starts_with("unchanged"));
+    json(scratch.path(), &["publish", "--provider", "directory", "--target", place.path().as_str()]).passed();
+    json(scratch.path(), &["remote-verify", "--base-url", published.as_str()]).passed();
+    json(scratch.path(), &["summary"]).passed();
+    // The same version with other bytes.
+    scratch.write("src/main.rs", "fn main() { println!(\"other\"); }\n");
+    commit(scratch.path(), "feat: other");
+    let before: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
+    release(&[]).failed(6, "version_published");
+    let after: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
+    assert!(before == after);
+    // Something that was damaged there is found.
+    let archive = published.join("tool-1.2.3-linux-amd64.tar.gz");
+    if archive.is_file() {
+        let bytes = fs_err::read(&archive).unwrap();
+        fs_err::write(&archive, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(json(scratch.path(), &["remote-verify", "--base-url", published.as_str()]).code, 4);
+    }
+}
+
+#[test]
+fn what_was_packed_from_something_else_is_not_published() {
+    let scratch = small_workspace("tool", "1.2.3");
+    let place = Scratch::new();
+    let target = ["--provider", "directory", "--target", place.path().as_str()];
+    let publish = || json(scratch.path(), &[&["publish"][..], &target].concat());
+    let go_on = |from: &str| rehearse(scratch.path(), &[&["--mode", "release", "--from", from][..], &target].concat());
+    // A rehearsal of changes that are then taken back.
+    scratch.write("src/main.rs", "fn main() { /* changed */ }\n");
+    rehearse(scratch.path(), &[]).passed();
+    git(scratch.path(), &["checkout", "-q", "."]);
+    publish().failed(6, "tree_dirty");
+    go_on("verify").failed(3, "build_stale");
+    // The programs are made again, and the bundle is still of the changes.
+    json(scratch.path(), &["build"]).passed();
+    go_on("verify").failed(6, "tree_dirty");
+    // A rehearsal of an earlier commit.
+    rehearse(scratch.path(), &[]).passed();
+    scratch.write("new", "");
+    commit(scratch.path(), "feat: more");
+    publish().failed(3, "build_stale");
+    json(scratch.path(), &["build"]).passed();
+    go_on("publish").failed(3, "build_stale");
+    assert_eq!(files_below(place.path()).len(), 0);
+    rehearse(scratch.path(), &[]).passed();
+    publish().passed();
+}
+
+#[test]
+fn a_summary_needs_a_list() {
+    let scratch = small_workspace("tool", "1.2.3");
+    rehearse(scratch.path(), &[]).passed();
+    json(scratch.path(), &["summary"]).failed(3, "build_missing");
+    scratch.write("assets", "index.json\n");
+    let missing = json(scratch.path(), &["summary", "--assets", "assets"]);
+    assert_eq!(missing.code, 4, "{}{}", missing.out, missing.err);
+    missing.json();
 }
 
 #[test]

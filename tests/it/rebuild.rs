@@ -1,10 +1,14 @@
 //! Building a published release again: the same bytes, or the file and the cause.
 
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
+
+use std::process::Command;
+
 use camino::Utf8Path;
 use serde_json::Value;
 
 use super::support::{Scratch, commit, consign, git, missing_unless, small_workspace, succeed};
-use super::workspaces::{bundle, json, rehearse, run, workspace_of};
+use super::workspaces::{bundle, configured, json, rehearse, run, workspace_of};
 
 /// Rebuilds the one bundle of a workspace from the workspace's own repository.
 fn rebuilt(workspace: &Utf8Path) -> (i32, Value) {
@@ -92,7 +96,7 @@ fn a_workspace_below_the_repository_s_root_is_found_again() {
     let scratch = Scratch::new();
     let inner = small_workspace("tool", "1.2.3");
     fs_err::remove_dir_all(inner.path().join(".git")).unwrap();
-    succeed(std::process::Command::new("cp").arg("-R").arg(inner.path()).arg(scratch.path().join("tool dir")));
+    succeed(Command::new("cp").arg("-R").arg(inner.path()).arg(scratch.path().join("tool dir")));
     scratch.write("README.md", "# the repository\n");
     git(scratch.path(), &["init", "-q"]);
     commit(scratch.path(), "feat: begin");
@@ -192,7 +196,7 @@ fn a_changed_dependency_is_the_cause() {
 #[test]
 fn another_compiler_is_the_cause() {
     let other = "/usr/bin/rustc";
-    let version = |rustc: &str| std::process::Command::new(rustc).arg("-V").output().ok().map(|output| output.stdout);
+    let version = |rustc: &str| Command::new(rustc).arg("-V").output().ok().map(|output| output.stdout);
     if !missing_unless(version(other).is_some_and(|other| Some(other) != version("rustc")), "a second compiler")
         || !on_linux_amd64()
     {
@@ -212,6 +216,19 @@ fn another_compiler_is_the_cause() {
     ]));
     let report = ran.json();
     assert_eq!((ran.code, report["causes"][0]["kind"].as_str()), (4, Some("compiler")), "{report:#}");
+}
+
+#[test]
+fn a_hook_that_changed_the_program_is_the_cause() {
+    if !on_linux_amd64() {
+        return;
+    }
+    let scratch = configured(
+        "[hooks]\nafter-build = [\"sed\", \"-i\", \"$ a signed\", \"dist/releases/v1.2.3/linux-amd64/tool\"]\n",
+    );
+    rehearse(scratch.path(), &[]).passed();
+    let report = differs(scratch.path(), ARCHIVE, "hook");
+    assert!(report["causes"][0]["detail"].as_str().unwrap().contains("after-build"), "{report:#}");
 }
 
 #[test]
