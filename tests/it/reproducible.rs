@@ -30,17 +30,14 @@ struct Circumstances<'a> {
 /// Runs the pipeline; gives back the checksums of everything that it made.
 fn checksums(directory: &Utf8Path, circumstances: &Circumstances<'_>) -> String {
     let shell = format!("umask {}; exec \"$@\"", circumstances.umask);
-    let mut command = match circumstances.stranger {
-        Some(_) => {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "sh", "-c"]);
-            command
-        }
-        None => {
-            let mut command = Command::new("sh");
-            command.arg("-c");
-            command
-        }
+    let mut command = if circumstances.stranger.is_some() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "sh", "-c"]);
+        command
+    } else {
+        let mut command = Command::new("sh");
+        command.arg("-c");
+        command
     };
     command.args([&shell, "sh", env!("CARGO_BIN_EXE_consign"), "release-pipeline", "--skip", "test"]);
     support::clean(&mut command);
