@@ -25,6 +25,7 @@ mod publish;
 mod published_crates;
 mod rebuild;
 mod remote_verify;
+mod reproducible;
 mod sbom;
 mod secrets;
 mod support;

@@ -160,7 +160,7 @@ fn examine(crate_: Published) -> Result<Examined, String> {
     let described = components(&bundle)?;
     let compiled = units(directory, &plan["platforms"][0]["command"])?;
     if described != compiled {
-        return Err(format!("{}", differences(&described, &compiled)));
+        return Err(differences(&described, &compiled));
     }
     let unknown_licences = check_spdx(&bundle, directory)?;
     Ok(Examined { bundle, components: described.len(), unknown_licences, scratch })
