@@ -232,7 +232,7 @@ fn a_list_of_assets_may_hold_names_paths_or_addresses() {
     let scratch = Scratch::new();
     let list = scratch.write("list", "a.tar.gz\r\n\n dist/packages/v1/b.json \nhttps://host/v1/c.sig\n");
     assert_eq!(read_assets(&list).unwrap(), ["a.tar.gz", "b.json", "c.sig"]);
-    assert_eq!(read_assets(&scratch.path().join("absent")).unwrap_err().code(), Code::Io);
+    assert_eq!(read_assets(&scratch.path().join("absent")).unwrap_err().code(), Code::BuildMissing);
 }
 
 fn summary_input<'a>(expected: &[&str], published: &[&str]) -> SummaryInput<'a> {
