@@ -68,8 +68,8 @@ pub struct Sealed<'a> {
 
 /// What one archive leaves to the next.
 ///
-/// The system clears every page of new memory, and for large archives that costs more than reading
-/// and hashing them; whoever makes several hands the same memory to one after the other.
+/// The system clears every page of new memory; whoever makes several archives pays for that once by
+/// handing the same memory to one after the other.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// What is compressed: a tar stream, or the content of a zip's entry.
