@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::display::Display;
-use super::output::Output;
+use super::output::{self, Output};
 use super::{Globals, usage};
 use crate::config::environment::{self, Environment};
 use crate::config::{Overrides, Resolved, Settings};
@@ -34,6 +34,7 @@ pub struct Context {
 impl Context {
     pub(super) fn new(globals: &Globals) -> Result<Self> {
         let environment = Environment::read();
+        output::keep(environment.secrets());
         let directory = directory(globals.directory.as_deref())?;
         Ok(Self {
             output: Output::new(globals),
@@ -92,9 +93,10 @@ impl Context {
         get(environment::GITHUB_REF_NAME).or_else(|| get(environment::GITHUB_REF))
     }
 
-    /// Whether every verification demands signatures.
+    /// Whether every verification demands signatures: asked for, or implied by a key.
     pub fn requires_signatures(&self) -> bool {
         self.environment.get(environment::CONSIGN_REQUIRE_SIGNATURES).is_some_and(|value| value != "0")
+            || self.environment.get(environment::CONSIGN_VERIFY_PUBKEY).is_some()
     }
 
     /// A path from a flag, seen from the directory that is worked in.

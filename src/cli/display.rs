@@ -5,7 +5,7 @@
 //! standard error, except JSON lines.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -75,9 +75,7 @@ pub struct Plain {
 impl Listener for Plain {
     fn hear(&self, event: &Event) {
         if let Some(line) = self.line(event) {
-            // One write per line, so that lines of several threads do not mix; nobody can be told
-            // that standard error is gone.
-            let _ = anstream::stderr().lock().write_all(format!("{line}\n").as_bytes());
+            output::complain(&format!("{line}\n"));
         }
     }
 }
@@ -152,7 +150,7 @@ impl Live {
         // A terminal without colours has said so to the stream, which indicatif does not ask.
         let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let line = if coloured { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() };
-        let _ = self.bars.println(line);
+        let _ = self.bars.println(output::discreet(&line));
     }
 }
 

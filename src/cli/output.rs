@@ -5,6 +5,7 @@
 //! went away (`consign … | head`) is no failure.
 
 use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Globals;
+use crate::config::secrets::Secrets;
 use crate::model::failure::Result;
 use crate::model::{self, Code, Exit, Failure};
 use crate::world::process::safe_line;
@@ -88,8 +90,7 @@ impl Output {
     /// Prints a note for people on standard error, unless told to be quiet.
     pub fn note(&self, line: &str) {
         if !self.quiet {
-            // Nobody can be told that standard error is gone.
-            let _ = writeln!(anstream::stderr().lock(), "{line}");
+            complain(&format!("{line}\n"));
         }
     }
 
@@ -100,7 +101,7 @@ impl Output {
         let hint = failure.way_out().map(safe);
         // Scripts read exactly one document: when a result is out already, the failure is narrative.
         if self.format == Format::Text || self.printed.swap(true, Ordering::Relaxed) {
-            let _ = anstream::stderr().lock().write_all(narrative(message, causes, hint.as_deref()).as_bytes());
+            complain(&narrative(message, causes, hint.as_deref()));
             return failure.code().exit();
         }
         let document = FailureDocument {
@@ -126,7 +127,7 @@ impl Output {
                 print(rendered.as_bytes()).map_or(Exit::Failed, |()| Exit::Done)
             }
             _ if self.format == Format::Text => {
-                let _ = anstream::stderr().lock().write_all(rendered.as_bytes());
+                complain(&rendered);
                 Exit::Usage
             }
             _ => self.failure(&usage_failure(error)),
@@ -230,14 +231,41 @@ pub(super) fn print_event(event: &impl Serialize) {
     let _ = print_plain(&json_line(event));
 }
 
+/// What is never printed. Set once, before the first verb runs; every writer below asks it.
+static SECRETS: OnceLock<Secrets> = OnceLock::new();
+
+/// Keeps secrets from being printed by anybody in this process.
+pub(super) fn keep(secrets: &Secrets) {
+    // A second set can only come from the same environment.
+    let _ = SECRETS.set(secrets.clone());
+}
+
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    match (SECRETS.get(), std::str::from_utf8(bytes)) {
+        (Some(secrets), Ok(text)) => secrets.masked(text).into_owned().into_bytes(),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// Writes to standard error at once, so that lines of several threads do not mix.
+pub(super) fn complain(text: &str) {
+    // Nobody can be told that standard error is gone.
+    let _ = anstream::stderr().lock().write_all(&masked(text.as_bytes()));
+}
+
+/// A line for a display that writes it by other means.
+pub(super) fn discreet(line: &str) -> String {
+    SECRETS.get().map_or_else(|| line.to_owned(), |secrets| secrets.masked(line).into_owned())
+}
+
 fn print(bytes: &[u8]) -> Result<()> {
     let mut stream = anstream::stdout().lock();
-    printed(stream.write_all(bytes).and_then(|()| stream.flush()))
+    printed(stream.write_all(&masked(bytes)).and_then(|()| stream.flush()))
 }
 
 fn print_plain(bytes: &[u8]) -> Result<()> {
     let mut stream = std::io::stdout().lock();
-    printed(stream.write_all(bytes).and_then(|()| stream.flush()))
+    printed(stream.write_all(&masked(bytes)).and_then(|()| stream.flush()))
 }
 
 fn printed(result: std::io::Result<()>) -> Result<()> {

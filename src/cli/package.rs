@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::planning;
-use super::selection::ReleaseArgs;
+use super::selection::{ReleaseArgs, mode_values};
 use super::{Context, output};
 use crate::model::failure::Result;
 use crate::model::index::Package;
@@ -13,9 +13,10 @@ use crate::model::{Exit, FileName};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::package::Packed;
 use crate::pipeline::plan::{Plan, Selection};
+use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
 use crate::pipeline::stage::Stage;
-use crate::pipeline::{build, package, stages};
+use crate::pipeline::{build, package, preflight, stages};
 
 /// The arguments of `package`.
 #[derive(Debug, Args)]
@@ -29,6 +30,9 @@ pub struct PackageArgs {
     /// Take programs that were built elsewhere, from DIR/<platform>/ or DIR/<target>/
     #[arg(long = "binaries", value_name = "DIR")]
     binaries_from: Option<Utf8PathBuf>,
+    /// What the provenance says: a rehearsal, or the release, which takes a commit and a clean tree
+    #[arg(long, value_name = "MODE", default_value = "validate", value_parser = mode_values())]
+    mode: Mode,
 }
 
 #[derive(Serialize)]
@@ -43,8 +47,11 @@ struct PackageDocument<'a> {
 
 impl PackageArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let planned = planning::plan(context, &self.release, None, None, &Selection::default())?;
+        let planned = planning::plan(context, &self.release, None, Some(self.mode), &Selection::default())?;
         let (plan, tools) = (&planned.plan, planned.tools(context, Guard::default()));
+        if self.mode == Mode::Release {
+            preflight::require(plan)?;
+        }
         let mut run = Run::alone(plan, tools.listener, tools.now)?;
         let built = match &self.binaries_from {
             Some(directory) => build::take_in(plan, &context.path(directory))?,

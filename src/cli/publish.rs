@@ -35,6 +35,7 @@ impl PublishVerbArgs {
                 .hint("name a place with `--provider directory --target DIR`, or in `[publish]` of consign.toml"));
         }
         let mut run = Run::alone(plan, tools.listener, tools.now)?;
+        run.stage(Stage::Guard, || stages::guard(plan, &tools), || Ok(()))?;
         let packed = package::recall(plan)?;
         let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, &tools), || Ok(None))?;
         let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), &tools), || Ok(None))?;

@@ -1,12 +1,14 @@
 //! The environment variables that mean something to Consign: their names, what they mean, and the
 //! only place where the environment is read.
 //!
-//! [`Environment`] is a snapshot of these names alone. Whatever else the environment holds (tokens,
-//! passwords) is never taken in, and so cannot get out.
+//! [`Environment`] is a snapshot of these names alone. Of whatever else the environment holds, only what
+//! looks like a secret is taken in, to be kept from being printed ([`Secrets`]).
 
 #![expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
 
 use std::collections::BTreeMap;
+
+use super::secrets::Secrets;
 
 macro_rules! variables {
     ($($name:ident = $meaning:literal;)*) => {
@@ -34,6 +36,7 @@ variables! {
     CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory.";
     CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
+    CONSIGN_VERIFY_PUBKEY = "A key to verify with; set, it makes every verification demand signatures.";
     CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";
@@ -45,6 +48,7 @@ variables! {
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";
     RUSTC = "The compiler to ask for its version.";
+    PATH = "Where programs are looked for.";
     CARGO_HOME = "Cargo's home, whose path is kept out of what is built.";
     HOME = "The home directory, whose path is kept out of what is built.";
     RUSTFLAGS = "Flags of the user's own for the compiler, kept beside those of Consign.";
@@ -66,6 +70,7 @@ pub struct Environment {
     values: BTreeMap<String, String>,
     unreadable: Vec<String>,
     unknown: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Environment {
@@ -82,6 +87,9 @@ impl Environment {
             let (Ok(name), value) = (name.into().into_string(), value.into()) else { continue };
             if value.is_empty() {
                 continue;
+            }
+            if Secrets::is_named_so(&name) {
+                environment.secrets.add(&name, &value.to_string_lossy());
             }
             if ALL.iter().any(|variable| variable.name == name) || is_of_target(&name) {
                 match value.into_string() {
@@ -105,6 +113,7 @@ impl Environment {
         let fixed = [
             CARGO,
             RUSTC,
+            PATH,
             CARGO_HOME,
             HOME,
             RUSTFLAGS,
@@ -117,6 +126,11 @@ impl Environment {
         ];
         let bears = |name: &str| fixed.contains(&name) || is_of_target(name);
         self.values.iter().filter(|(name, _)| bears(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// What looks like a secret, known or not.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// The known names whose values are not text.

@@ -10,6 +10,7 @@
 pub mod environment;
 mod file;
 mod resolve;
+pub mod secrets;
 pub mod template;
 mod values;
 

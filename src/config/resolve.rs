@@ -14,6 +14,7 @@ use super::file::{Commands, Content, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::model::failure::Result;
+use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::request::{
     ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, ProviderKind, Publish, Request, Smoke,
@@ -139,6 +140,7 @@ impl Settings {
         let request = Request {
             directory: self.directory.clone(),
             mode,
+            withheld: self.environment.secrets().names().to_vec(),
             version: layers.version(flags),
             name: layers.plain("name", flags.name.as_ref(), |file| file.name.clone(), "the package's name"),
             packages: layers.list(
@@ -388,9 +390,10 @@ impl<'a> Layers<'a> {
         let variable = match self.variable(environment::SOURCE_DATE_EPOCH) {
             None => None,
             Some((name, value)) => match value.parse::<i64>() {
-                Ok(seconds) if seconds >= 0 => Some((name, seconds)),
+                Ok(seconds) if (0..=LATEST_SECONDS).contains(&seconds) => Some((name, seconds)),
                 _ => {
-                    let failure = invalid(format!("{:?} is not a number of seconds since 1970", text::shown(&value)));
+                    let what = format!("`{}` is not a number of seconds from 1970 to 2107", text::shown(&value));
+                    let failure = invalid(what).hint("set it to a commit's time: `git log -1 --format=%ct`");
                     return Err(blame(failure, name, &Origin::Environment(name)));
                 }
             },

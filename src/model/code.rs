@@ -110,6 +110,7 @@ codes! {
     SbomMismatch = "sbom_mismatch", Verification, "The SBOM does not describe the bundle's archives.";
     ArchiveInvalid = "archive_invalid", Verification, "An archive is not in the form that Consign writes.";
     ArchiveMismatch = "archive_mismatch", Verification, "An archive does not hold what the index says.";
+    RemoteUnverified = "remote_unverified", Verification, "What was published was fetched again and did not verify.";
     Unsigned = "unsigned", Verification, "Signatures are required and there are none.";
     SignaturesUnsupported = "signatures_unsupported", Verification, "Signatures were asked for that this version cannot check.";
     RebuildDiffers = "rebuild_differs", Verification, "Building the recorded source again gives other bytes.";

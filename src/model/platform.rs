@@ -93,7 +93,7 @@ impl FromStr for Platform {
             .max_by(|a, b| strsim::jaro(a.name(), &name).total_cmp(&strsim::jaro(b.name(), &name)))
             .map_or("linux-amd64", Self::name);
         let text = super::text::shown(text);
-        Err(Failure::new(Code::PlatformUnknown, format!("unknown platform {text:?}"))
+        Err(Failure::new(Code::PlatformUnknown, format!("unknown platform `{text}`"))
             .subject(text)
             .hint(format!("did you mean `{nearest}`? `consign plan --list-platforms` prints all of them")))
     }

@@ -71,7 +71,7 @@ impl Release {
 
     fn not_a_version(given: &str) -> Failure {
         let given = text::shown(given);
-        Failure::new(Code::VersionInvalid, format!("{given:?} is not a release version"))
+        Failure::new(Code::VersionInvalid, format!("`{given}` is not a release version"))
             .subject(given)
             .hint("a release version is a semantic version such as `v1.2.3`, or `<package>-v1.2.3`")
     }

@@ -25,3 +25,5 @@ pub struct Source {
 
 /// The first of January 1980, UTC, in seconds since 1970: the earliest time that a zip file can hold.
 pub const EARLIEST_SECONDS: i64 = 315_532_800;
+/// The last second of 2107, UTC: the latest time that a zip file can hold.
+pub const LATEST_SECONDS: i64 = 4_354_819_199;

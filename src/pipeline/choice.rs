@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+
 use super::request::Request;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName, Release, text};
@@ -126,7 +128,53 @@ pub(super) fn name(request: &Request, members: &[&Member]) -> Result<FileName> {
     })
 }
 
+/// A mistyped feature is found here and not by the build.
+fn known_features(members: &[&Member], named: &[String]) -> Result<()> {
+    // `package/feature` may be a dependency's, which only cargo knows.
+    let is_known = |name: &str| {
+        name.contains('/') || name == "default" || members.iter().any(|member| member.features.contains_key(name))
+    };
+    let Some(unknown) = named.iter().find(|name| !is_known(name)) else { return Ok(()) };
+    let all: BTreeSet<&str> = members.iter().flat_map(|member| member.features.keys().map(String::as_str)).collect();
+    let unknown = text::shown(unknown);
+    let list = all.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Failure::new(Code::ConfigInvalid, format!("the chosen packages have no feature `{unknown}`"))
+        .subject(unknown)
+        .hint(if list.is_empty() { "they have no features at all".to_owned() } else { format!("they have: {list}") }))
+}
+
+/// Where everything is written: a directory of its own, which nothing else lives in.
+pub(super) fn output_directory(workspace: &Workspace, dist: &Utf8Path) -> Result<Utf8PathBuf> {
+    let place = normal(&workspace.root.join(dist));
+    let holds_source = workspace.root.starts_with(&place)
+        || place.components().any(|part| part.as_str() == ".git")
+        || workspace
+            .members
+            .iter()
+            .any(|member| member.directory == place || place.starts_with(member.directory.join("src")));
+    if !holds_source {
+        return Ok(place);
+    }
+    Err(Failure::new(Code::ConfigInvalid, format!("`{dist}` cannot be the output directory: it holds the source"))
+        .subject("dist")
+        .hint("name a directory that is used for nothing else, such as `dist`"))
+}
+
+/// A path without `.` and `..`, worked out from its text.
+fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    let mut out = Utf8PathBuf::new();
+    for part in path.components() {
+        match part {
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    out
+}
+
 pub(super) fn programs(request: &Request, members: &[&Member], features: &[String]) -> Result<Vec<String>> {
+    known_features(members, features)?;
     let choice = FeatureChoice {
         named: features,
         all: request.build.all_features,

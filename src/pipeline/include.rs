@@ -26,7 +26,7 @@ pub fn find(plan: &Plan) -> Result<Vec<(Utf8PathBuf, String)>> {
         if !found.iter().any(|(_, path)| pattern.is_match(path)) {
             return Err(Failure::new(Code::ConfigInvalid, format!("no file matches `{}`", text::shown(glob)))
                 .subject("archive.include")
-                .hint("globs are relative to the workspace's root; hidden files are never packed"));
+                .hint("globs are relative to the workspace's root, a directory's files are `docs/**`, and hidden files are never packed"));
         }
     }
     for (path, _) in plan.places.documents.iter().chain(&found) {
@@ -67,7 +67,7 @@ fn walk(plan: &Plan, directory: &Utf8Path, chosen: &GlobSet, found: &mut Vec<(Ut
             if !kind.is_file() {
                 return Err(Failure::new(
                     Code::IncludeRefused,
-                    format!("`{path}` is a link, and only regular files are packed"),
+                    format!("`{path}` is a link or something special, and only regular files are packed"),
                 )
                 .subject(path.as_str())
                 .hint("include what it points to"));
@@ -78,37 +78,69 @@ fn walk(plan: &Plan, directory: &Utf8Path, chosen: &GlobSet, found: &mut Vec<(Ut
     Ok(())
 }
 
-/// Hidden files (`.git`, `.env`…), cargo's target directory and `dist/`.
+/// Hidden files (`.git`, `.env`…), cargo's target directories and `dist/`.
 fn is_never_packed(plan: &Plan, path: &Utf8Path) -> bool {
-    path.file_name().is_none_or(|name| name.starts_with('.'))
+    path.file_name().is_none_or(|name| name.starts_with('.') || name == "target")
         || *path == plan.places.target
         || *path == plan.places.dist
 }
 
 fn refuse_secrets(path: &Utf8Path) -> Result<()> {
-    if holds_private_key(&files::read_bounded(path, MAX_BYTES)?) {
-        return Err(Failure::new(Code::IncludeRefused, format!("`{path}` contains a private key"))
+    let refused = |why: &str| {
+        Failure::new(Code::IncludeRefused, format!("`{path}` {why}"))
             .subject(path.as_str())
-            .hint("leave it out of `archive.include`, and move it out of the workspace"));
+            .hint("leave it out of `archive.include`, and move it out of the workspace")
+    };
+    if is_named_like_a_secret(path.file_name().unwrap_or_default()) {
+        return Err(refused("is named like a file of secrets"));
+    }
+    if holds_private_key(&files::read_bounded(path, MAX_BYTES)?) {
+        return Err(refused("contains a private key"));
     }
     Ok(())
 }
 
-/// Whether there is a PEM or `OpenPGP` private key, and not only the words that begin one.
+/// Names that files of secrets have by custom: environments, key stores, the keys of ssh.
+fn is_named_like_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let ends = [".env", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".p8"];
+    let ssh = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
+    ends.iter().any(|end| name.ends_with(end)) || name.contains(".env.") || ssh.contains(&name.as_str())
+}
+
+/// Whether there is a private key in PEM's or PGP's armour, and not only the words that begin one.
 fn holds_private_key(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
+    // A key in UTF-16 is the same text with a zero in every other byte.
+    let bytes: Vec<u8> = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        bytes.iter().copied().filter(|byte| *byte != 0).collect()
+    } else {
+        bytes.to_vec()
+    };
+    let text = String::from_utf8_lossy(&bytes);
     text.match_indices("-----BEGIN ").any(|(at, mark)| {
         let rest = &text[at + mark.len()..];
         let Some((label, body)) = rest.split_once("-----") else { return false };
         let is_private = label.len() < 40 && label.contains("PRIVATE KEY");
+        let is_whole = body.contains(&format!("-----END {label}-----"));
         let body = body.split("-----").next().unwrap_or_default();
-        is_private && body.bytes().filter(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count() >= 40
+        let letters = body.bytes().filter(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
+        is_private && (is_whole && letters > 0 || letters >= 40)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_secrets_are_known_by_their_names() {
+        for name in ["prod.env", "x.env.local", "ID_RSA", "release.p12"] {
+            assert!(is_named_like_a_secret(name), "{name}");
+        }
+        for name in ["environment.md", "README.md", "LICENSE", "envelope.txt"] {
+            assert!(!is_named_like_a_secret(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_private_key_is_told_from_words_about_one() {

@@ -79,6 +79,9 @@ pub struct Plan {
     /// The variables that bear on a build.
     #[serde(skip)]
     pub environment: BTreeMap<String, String>,
+    /// The names of variables that look like secrets.
+    #[serde(skip)]
+    pub withheld: Vec<String>,
 }
 
 /// Where things are on this machine.
@@ -218,7 +221,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     check_publishing_target(request)?;
     let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
     let binaries = choice::programs(request, &members, &features)?;
-    let dist = around.workspace.root.join(&request.dist);
+    let dist = choice::output_directory(&around.workspace, &request.dist)?;
     let places = Places {
         root: around.workspace.root.clone(),
         below_repository: around.below_repository(),
@@ -258,6 +261,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         remote_base_url: request.remote_base_url.clone(),
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
+        withheld: request.withheld.clone(),
         name,
         release,
         workspace_version,
@@ -504,10 +508,14 @@ fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Op
     if skipped {
         return Ok(Some("skipped on request".into()));
     }
-    // A later start never leaves out the checks that make a release trustworthy.
-    let always = request.mode == Mode::Release && matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify);
-    if selection.from.is_some_and(|from| stage < from) && !always {
-        return Ok(Some("done before; its result is taken from dist/".into()));
+    // A later start never leaves out what makes a release trustworthy and takes no time.
+    let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
+    let always = request.mode == Mode::Release && cheap;
+    if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
+        let leaves_something = matches!(stage, Stage::Build | Stage::Package);
+        let why =
+            if leaves_something { "what is in dist/ is taken".into() } else { format!("the run starts at `{from}`") };
+        return Ok(Some(why));
     }
     let publishes = request.mode == Mode::Release && request.publish.is_some();
     Ok(match stage {

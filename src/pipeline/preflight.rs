@@ -4,7 +4,6 @@
 //! everything that is missing at once, each with the command that mends it. `consign doctor` prints
 //! it; the stage `preflight` stops at the first thing that is needed.
 
-use camino::Utf8Path;
 use serde::Serialize;
 
 use super::linker;
@@ -13,7 +12,7 @@ use super::request::{Builder, Mode};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 use crate::world::cargo;
-use crate::world::process::Program;
+use crate::world::process::{self, Program, safe_line};
 
 /// What was looked at, and what came of it.
 #[derive(Debug, Serialize)]
@@ -60,6 +59,13 @@ pub fn examine(plan: &Plan) -> Examination {
         }
         if platform.builder == Builder::Cargo {
             outcomes.push((format!("linker {}", platform.platform), linker(plan, platform)));
+        }
+    }
+    for stage in plan.stages.iter().filter(|stage| stage.runs) {
+        for (when, commands) in [("before", &stage.before), ("after", &stage.after)] {
+            for command in commands {
+                outcomes.push((format!("hook {when}-{}", stage.stage), hook(plan, command)));
+            }
         }
     }
     let checks: Vec<Check> = outcomes.into_iter().map(|(name, outcome)| check(name, outcome)).collect();
@@ -187,7 +193,7 @@ fn builder(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
         Builder::Cross => version("cross", "--version")
             .or_else(|_| missing("cross", "`cargo install cross`, and start Docker or Podman")),
         Builder::Command => match platform.command.first() {
-            Some(program) if is_there(&plan.places.root, program) => Ok(platform.command.join(" ")),
+            Some(program) if is_there(plan, program) => Ok(platform.command.join(" ")),
             Some(program) => missing(&format!("`{program}`"), "install it, or correct `command` in consign.toml"),
             None => Err(Failure::new(
                 Code::ConfigInvalid,
@@ -199,16 +205,26 @@ fn builder(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
     }
 }
 
+fn hook(plan: &Plan, command: &[String]) -> Result<String> {
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    if is_there(plan, program) {
+        return Ok(program.to_owned());
+    }
+    Err(Failure::new(Code::ToolMissing, format!("a hook runs `{}`, which is not installed", safe_line(program)))
+        .subject(safe_line(program))
+        .hint("install it, or correct the hook in consign.toml"))
+}
+
 fn python_zig() -> Result<String> {
     Program::new("python3").args(["-m", "ziglang", "version"]).read()
 }
 
-/// Whether a program is installed.
-fn is_there(root: &Utf8Path, program: &str) -> bool {
+/// Whether a program is installed. It is not started: nobody knows what it would do.
+fn is_there(plan: &Plan, program: &str) -> bool {
     if program.contains('/') {
-        return root.join(program).is_file();
+        return plan.places.root.join(program).is_file();
     }
-    Program::new(program).is_on_path()
+    process::is_on_path(plan.environment.get("PATH").map(String::as_str).unwrap_or_default(), program)
 }
 
 fn standard_library(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
@@ -241,7 +257,7 @@ fn linker(plan: &Plan, platform: &PlatformPlan) -> Result<String> {
         }
         return Ok("the compiler's own".into());
     };
-    if is_there(&plan.places.root, &program) {
+    if is_there(plan, &program) {
         return Ok(program);
     }
     Err(Failure::new(Code::LinkerMissing, format!("the linker `{program}` of {} is not installed", platform.platform))

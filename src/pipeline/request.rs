@@ -54,6 +54,8 @@ pub struct Request {
     /// The variables of the environment that bear on a build: where cargo and rustc are, and the
     /// user's own compiler flags.
     pub environment: BTreeMap<String, String>,
+    /// The names of variables that look like secrets: programs that are only tried out get none.
+    pub withheld: Vec<String>,
 }
 
 impl Request {

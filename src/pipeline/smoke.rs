@@ -89,7 +89,9 @@ fn program(plan: &Plan, platform: &PlatformPlan, path: &str, arguments: &[String
         Some((runner, rest)) => Program::new(runner).args(rest).arg(path),
         None => Program::new(path),
     };
-    build::without_keys(program).args(arguments).directory(plan.places.root.clone()).contained(plan.smoke.timeout)
+    // Whatever the program prints goes into the log.
+    let program = plan.withheld.iter().fold(build::without_keys(program), Program::env_remove);
+    program.args(arguments).directory(plan.places.root.clone()).contained(plan.smoke.timeout)
 }
 
 fn run(plan: &Plan, platform: Platform, program: &Program, log: &mut String, listener: &dyn Listener) -> SmokedCommand {

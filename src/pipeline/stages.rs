@@ -65,6 +65,7 @@ pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Op
 }
 
 pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
+    package::recall(plan)?;
     let bytes = files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?;
     let index = documents::read_index(&bytes).map_err(|problem| {
         Failure::new(Code::DocumentInvalid, "failed to read the bundle's index")
@@ -97,11 +98,13 @@ const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
 pub(crate) fn smoke(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<()> {
     let smoked = smoke::smoke(plan, built, tools.listener)?;
+    let refused = smoked.commands.iter().filter(|command| command.status == "warned").count();
+    let refused = if refused == 0 { String::new() } else { format!(", {refused} of them refused by the program") };
     let left_out = match smoked.skipped.as_slice() {
         [] => String::new(),
         skipped => format!(", {} cannot run here", count(skipped.len(), "platform")),
     };
-    Ok(((), format!("{} ran{left_out}", count(smoked.commands.len(), "command"))))
+    Ok(((), format!("{} ran{refused}{left_out}", count(smoked.commands.len(), "command"))))
 }
 
 pub(crate) fn publish(

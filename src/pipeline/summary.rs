@@ -108,7 +108,11 @@ pub fn summarise(input: &SummaryInput<'_>) -> Summary {
         kind: TYPE,
         version: input.release.version.clone(),
         tag: input.release.tag.clone(),
-        status: if missing.is_empty() { SummaryStatus::Passed } else { SummaryStatus::Failed },
+        status: if missing.is_empty() && input.remote_verify_status != RemoteStatus::Failed {
+            SummaryStatus::Passed
+        } else {
+            SummaryStatus::Failed
+        },
         release_url: input.release_url.map(|url| text::shown(&text::without_credentials(url.trim())).into_owned()),
         archive_count: input.archive_count,
         signature_count: expected.iter().filter(|name| name.ends_with(SIGNATURE_SUFFIX)).count(),
@@ -148,7 +152,7 @@ pub fn read_assets(path: &Utf8Path) -> Result<Vec<String>> {
 impl Summary {
     /// The failure, if assets are missing.
     pub fn verdict(&self) -> Result<()> {
-        let Some(first) = self.missing_assets.first() else { return Ok(()) };
+        let Some(first) = self.missing_assets.first() else { return self.remote_verdict() };
         let count = self.missing_assets.len();
         let listed: Vec<_> = self.missing_assets.iter().take(5).map(String::as_str).collect();
         let more = if count > listed.len() { ", …" } else { "" };
@@ -160,11 +164,22 @@ impl Summary {
         .hint("publish again: only what is missing is uploaded"))
     }
 
+    /// Every asset may be there and still not be what was released.
+    fn remote_verdict(&self) -> Result<()> {
+        if self.remote_verify_status != RemoteStatus::Failed {
+            return Ok(());
+        }
+        Err(Failure::new(Code::RemoteUnverified, "what was published did not verify")
+            .subject(self.tag.as_str())
+            .hint("`consign remote-verify` says what is wrong with it"))
+    }
+
     /// The summary for people.
     pub fn markdown(&self) -> String {
         let mut page = format!("# Release summary: {}\n\n", markdown::code(&self.tag));
         let status = match self.status {
             SummaryStatus::Passed => "passed: every expected asset is published",
+            SummaryStatus::Failed if self.missing_assets.is_empty() => "**failed**: what was published did not verify",
             SummaryStatus::Failed => "**failed**: assets are missing",
         };
         let remote = match self.remote_verify_status {

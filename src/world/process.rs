@@ -140,15 +140,6 @@ impl Program {
         safe_line(&self.argv[0].to_string_lossy())
     }
 
-    /// Whether a program of this name is on the `PATH`.
-    pub fn is_on_path(&self) -> bool {
-        // Starting it is the only way to ask that follows every rule of every system.
-        match self.clone().arg("--version").contained(Duration::from_secs(10)).output() {
-            Ok(_) => true,
-            Err(failure) => failure.code() != Code::ToolMissing,
-        }
-    }
-
     /// The whole command, as it is shown.
     pub fn shown(&self) -> String {
         let words: Vec<_> = self.argv.iter().map(|word| safe_line(&word.to_string_lossy())).collect();
@@ -282,6 +273,12 @@ fn has_ended(child: &mut Child) -> std::io::Result<bool> {
 #[cfg(not(unix))]
 fn has_ended(child: &mut Child) -> std::io::Result<bool> {
     Ok(child.try_wait()?.is_some())
+}
+
+/// Whether a program is found in one of the directories of a `PATH`. Nothing is started.
+pub fn is_on_path(path: &str, program: &str) -> bool {
+    let file = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(path).any(|directory| directory.join(program).is_file() || directory.join(&file).is_file())
 }
 
 /// One line that a program printed.

@@ -87,7 +87,10 @@ struct Report {
 /// Measures and tells whether every limit is kept.
 pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
     for (tool, package) in TOOLS {
-        ensure!(Program::new(tool).is_on_path(), "`{tool}` is not installed: `apt-get install {package}`");
+        ensure!(
+            Program::new(tool).arg("-h").output().is_ok(),
+            "`{tool}` is not installed: `apt-get install {package}`"
+        );
     }
     let scene = Scene::set(&build()?)?;
     let subjects = match arguments.subjects.as_slice() {
