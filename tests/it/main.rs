@@ -26,6 +26,7 @@ mod published_crates;
 mod rebuild;
 mod remote_verify;
 mod reproducible;
+mod rules;
 mod sbom;
 mod secrets;
 mod support;

@@ -192,9 +192,8 @@ fn programs_that_need_features_come_with_them() {
     rehearse(scratch.path(), &["--all-features"]).passed();
     assert_eq!(packed(scratch.path()), ["bin/plus", "bin/tool", "metadata.json"]);
     rehearse(scratch.path(), &["--bin", "plus", "--no-default-features"]).failed(2, "package_unknown");
-    let error = rehearse(scratch.path(), &["--features", "absent"]);
-    assert_eq!(error.code, 1, "{}", error.out);
-    assert!(error.out.contains("absent"), "{}", error.out);
+    let document = rehearse(scratch.path(), &["--features", "absent"]).failed(3, "config_invalid");
+    assert_eq!(document["subject"], "absent");
 }
 
 #[test]

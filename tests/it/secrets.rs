@@ -197,3 +197,26 @@ fn the_signing_key_reaches_no_build_no_test_and_no_program() {
     let mut command = consign(scratch.path());
     run(command.env("CONSIGN_SIGNING_KEY", CANARY).args(["release-pipeline"])).passed();
 }
+
+#[test]
+fn a_program_or_build_script_that_tells_everything_is_not_repeated() {
+    let scratch = small_workspace("tool", "1.2.3");
+    scratch.write(
+        "src/main.rs",
+        "fn main() { for name in [\"TOKEN\", \"PASSWORD\", \"GH_TOKEN\"] { println!(\"{name}={:?}\", std::env::var(name)); } }\n",
+    );
+    scratch.write(
+        "build.rs",
+        "fn main() { for name in [\"TOKEN\", \"PASSWORD\", \"GH_TOKEN\"] { println!(\"cargo::warning={name}={:?}\", std::env::var(name)); } }\n",
+    );
+    commit(scratch.path(), "feat: tell everything");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
+    for format in ["text", "ndjson"] {
+        let ran =
+            run(with_secrets(scratch.path()).args(["-vv", "--format", format, "release-pipeline", "--skip", "test"]));
+        let ran = ran.passed();
+        assert!(!ran.out.contains(CANARY) && !ran.err.contains(CANARY), "{}{}", ran.out, ran.err);
+        assert!(format!("{}{}", ran.out, ran.err).contains("***"), "the build script's lines are shown, masked");
+    }
+    nowhere_below(&scratch.path().join("dist"));
+}
