@@ -70,7 +70,11 @@ pub struct BuildMetadata {
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "text::serialize_without_credentials")]
     pub rustflags: Vec<String>,
     /// The variables that changed the cargo profile.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "text::serialize_without_credentials")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "text::serialize_without_credentials"
+    )]
     pub cargo_profile: BTreeMap<String, String>,
     /// The compiler, if it is known.
     pub compiler: Option<Compiler>,

@@ -40,7 +40,9 @@ impl Source {
         let names: Vec<_> = self.changes.iter().map(|path| format!("`{}`", text::shown(path))).collect();
         let ours = |path: &String| matches!(path.trim_end_matches('/'), "dist" | "target");
         match self.changes.iter().find(|path| ours(path)) {
-            Some(path) => format!("add `/{}` to .gitignore; `git status` shows every change", path.trim_end_matches('/')),
+            Some(path) => {
+                format!("add `/{}` to .gitignore; `git status` shows every change", path.trim_end_matches('/'))
+            }
             None if names.is_empty() => "`git status` shows them; commit or stash them".to_owned(),
             None => format!("commit or stash them; the first are {}, and `git status` shows all", names.join(", ")),
         }

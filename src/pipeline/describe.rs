@@ -106,11 +106,7 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
             commit: plan.source.commit.clone(),
             // The branch that happens to be checked out is no property of the source; the release's tag
             // is, once it is there.
-            reference: plan
-                .source
-                .tags
-                .contains(&plan.release.tag)
-                .then(|| format!("refs/tags/{}", plan.release.tag)),
+            reference: plan.source.tags.contains(&plan.release.tag).then(|| format!("refs/tags/{}", plan.release.tag)),
             dirty: plan.source.dirty,
         },
         packages: packages.to_vec(),

@@ -25,8 +25,8 @@ use crate::model::failure::Result;
 use crate::model::index::{self, Index, IndexSource, Package};
 use crate::model::metadata::{BuildMetadata, Compiler};
 use crate::model::provenance::{self, ExternalParameters, PlatformParameters, Statement};
-use crate::model::{Code, Digest, Failure, Platform, text};
 use crate::model::source::Source;
+use crate::model::{Code, Digest, Failure, Platform, text};
 use crate::trust::documents;
 use crate::world::files;
 use crate::world::git::{self, Repository};
@@ -230,7 +230,9 @@ fn refused_argument(arguments: &[String]) -> Option<&str> {
     let mut rest = arguments.iter().map(String::as_str);
     while let Some(argument) = rest.next() {
         let harmless = match argument {
-            "--verbose" | "-v" | "--quiet" | "-q" | "--offline" | "--locked" | "--frozen" | "--ignore-rust-version" => true,
+            "--verbose" | "-v" | "--quiet" | "-q" | "--offline" | "--locked" | "--frozen" | "--ignore-rust-version" => {
+                true
+            }
             "--jobs" | "-j" => rest.next().is_some_and(is_number),
             "-Z" => rest.next().is_some_and(is_build_std),
             _ => {
@@ -493,10 +495,8 @@ fn lock_file(all: &Comparison<'_>) -> Result<Option<Cause>> {
     let dependencies = &all.statement.predicate.build_definition.resolved_dependencies;
     let recorded = dependencies.iter().find(|dependency| dependency.name == "Cargo.lock");
     let recorded = recorded.and_then(|dependency| dependency.digest.get("sha256").cloned());
-    Ok((recorded != here).then(|| Cause {
-        kind: "dependency",
-        detail: "Cargo.lock is not the one that was recorded".to_owned(),
-    }))
+    Ok((recorded != here)
+        .then(|| Cause { kind: "dependency", detail: "Cargo.lock is not the one that was recorded".to_owned() }))
 }
 
 /// The SBOMs name the program that wrote them.

@@ -137,7 +137,8 @@ fn target_flags(
             true
         } else if let Ok(selector) = Selector::from_str(key) {
             if cfgs.is_none() {
-                let told = Program::new(rustc).args(["--print", "cfg", "--target", target]).directory(directory).read()?;
+                let told =
+                    Program::new(rustc).args(["--print", "cfg", "--target", target]).directory(directory).read()?;
                 cfgs = Some(told.lines().filter_map(|line| Cfg::from_str(line).ok()).collect());
             }
             selector.matches(target, cfgs.as_deref().unwrap_or_default())

@@ -321,6 +321,9 @@ fn a_release_is_published_once_and_never_changed() {
     // The same version with other bytes.
     scratch.write("src/main.rs", "fn main() { println!(\"other\"); }\n");
     commit(scratch.path(), "feat: other");
+    // The tag stays where it was, unless somebody moves it.
+    release(&[]).failed(6, "guard_tag");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     let before: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
     release(&[]).failed(6, "version_published");
     let after: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
@@ -354,6 +357,7 @@ fn what_was_packed_from_something_else_is_not_published() {
     rehearse(scratch.path(), &[]).passed();
     scratch.write("new", "");
     commit(scratch.path(), "feat: more");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     publish().failed(3, "build_stale");
     json(scratch.path(), &["build"]).passed();
     go_on("publish").failed(3, "build_stale");
@@ -389,6 +393,7 @@ fn a_release_without_a_lock_file_is_refused() {
     let scratch = small_workspace("tool", "1.2.3");
     git(scratch.path(), &["rm", "-q", "Cargo.lock"]);
     commit(scratch.path(), "chore: no lock file");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     rehearse(scratch.path(), &["--mode", "release"]).failed(3, "lock_missing");
 }
 

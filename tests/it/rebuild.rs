@@ -190,9 +190,7 @@ fn a_changed_dependency_is_the_cause() {
     scratch.write("Cargo.lock", lock.replace("0.1.0", "0.1.1"));
     // Not marked as dirty: this is the bundle of somebody who hides it.
     rehearse(scratch.path(), &[]).passed();
-    forge(scratch.path(), |text| {
-        text.replace(",\n        \"dirty\": true", "").replace("\"dirty\": true", "\"dirty\": false")
-    });
+    forge(scratch.path(), |text| text.replace(",\n        \"dirty\": true", "").replace(",\"dirty\":true", ""));
     let report = differs(scratch.path(), ARCHIVE, "dependency");
     assert!(report["causes"][0]["detail"].as_str().unwrap().contains("Cargo.lock"), "{report:#}");
 }
