@@ -768,3 +768,15 @@ print(len(found.subject))";
         assert_eq!(succeed(Command::new("python3").args(["-c", read]).current_dir(&bundle)), "6\n");
     }
 }
+
+#[test]
+fn what_an_earlier_run_left_in_the_usual_place_is_no_change() {
+    let scratch = small_workspace("tool", "1.2.3");
+    scratch.write(".gitignore", "/target\n");
+    commit(scratch.path(), "chore: ignore less");
+    rehearse(scratch.path(), &[]).passed();
+    let dirty = || json(scratch.path(), &["plan", "--dist", "out"]).passed().json()["source"]["dirty"].clone();
+    assert_eq!(dirty(), false);
+    scratch.write("other/packages/x", "");
+    assert_eq!(dirty(), true);
+}
