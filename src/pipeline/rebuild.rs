@@ -15,18 +15,19 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::arguments::OwnArguments;
 use super::events::{Event, Listener};
 use super::plan::{Plan, Selection};
 use super::request::{Builder, Mode, Request};
 use super::stage::Stage;
-use super::{build, package, plan, surroundings};
+use super::{arguments, build, package, plan, surroundings};
 use crate::archive::Inspector;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, IndexSource, Package};
 use crate::model::metadata::{BuildMetadata, Compiler};
 use crate::model::provenance::{self, ExternalParameters, PlatformParameters, Statement};
 use crate::model::source::Source;
-use crate::model::{Code, Digest, Failure, Platform, text};
+use crate::model::{Code, Digest, Failure, text};
 use crate::trust::documents;
 use crate::world::files;
 use crate::world::git::{self, Repository};
@@ -133,9 +134,6 @@ pub struct Original {
     pub source: Option<String>,
 }
 
-/// The arguments for cargo that the settings of a workspace give each platform.
-pub type OwnArguments<'a> = &'a dyn Fn(&Utf8Path) -> Result<BTreeMap<Platform, Vec<String>>>;
-
 /// Builds the recorded source again and compares.
 pub fn rebuild(
     original: &Original,
@@ -155,7 +153,7 @@ pub fn rebuild(
     check_out(original, &index, &commit, workspace)?;
     let directory = workspace.join(below_repository(&statement)?);
     let request = recorded_request(request, &index, &statement, &directory)?;
-    check_arguments(&request, &directory, own_arguments)?;
+    arguments::check(&request, &directory, own_arguments)?;
     let mut around = surroundings::look(&request)?;
     take_recorded(&mut around.source, &index);
     let plan = plan::plan(&request, &around, &Selection::default())?;
@@ -191,60 +189,6 @@ fn take_recorded(source: &mut Source, index: &Index) {
     source.repository.clone_from(&index.source.repository);
     let is_tagged = index.source.reference.as_deref() == Some(&format!("refs/tags/{}", index.tag));
     source.tags = if is_tagged { vec![index.tag.clone()] } else { Vec::new() };
-}
-
-/// Refuses every argument for cargo that could do more than choose how much is built at a time, or
-/// which parts of the standard library, unless the workspace's own settings give it as well.
-fn check_arguments(request: &Request, directory: &Utf8Path, own: OwnArguments<'_>) -> Result<()> {
-    let mut of_workspace = None;
-    for (platform, asked) in request.platforms.iter().filter_map(|name| Some((name, request.platform.get(name)?))) {
-        let Some(argument) = refused_argument(&asked.arguments) else { continue };
-        let of_workspace = match &mut of_workspace {
-            Some(known) => known,
-            none => none.insert(own(directory)?),
-        };
-        // They were recorded without credentials.
-        let plain = |text: &String| text::without_credentials(text).into_owned();
-        let same = of_workspace
-            .get(platform)
-            .is_some_and(|known| known.iter().map(plain).eq(asked.arguments.iter().map(plain)));
-        if !same {
-            let shown = text::shown(argument);
-            let message = format!("the provenance gives cargo the argument {shown:?}, which is not passed on");
-            return Err(Failure::new(Code::ConfigInvalid, message).subject(provenance::FILE_NAME).hint(format!(
-                "an argument like it is used only where consign.toml of the recorded commit has it in `platform.{platform}.arguments`"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The first argument that is not harmless by its form.
-fn refused_argument(arguments: &[String]) -> Option<&str> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_build_std = |text: &str| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ',');
-        matches!(name, "build-std" | "build-std-features") && value.chars().all(plain)
-    };
-    let mut rest = arguments.iter().map(String::as_str);
-    while let Some(argument) = rest.next() {
-        let harmless = match argument {
-            "--verbose" | "-v" | "--quiet" | "-q" | "--offline" | "--locked" | "--frozen" | "--ignore-rust-version" => {
-                true
-            }
-            "--jobs" | "-j" => rest.next().is_some_and(is_number),
-            "-Z" => rest.next().is_some_and(is_build_std),
-            _ => {
-                let jobs = argument.strip_prefix("--jobs=").or_else(|| argument.strip_prefix("-j"));
-                jobs.is_some_and(is_number) || argument.strip_prefix("-Z").is_some_and(is_build_std)
-            }
-        };
-        if !harmless {
-            return Some(argument);
-        }
-    }
-    None
 }
 
 /// Where the workspace is in its repository. It comes from a document, so it may not lead out of it.
