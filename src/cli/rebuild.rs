@@ -1,14 +1,18 @@
 //! `rebuild`: build the recorded source again and compare.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use owo_colors::OwoColorize as _;
 
 use super::selection::ReleaseArgs;
 use super::{Context, output};
+use crate::config::environment::Environment;
+use crate::config::{Overrides, Settings};
 use crate::model::failure::Result;
 use crate::model::text::shown;
-use crate::model::{Code, Exit, pretty};
+use crate::model::{Code, Exit, Platform, pretty};
 use crate::pipeline::rebuild::{self, Rebuilt};
 use crate::pipeline::remote_verify;
 use crate::world::{files, scratch};
@@ -42,7 +46,7 @@ impl RebuildArgs {
         let request = ReleaseArgs::default().request(context)?;
         let scratch = scratch::Directory::new("consign-rebuild-")?;
         let workspace = scratch.path().join("source");
-        let rebuilt = rebuild::rebuild(&original, &request, &workspace, context.listener())?;
+        let rebuilt = rebuild::rebuild(&original, &request, &workspace, &own_arguments, context.listener())?;
         if let Some(path) = &self.report {
             files::write(&context.path(path), &pretty(&rebuilt))?;
         }
@@ -67,12 +71,20 @@ impl RebuildArgs {
     }
 }
 
+/// What consign.toml of a workspace gives cargo besides, whatever the settings of this place are.
+fn own_arguments(workspace: &Utf8Path) -> Result<BTreeMap<Platform, Vec<String>>> {
+    let settings = Settings::load(workspace, None, &Environment::default())?;
+    let platforms = settings.resolve(&Overrides::default())?.request.platform;
+    Ok(platforms.into_iter().map(|(platform, own)| (platform, own.arguments)).collect())
+}
+
 fn describe(rebuilt: &Rebuilt, kept: Option<&Utf8Path>) -> String {
     let rows: Vec<_> = rebuilt
         .files
         .iter()
         .map(|file| {
-            let mark = if file.identical { "same".green().to_string() } else { "differs".red().to_string() };
+            let word = file.status.as_str();
+            let mark = if file.identical { word.green().to_string() } else { word.red().to_string() };
             vec![mark, file.name.clone(), file.parts.join(", ")]
         })
         .collect();
@@ -81,6 +93,8 @@ fn describe(rebuilt: &Rebuilt, kept: Option<&Utf8Path>) -> String {
     let kept = kept.map(|path| format!("kept: {path}\n")).unwrap_or_default();
     let end = if rebuilt.is_identical() {
         format!("commit {} gives exactly these files", rebuilt.commit)
+    } else if rebuilt.files.iter().all(|file| file.rebuilt == Some(file.published)) {
+        format!("commit {} gives these files, but not all of them are published as they should be", rebuilt.commit)
     } else {
         format!("commit {} does not give these files", rebuilt.commit)
     };

@@ -144,12 +144,14 @@ impl Environment {
     }
 }
 
-/// Names that hold a target triple: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`…
+/// Names that hold a target triple or a profile: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`,
+/// `CARGO_PROFILE_<NAME>_LTO`…
 fn is_of_target(name: &str) -> bool {
     let of_cargo = name
         .strip_prefix("CARGO_TARGET_")
         .is_some_and(|rest| rest.ends_with("_LINKER") || rest.ends_with("_RUSTFLAGS"));
-    of_cargo || name.starts_with("CFLAGS_") || name.starts_with("CXXFLAGS_")
+    let of_profile = name.starts_with("CARGO_PROFILE_");
+    of_cargo || of_profile || name.starts_with("CFLAGS_") || name.starts_with("CXXFLAGS_")
 }
 
 #[cfg(test)]

@@ -39,6 +39,21 @@ pub fn recorded(address: &str) -> Option<String> {
         .then(|| format!("{user}{host}:{path}"))
 }
 
+/// The one address that is recorded for a repository, in whatever form its clone was made: the page
+/// at a forge that is known, else what [`recorded`] gives.
+pub fn canonical(address: &str) -> Option<String> {
+    let Some(pages) = Pages::of(address) else { return recorded(address) };
+    let (host, path) = pages.page.strip_prefix("https://")?.split_once('/')?;
+    // Manifests name directories of a repository, too.
+    let end = match pages.forge {
+        Forge::GitHub | Forge::Gitea => path.match_indices('/').nth(1).map(|(at, _)| at),
+        Forge::GitLab => path.find("/-/").or_else(|| path.find("/tree/")),
+    };
+    let path = &path[..end.unwrap_or(path.len())];
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    Some(format!("https://{}/{path}", host.to_ascii_lowercase()))
+}
+
 /// The page of a repository, as `https://host/path`, made from an address in any form.
 pub fn page(address: &str) -> Option<String> {
     let recorded = recorded(address)?;
@@ -177,6 +192,26 @@ mod tests {
         }
         assert_eq!(page("https://host:8443/g/sub/b").as_deref(), Some("https://host:8443/g/sub/b"));
         assert_eq!(page("/srv/a/b"), None);
+    }
+
+    #[test]
+    fn a_repository_has_one_address_in_whatever_form_it_was_cloned() {
+        for given in [
+            "https://github.com/a/b",
+            "https://u:p@GitHub.com/a/b.git",
+            "git@github.com:a/b.git",
+            "ssh://git@github.com:22/a/b.git",
+            "git://github.com/a/b/",
+            "https://github.com/a/b/tree/main/crates/c",
+        ] {
+            assert_eq!(canonical(given).as_deref(), Some("https://github.com/a/b"), "{given}");
+        }
+        let gitlab = canonical("https://gitlab.com/g/s/b/-/tree/main/c");
+        assert_eq!(gitlab.as_deref(), Some("https://gitlab.com/g/s/b"));
+        // Of another host, nobody knows whether its pages are where its repositories are.
+        assert_eq!(canonical("git@host:a/b.git").as_deref(), Some("git@host:a/b.git"));
+        assert_eq!(canonical("https://u:p@host/a/b.git").as_deref(), Some("https://host/a/b.git"));
+        assert_eq!(canonical("/srv/a"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `metadata.json`: what a build left behind, and what an archive says of itself.
 
+use std::collections::BTreeMap;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,16 @@ pub struct BuildMetadata {
     /// More arguments that cargo was given.
     #[serde(serialize_with = "text::serialize_without_credentials")]
     pub arguments: Vec<String>,
+    /// The user's own compiler flags, without paths of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "text::serialize_without_credentials")]
+    pub rustflags: Vec<String>,
+    /// The variables that changed the cargo profile.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "text::serialize_without_credentials"
+    )]
+    pub cargo_profile: BTreeMap<String, String>,
     /// The compiler, if it is known.
     pub compiler: Option<Compiler>,
     /// The programs, sorted by name.

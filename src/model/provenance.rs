@@ -140,6 +140,20 @@ pub struct InternalParameters {
     pub source_date_epoch: i64,
     /// The compiler of each platform, where it is known.
     pub compilers: BTreeMap<String, Compiler>,
+    /// The user's own compiler flags, by platform, without paths of the machine.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "text::serialize_without_credentials"
+    )]
+    pub rustflags: BTreeMap<String, Vec<String>>,
+    /// The variables that changed the cargo profile (`CARGO_PROFILE_…`), by platform.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "text::serialize_without_credentials"
+    )]
+    pub cargo_profile: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether the working tree had changes that were not committed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dirty: bool,

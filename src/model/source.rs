@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::text;
+
 /// The state of the source tree, as far as it is known.
 ///
 /// Everything is optional but the time, because a workspace need not be a git repository, and a
@@ -21,6 +23,30 @@ pub struct Source {
     /// The time that everything in the release is dated with: `SOURCE_DATE_EPOCH`, else the
     /// commit's time, else the first of January 1980.
     pub date: Timestamp,
+    /// The tags at the commit, sorted.
+    #[serde(skip)]
+    pub tags: Vec<String>,
+    /// The first paths that differ from the commit, below the repository's root.
+    #[serde(skip)]
+    pub changes: Vec<String>,
+}
+
+/// How many changed paths are kept, to be shown.
+pub const MAX_CHANGES: usize = 3;
+
+impl Source {
+    /// What to do about a tree with changes.
+    pub fn way_out(&self) -> String {
+        let names: Vec<_> = self.changes.iter().map(|path| format!("`{}`", text::shown(path))).collect();
+        let ours = |path: &String| matches!(path.trim_end_matches('/'), "dist" | "target");
+        match self.changes.iter().find(|path| ours(path)) {
+            Some(path) => {
+                format!("add `/{}` to .gitignore; `git status` shows every change", path.trim_end_matches('/'))
+            }
+            None if names.is_empty() => "`git status` shows them; commit or stash them".to_owned(),
+            None => format!("commit or stash them; the first are {}, and `git status` shows all", names.join(", ")),
+        }
+    }
 }
 
 /// The first of January 1980, UTC, in seconds since 1970: the earliest time that a zip file can hold.

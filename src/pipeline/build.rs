@@ -38,6 +38,9 @@ pub struct BuiltPlatform {
     pub metadata: BuildMetadata,
 }
 
+/// The user's own compiler flags, and variables for the cargo profile.
+type UsersOwn = (Vec<String>, BTreeMap<String, String>);
+
 /// How many of a failing build's last lines are part of the failure.
 const SHOWN_LINES: usize = 30;
 /// The largest program that is packed, in bytes.
@@ -67,7 +70,11 @@ fn build_platform(plan: &Plan, platform: &PlatformPlan, listener: &dyn Listener)
     let output = files::utf8(output.path().to_owned()).map(|path| (output, path))?;
     let program = program(plan, platform, rustc, compiler.as_ref(), &output.1)?;
     let executables = run(plan, platform, &program, listener)?;
-    let built = collect(plan, platform, compiler, &executables, &output.1)?;
+    let own = match platform.builder {
+        Builder::Cargo | Builder::Zigbuild => remap::users_own(plan, platform, rustc)?,
+        Builder::Cross | Builder::Command => Default::default(),
+    };
+    let built = collect(plan, platform, compiler, own, &executables, &output.1)?;
     let bytes = built.metadata.binaries.iter().map(|binary| binary.size_bytes).sum();
     listener.hear(&Event::TaskFinished {
         stage: Stage::Build,
@@ -114,6 +121,8 @@ fn program(
     if let Some(linker) = linker.filter(|_| platform.builder == Builder::Cargo) {
         program = program.env(format!("CARGO_TARGET_{triple}_LINKER"), linker);
     }
+    // What is left of an earlier build must not show in this one.
+    program = program.env("CARGO_INCREMENTAL", "0");
     program = program.args(["--message-format", "json-render-diagnostics"]);
     if platform.builder != Builder::Cross {
         program = remap::apply(program, plan, platform, rustc)?;
@@ -192,6 +201,7 @@ fn collect(
     plan: &Plan,
     platform: &PlatformPlan,
     compiler: Option<Compiler>,
+    own: UsersOwn,
     executables: &BTreeMap<String, Utf8PathBuf>,
     output: &Utf8Path,
 ) -> Result<BuiltPlatform> {
@@ -214,7 +224,7 @@ fn collect(
             Ok((file, place))
         })
         .collect::<Result<Vec<_>>>()?;
-    keep(plan, platform, compiler, platform.builder.as_str(), &sources)
+    keep(plan, platform, (compiler, own), platform.builder.as_str(), &sources)
 }
 
 fn profile_directory(profile: &str) -> &str {
@@ -236,7 +246,7 @@ pub fn program_file(name: &str, platform: Platform) -> Result<FileName> {
 fn keep(
     plan: &Plan,
     platform: &PlatformPlan,
-    compiler: Option<Compiler>,
+    (compiler, (rustflags, cargo_profile)): (Option<Compiler>, UsersOwn),
     builder: &str,
     sources: &[(FileName, Utf8PathBuf)],
 ) -> Result<BuiltPlatform> {
@@ -272,6 +282,8 @@ fn keep(
         profile: plan.build.profile.clone(),
         features: platform.features.clone(),
         arguments: platform.arguments.clone(),
+        rustflags,
+        cargo_profile,
         compiler,
         binaries,
     };
@@ -320,7 +332,7 @@ fn take_in_platform(plan: &Plan, platform: &PlatformPlan, directory: &Utf8Path) 
         })
     };
     let sources = plan.binaries.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
-    keep(plan, platform, None, "elsewhere", &sources)
+    keep(plan, platform, Default::default(), "elsewhere", &sources)
 }
 
 /// Records the programs again where a hook after the build may have changed them, as platform

@@ -104,8 +104,9 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
         source: IndexSource {
             repository: plan.source.repository.clone(),
             commit: plan.source.commit.clone(),
-            // The branch that happens to be checked out is no property of the source; the release's tag is.
-            reference: Some(format!("refs/tags/{}", plan.release.tag)),
+            // The branch that happens to be checked out is no property of the source; the release's tag
+            // is, once it is there.
+            reference: plan.source.tags.contains(&plan.release.tag).then(|| format!("refs/tags/{}", plan.release.tag)),
             dirty: plan.source.dirty,
         },
         packages: packages.to_vec(),
@@ -179,9 +180,16 @@ fn internal(plan: &Plan, built: &Built) -> InternalParameters {
         let compiler = platform.metadata.compiler.clone()?;
         Some((platform.metadata.platform.to_string(), compiler))
     });
+    let all = built.platforms.iter().map(|built| (built.metadata.platform.to_string(), &built.metadata));
+    let flags = all.clone().filter(|(_, metadata)| !metadata.rustflags.is_empty());
+    let flags = flags.map(|(platform, metadata)| (platform, metadata.rustflags.clone()));
+    let profiles = all.filter(|(_, metadata)| !metadata.cargo_profile.is_empty());
+    let profiles = profiles.map(|(platform, metadata)| (platform, metadata.cargo_profile.clone()));
     InternalParameters {
         source_date_epoch: plan.source.date.as_second(),
         compilers: compilers.collect(),
+        rustflags: flags.collect(),
+        cargo_profile: profiles.collect(),
         dirty: plan.source.dirty,
     }
 }

@@ -165,6 +165,14 @@ fn check_tag(release: &Release, repository: &Repository) -> Result<String> {
     }
 }
 
+/// A release whose tag is there already is made from that tag's commit, asked for or not.
+pub fn refuse_another_commit(release: &Release, repository: Option<&Repository>) -> Result<()> {
+    match repository {
+        Some(repository) if repository.tag_commit(&release.tag)?.is_some() => check_tag(release, repository).map(drop),
+        _ => Ok(()),
+    }
+}
+
 fn check_branch(release: &Release, branch: &str, repository: &Repository) -> Result<String> {
     let shown = text::shown(branch);
     let commit = match repository.tag_commit(&release.tag)? {

@@ -3,6 +3,7 @@
 //! Each stage takes what the stage before it made, so that no other order compiles. What is left
 //! out by the plan is taken from what an earlier run left in `dist/`, after looking at it again.
 
+pub mod arguments;
 pub mod build;
 mod choice;
 pub mod describe;

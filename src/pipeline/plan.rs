@@ -453,9 +453,9 @@ fn command(
 
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
-    if source.repository.is_none() {
-        source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
-    }
+    // The manifest is part of the commit; where a clone was made from is not.
+    let named = members.iter().find_map(|member| address::canonical(member.repository.as_deref()?));
+    source.repository = named.or_else(|| address::canonical(source.repository.as_deref()?));
     if let Some(seconds) = request.source_date_epoch
         && let Ok(date) = jiff::Timestamp::from_second(seconds)
     {
@@ -586,6 +586,7 @@ fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {
     if !around.workspace.has_lock {
         out.push("there is no Cargo.lock: cargo chooses the versions of the dependencies now".into());
     }
+    out.extend(around.path_warning());
     if request.mode == Mode::Release && request.publish.is_none() {
         out.push("no provider is named: nothing will be published".into());
     }

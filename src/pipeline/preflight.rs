@@ -151,7 +151,7 @@ fn source(plan: &Plan) -> Result<String> {
         }
         if plan.source.dirty {
             return Err(Failure::new(Code::TreeDirty, "the working tree has changes that are not committed")
-                .hint("`git status` shows them; commit or stash them"));
+                .hint(plan.source.way_out()));
         }
     }
     let state = if plan.source.dirty { ", with changes" } else { "" };

@@ -1,25 +1,34 @@
 //! The proof that a bundle comes from its source: build it again, elsewhere, and compare.
 //!
 //! [`rebuild`] checks the recorded commit out into a clean directory, makes the reproducible set
-//! again with the recorded settings, and compares it byte by byte. Where a file differs it says which
-//! part of it, and which of the recorded inputs (source, lock file, compiler, date) is not the same
-//! here. The run record (provenance, checksums) is compared through its inputs, never as bytes.
+//! again with the recorded settings, and compares it byte by byte, both with what the index says and
+//! with the published files. Where a file differs it says which part of it, and which of the recorded
+//! inputs (source, lock file, compiler, flags, date) is not the same here. The run record (provenance,
+//! checksums) is compared through its inputs, never as bytes.
+//!
+//! Instructions are taken only from a provenance that pins the index, and only such as a manifest
+//! could give: no argument for cargo is passed on that could name a program to run, unless the
+//! checked-out commit itself asks for it.
 
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::arguments::OwnArguments;
 use super::events::{Event, Listener};
 use super::plan::{Plan, Selection};
 use super::request::{Builder, Mode, Request};
 use super::stage::Stage;
-use super::{build, package, plan, surroundings};
+use super::{arguments, build, package, plan, surroundings};
 use crate::archive::Inspector;
 use crate::model::failure::Result;
-use crate::model::index::{self, Index, Package};
-use crate::model::provenance::{self, ExternalParameters, Statement};
+use crate::model::index::{self, Index, IndexSource, Package};
+use crate::model::metadata::{BuildMetadata, Compiler};
+use crate::model::provenance::{self, ExternalParameters, PlatformParameters, Statement};
+use crate::model::source::Source;
 use crate::model::{Code, Digest, Failure, text};
+use crate::trust::documents;
 use crate::world::files;
 use crate::world::git::{self, Repository};
 
@@ -42,7 +51,7 @@ pub struct Rebuilt {
 }
 
 impl Rebuilt {
-    /// Whether the whole reproducible set is the same, byte by byte.
+    /// Whether the whole reproducible set is there and the same, byte by byte.
     pub fn is_identical(&self) -> bool {
         self.files.iter().all(|file| file.identical)
     }
@@ -53,7 +62,9 @@ impl Rebuilt {
 pub struct Compared {
     /// Its name.
     pub name: String,
-    /// Whether the bytes are the same.
+    /// What came of the comparison.
+    pub status: State,
+    /// Whether that is [`State::Same`].
     pub identical: bool,
     /// The digest that was published.
     pub published: Digest,
@@ -64,10 +75,48 @@ pub struct Compared {
     pub parts: Vec<String>,
 }
 
+/// What came of comparing one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The published file is what the index says, and so is what was built.
+    Same,
+    /// What was built is not what the index says.
+    Differs,
+    /// The published file is not what the index says.
+    Damaged,
+    /// There is no such file beside the index.
+    Missing,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Differs => "differs",
+            Self::Damaged => "damaged",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A published file as it was fetched.
+#[derive(Debug)]
+pub enum Fetched {
+    /// Its bytes, no more than the index says.
+    Bytes(Vec<u8>),
+    /// It is larger than the index says.
+    TooLarge,
+    /// It is not there.
+    Missing,
+}
+
 /// An input that is not the same.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// `source`, `dependency`, `compiler`, `time`, `hook` or `path`.
+    /// `download`, `source`, `repository`, `dependency`, `compiler`, `flags`, `tool`, `time`, `hook` or
+    /// `path`.
     pub kind: &'static str,
     /// What differs, in one sentence.
     pub detail: String,
@@ -79,8 +128,8 @@ pub struct Original {
     pub index: Vec<u8>,
     /// The published `provenance.json`, as it was fetched.
     pub provenance: Vec<u8>,
-    /// The archives that could be fetched, by name, to say which part of one differs.
-    pub archives: BTreeMap<String, Vec<u8>>,
+    /// Every file that the index lists, by name, as it was fetched.
+    pub files: BTreeMap<String, Fetched>,
     /// Where the source is cloned from; default: the repository that the index records.
     pub source: Option<String>,
 }
@@ -90,10 +139,13 @@ pub fn rebuild(
     original: &Original,
     request: &Request,
     workspace: &Utf8Path,
+    own_arguments: OwnArguments<'_>,
     listener: &dyn Listener,
 ) -> Result<Rebuilt> {
-    let index: Index = read(&original.index, index::FILE_NAME)?;
-    let statement: Statement = read(&original.provenance, provenance::FILE_NAME)?;
+    let index = documents::read_index(&original.index).map_err(|problem| unreadable(index::FILE_NAME, problem))?;
+    let statement = documents::read_provenance(&original.provenance)
+        .map_err(|problem| unreadable(provenance::FILE_NAME, problem))?;
+    check_pins(original, &index, &statement)?;
     let commit = index.source.commit.clone().ok_or_else(|| {
         Failure::new(Code::SourceUnknown, "the bundle records no commit, so there is nothing to build again")
             .subject(index::FILE_NAME)
@@ -101,17 +153,42 @@ pub fn rebuild(
     check_out(original, &index, &commit, workspace)?;
     let directory = workspace.join(below_repository(&statement)?);
     let request = recorded_request(request, &index, &statement, &directory)?;
-    let around = surroundings::look(&request)?;
+    arguments::check(&request, &directory, own_arguments)?;
+    let mut around = surroundings::look(&request)?;
+    take_recorded(&mut around.source, &index);
     let plan = plan::plan(&request, &around, &Selection::default())?;
     let built = build::build(&plan, listener)?;
     package::package(&plan, &built, listener)?;
-    compare(&plan, original, &index, &statement, commit, listener)
+    let path_warning = around.path_warning();
+    compare(&Comparison { plan: &plan, original, index: &index, statement: &statement, path_warning }, commit, listener)
 }
 
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Failure::new(Code::DocumentInvalid, format!("failed to read `{name}`")).subject(name).because(error)
-    })
+fn unreadable(name: &str, problem: String) -> Failure {
+    Failure::new(Code::DocumentInvalid, format!("failed to read `{name}`")).subject(name).because(problem)
+}
+
+/// A provenance gives instructions only for the bundle that it pins.
+fn check_pins(original: &Original, index: &Index, statement: &Statement) -> Result<()> {
+    let mut expected: BTreeMap<String, Digest> = digests(index).collect();
+    expected.insert(index::FILE_NAME.to_owned(), Digest::of(&original.index));
+    let subjects: BTreeMap<String, Digest> =
+        statement.subject.iter().map(|subject| (subject.name.to_string(), subject.digest.sha256)).collect();
+    let names = expected.keys().chain(subjects.keys());
+    let Some(name) = names.into_iter().find(|name| expected.get(*name) != subjects.get(*name)) else {
+        return Ok(());
+    };
+    let message = format!("the provenance is of another bundle: it does not pin the `{name}` of this one");
+    Err(Failure::new(Code::SubjectMismatch, message)
+        .subject(provenance::FILE_NAME)
+        .hint("fetch `index.json` and `provenance.json` of the same release again"))
+}
+
+/// What a clone cannot know of the place where the release was made. The manifest's repository still
+/// counts for more, and another tag than the release's is no tag of it.
+fn take_recorded(source: &mut Source, index: &Index) {
+    source.repository.clone_from(&index.source.repository);
+    let is_tagged = index.source.reference.as_deref() == Some(&format!("refs/tags/{}", index.tag));
+    source.tags = if is_tagged { vec![index.tag.clone()] } else { Vec::new() };
 }
 
 /// Where the workspace is in its repository. It comes from a document, so it may not lead out of it.
@@ -162,20 +239,7 @@ fn recorded_request(request: &Request, index: &Index, statement: &Statement, wor
     again.publish = None;
     again.platforms = recorded.platforms.iter().map(|platform| platform.platform).collect();
     for platform in &recorded.platforms {
-        let builder = [Builder::Cargo, Builder::Zigbuild, Builder::Cross]
-            .into_iter()
-            .find(|builder| builder.as_str() == platform.builder);
-        let builder = builder.ok_or_else(|| {
-            Failure::new(
-                Code::ConfigInvalid,
-                format!(
-                    "{} was built by `{}`, which cannot be repeated",
-                    platform.platform,
-                    text::shown(&platform.builder)
-                ),
-            )
-            .subject(platform.platform.name())
-        })?;
+        let builder = repeatable_builder(platform)?;
         let own = again.platform.entry(platform.platform).or_default();
         own.builder = Some(builder);
         own.target = Some(platform.target.clone());
@@ -188,6 +252,15 @@ fn recorded_request(request: &Request, index: &Index, statement: &Statement, wor
     Ok(again)
 }
 
+fn repeatable_builder(platform: &PlatformParameters) -> Result<Builder> {
+    let all = [Builder::Cargo, Builder::Zigbuild, Builder::Cross];
+    all.into_iter().find(|builder| builder.as_str() == platform.builder).ok_or_else(|| {
+        let builder = text::shown(&platform.builder);
+        let message = format!("{} was built by `{builder}`, which cannot be repeated", platform.platform);
+        Failure::new(Code::ConfigInvalid, message).subject(platform.platform.name())
+    })
+}
+
 /// The pattern that gives a package its name, worked out from the name itself.
 fn stem_pattern(index: &Index, package: &Package) -> String {
     Index::stem(package)
@@ -196,47 +269,74 @@ fn stem_pattern(index: &Index, package: &Package) -> String {
         .replace(&index.version.to_string(), "{version}")
 }
 
-fn compare(
-    plan: &Plan,
-    original: &Original,
-    index: &Index,
-    statement: &Statement,
-    commit: String,
-    listener: &dyn Listener,
-) -> Result<Rebuilt> {
-    let again: Index =
-        read(&files::read_bounded(&plan.places.bundle.join(index::FILE_NAME), index::MAX_BYTES)?, index::FILE_NAME)?;
+/// Both sides of a comparison.
+struct Comparison<'a> {
+    plan: &'a Plan,
+    original: &'a Original,
+    index: &'a Index,
+    statement: &'a Statement,
+    path_warning: Option<String>,
+}
+
+fn compare(all: &Comparison<'_>, commit: String, listener: &dyn Listener) -> Result<Rebuilt> {
+    let path = all.plan.places.bundle.join(index::FILE_NAME);
+    let bytes = files::read_bounded(&path, index::MAX_BYTES)?;
+    let again = documents::read_index(&bytes).map_err(|problem| unreadable(index::FILE_NAME, problem))?;
     let rebuilt: BTreeMap<_, _> = digests(&again).collect();
-    let mut compared: Vec<Compared> = digests(index)
+    let mut compared: Vec<Compared> = digests(all.index)
         .map(|(name, published)| {
             let now = rebuilt.get(&name).copied();
-            let identical = now == Some(published);
-            let parts = if identical { Vec::new() } else { differing_parts(plan, original, index, &again, &name) };
-            Compared { name, identical, published, rebuilt: now, parts }
+            let status = state(all.original.files.get(&name), published, now);
+            let parts = if now == Some(published) { Vec::new() } else { differing_parts(all, &again, &name) };
+            Compared { name, status, identical: status == State::Same, published, rebuilt: now, parts }
         })
         .collect();
-    let bytes = again.render();
+    let is_same = bytes == all.original.index;
     compared.push(Compared {
         name: index::FILE_NAME.to_owned(),
-        identical: bytes == original.index,
-        published: Digest::of(&original.index),
+        status: if is_same { State::Same } else { State::Differs },
+        identical: is_same,
+        published: Digest::of(&all.original.index),
         rebuilt: Some(Digest::of(&bytes)),
         parts: Vec::new(),
     });
     compared.sort_by(|a, b| a.name.cmp(&b.name));
     let identical = compared.iter().all(|file| file.identical);
-    let causes = if identical { Vec::new() } else { causes(plan, index, statement)? };
+    let mut causes: Vec<Cause> = compared.iter().filter_map(download).collect();
+    if compared.iter().any(|file| file.rebuilt != Some(file.published)) {
+        causes.extend(self::causes(all, &again)?);
+    }
     for cause in &causes {
         listener.hear(&Event::Warning { message: format!("{}: {}", cause.kind, cause.detail) });
     }
     Ok(Rebuilt {
         kind: "consign.rebuild/v1",
-        version: index.version.to_string(),
+        version: all.index.version.to_string(),
         commit,
         status: if identical { "identical" } else { "different" },
         files: compared,
         causes,
     })
+}
+
+/// What is wrong with the published file comes first: it is what a user would download.
+fn state(fetched: Option<&Fetched>, published: Digest, rebuilt: Option<Digest>) -> State {
+    match fetched {
+        None | Some(Fetched::Missing) => State::Missing,
+        Some(Fetched::TooLarge) => State::Damaged,
+        Some(Fetched::Bytes(bytes)) if Digest::of(bytes) != published => State::Damaged,
+        Some(Fetched::Bytes(_)) if rebuilt != Some(published) => State::Differs,
+        Some(Fetched::Bytes(_)) => State::Same,
+    }
+}
+
+fn download(file: &Compared) -> Option<Cause> {
+    let detail = match file.status {
+        State::Damaged => format!("the published `{}` is damaged: it is not the file that the index lists", file.name),
+        State::Missing => format!("the published `{}` is not there, beside the index that lists it", file.name),
+        State::Same | State::Differs => return None,
+    };
+    Some(Cause { kind: "download", detail })
 }
 
 fn digests(index: &Index) -> impl Iterator<Item = (String, Digest)> + '_ {
@@ -245,78 +345,135 @@ fn digests(index: &Index) -> impl Iterator<Item = (String, Digest)> + '_ {
 }
 
 /// Which files inside an archive differ.
-fn differing_parts(plan: &Plan, original: &Original, index: &Index, again: &Index, name: &str) -> Vec<String> {
+fn differing_parts(all: &Comparison<'_>, again: &Index, name: &str) -> Vec<String> {
     let find = |index: &Index| index.packages.iter().find(|package| package.archive.as_str() == name).cloned();
-    let (Some(then), Some(now)) = (find(index), find(again)) else { return Vec::new() };
+    let (Some(then), Some(now)) = (find(all.index), find(again)) else { return Vec::new() };
     let list = |package: &Package, bytes: &[u8]| -> Option<BTreeMap<String, Digest>> {
         let mut inspector = Inspector::default();
         let contents =
             inspector.inspect(package.format, bytes, Index::stem(package), package.unpacked_size_bytes).ok()?;
         Some(contents.entries.iter().map(|entry| (entry.path.clone(), entry.sha256)).collect())
     };
-    let bytes = files::read_bounded(&plan.places.bundle.join(name), build::MAX_BINARY_BYTES).unwrap_or_default();
+    let bytes = files::read_bounded(&all.plan.places.bundle.join(name), build::MAX_BINARY_BYTES).unwrap_or_default();
     let binaries =
         |package: &Package| package.binaries.iter().map(|binary| (binary.path.clone(), binary.sha256)).collect();
+    let published = match all.original.files.get(name) {
+        Some(Fetched::Bytes(bytes)) => list(&then, bytes),
+        _ => None,
+    };
     // Without the published archive, the index still tells the programs apart.
-    let before: BTreeMap<String, Digest> =
-        original.archives.get(name).and_then(|bytes| list(&then, bytes)).unwrap_or_else(|| binaries(&then));
+    let before: BTreeMap<String, Digest> = published.unwrap_or_else(|| binaries(&then));
     let after: BTreeMap<String, Digest> = list(&now, &bytes).unwrap_or_else(|| binaries(&now));
     before.iter().filter(|(path, digest)| after.get(*path) != Some(*digest)).map(|(path, _)| path.clone()).collect()
 }
 
 /// Every recorded input that is not the same here.
-fn causes(plan: &Plan, index: &Index, statement: &Statement) -> Result<Vec<Cause>> {
-    let definition = &statement.predicate.build_definition;
+fn causes(all: &Comparison<'_>, again: &Index) -> Result<Vec<Cause>> {
+    let definition = &all.statement.predicate.build_definition;
     let mut causes = Vec::new();
-    if index.source.dirty || definition.internal_parameters.dirty {
+    if all.index.source.dirty || definition.internal_parameters.dirty {
         causes.push(Cause {
             kind: "source",
             detail: "the published bundle was made from a working tree with changes that are in no commit".to_owned(),
         });
     }
-    for platform in &plan.platforms {
-        let recorded = definition.internal_parameters.compilers.get(platform.platform.name());
-        let now = build::recall(plan)?.platforms.into_iter().find(|built| built.metadata.platform == platform.platform);
-        let now = now.and_then(|built| built.metadata.compiler);
-        if recorded != now.as_ref() {
-            let name = |compiler: Option<&crate::model::metadata::Compiler>| {
-                compiler.map_or_else(
-                    || "unknown".to_owned(),
-                    |compiler| format!("{} on {}", compiler.version, compiler.host),
-                )
-            };
-            causes.push(Cause {
-                kind: "compiler",
-                detail: format!(
-                    "{} was built with {}, and here with {}",
-                    platform.platform,
-                    name(recorded),
-                    name(now.as_ref())
-                ),
-            });
-        }
+    let built = build::recall(all.plan)?;
+    for metadata in built.platforms.iter().map(|built| &built.metadata) {
+        causes.extend(toolchain(all.statement, metadata));
     }
-    let lock = plan.places.root.join("Cargo.lock");
-    let here = if lock.is_file() { Some(Digest::of(&files::read_bounded(&lock, 64 << 20)?).to_string()) } else { None };
-    let recorded = definition.resolved_dependencies.iter().find(|dependency| dependency.name == "Cargo.lock");
-    let recorded = recorded.and_then(|dependency| dependency.digest.get("sha256").cloned());
-    if recorded != here {
-        causes.push(Cause { kind: "dependency", detail: "Cargo.lock is not the one that was recorded".to_owned() });
-    }
-    if statement.predicate.build_definition.internal_parameters.source_date_epoch.to_string()
-        != plan.source.date.as_second().to_string()
-        || index.created_at != plan.source.date.to_string()
-    {
+    causes.extend(lock_file(all)?);
+    let now = all.plan.source.date;
+    if definition.internal_parameters.source_date_epoch != now.as_second() || all.index.created_at != now.to_string() {
         causes.push(Cause {
             kind: "time",
-            detail: format!("the published bundle is dated {}, this one {}", index.created_at, plan.source.date),
+            detail: format!("the published bundle is dated {}, this one {now}", all.index.created_at),
         });
     }
     causes.extend(hooks(&definition.external_parameters));
+    causes.extend(tool(all.statement));
+    causes.extend(origin(all.index, again));
+    let programs_differ = all.index.packages != again.packages;
+    if programs_differ && let Some(warning) = &all.path_warning {
+        causes.push(Cause { kind: "path", detail: warning.clone() });
+    }
     if causes.is_empty() {
-        causes.push(unexplained(plan));
+        causes.push(if programs_differ { unexplained(all.plan) } else { undescribed() });
     }
     Ok(causes)
+}
+
+/// Another compiler, or other flags for it.
+fn toolchain(statement: &Statement, metadata: &BuildMetadata) -> Vec<Cause> {
+    let recorded = &statement.predicate.build_definition.internal_parameters;
+    let platform = metadata.platform;
+    let mut causes = Vec::new();
+    let (then, now) = (recorded.compilers.get(platform.name()), metadata.compiler.as_ref());
+    if then != now {
+        let name = |compiler: Option<&Compiler>| {
+            compiler
+                .map_or_else(|| "unknown".to_owned(), |compiler| format!("{} on {}", compiler.version, compiler.host))
+        };
+        let detail = format!("{platform} was built with {}, and here with {}", name(then), name(now));
+        causes.push(Cause { kind: "compiler", detail });
+    }
+    let flags = recorded.rustflags.get(platform.name()).cloned().unwrap_or_default();
+    let profile = recorded.cargo_profile.get(platform.name()).cloned().unwrap_or_default();
+    let told = |flags: &[String], profile: &BTreeMap<String, String>| {
+        let profile = profile.iter().map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<_> = flags.iter().cloned().chain(profile).collect();
+        // What is recorded has no credentials in it.
+        let words = text::without_credentials(&words.join(" ")).into_owned();
+        if words.is_empty() { "none".to_owned() } else { format!("`{words}`") }
+    };
+    let (then, now) = (told(&flags, &profile), told(&metadata.rustflags, &metadata.cargo_profile));
+    if then != now {
+        let detail = format!("{platform} was built with the flags {then}, and here with {now}");
+        causes.push(Cause { kind: "flags", detail });
+    }
+    causes
+}
+
+fn lock_file(all: &Comparison<'_>) -> Result<Option<Cause>> {
+    let lock = all.plan.places.root.join("Cargo.lock");
+    let here = if lock.is_file() { Some(Digest::of(&files::read_bounded(&lock, 64 << 20)?).to_string()) } else { None };
+    let dependencies = &all.statement.predicate.build_definition.resolved_dependencies;
+    let recorded = dependencies.iter().find(|dependency| dependency.name == "Cargo.lock");
+    let recorded = recorded.and_then(|dependency| dependency.digest.get("sha256").cloned());
+    Ok((recorded != here)
+        .then(|| Cause { kind: "dependency", detail: "Cargo.lock is not the one that was recorded".to_owned() }))
+}
+
+/// The SBOMs name the program that wrote them.
+fn tool(statement: &Statement) -> Option<Cause> {
+    let here = env!("CARGO_PKG_VERSION");
+    let then = statement.predicate.run_details.builder.version.get("consign").map_or("unknown", String::as_str);
+    (then != here).then(|| Cause {
+        kind: "tool",
+        detail: format!("the bundle was made by consign {then}, and this is consign {here}"),
+    })
+}
+
+/// Where the source comes from, as the index tells it.
+fn origin(index: &Index, again: &Index) -> Option<Cause> {
+    let (then, now) = (&index.source, &again.source);
+    let name = |source: &IndexSource| {
+        let repository = source.repository.as_deref().unwrap_or("no repository");
+        let reference = source.reference.as_deref().unwrap_or("no tag");
+        format!("{} at {}", text::shown(repository), text::shown(reference))
+    };
+    ((&then.repository, &then.reference) != (&now.repository, &now.reference)).then(|| Cause {
+        kind: "repository",
+        detail: format!("the index names {}, and the commit gives {}", name(then), name(now)),
+    })
+}
+
+/// The programs are the same, so nothing is said against them.
+fn undescribed() -> Cause {
+    Cause {
+        kind: "dependency",
+        detail: "the archives are the same; what the documents say of the dependencies or the release is not"
+            .to_owned(),
+    }
 }
 
 /// The hooks that may have changed what was built or packed. They are the user's own commands, written
@@ -356,7 +513,7 @@ fn unexplained(plan: &Plan) -> Cause {
     } else {
         Cause {
             kind: "source",
-            detail: "lock file, compiler and date are as recorded: the published program was not built from the recorded commit alone, or with other compiler flags".to_owned(),
+            detail: "lock file, compiler, flags and date are as recorded: the published program was not built from the recorded commit alone, or with settings that are recorded nowhere".to_owned(),
         }
     }
 }

@@ -25,11 +25,30 @@ pub fn apply(program: Program, plan: &Plan, platform: &PlatformPlan, rustc: &str
         FlagsPlace::Environment(users) => {
             program.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", [users, ours].concat().join("\u{1f}"))
         }
-        FlagsPlace::Target => program.arg("--config").arg(target_flags(&platform.target, &ours)),
+        FlagsPlace::Target(_) => program.arg("--config").arg(target_flags(&platform.target, &ours)),
         FlagsPlace::Build(users) => {
             program.arg("--config").arg(target_flags(&platform.target, &[users, ours].concat()))
         }
     })
+}
+
+/// The user's own flags for the compiler, and the variables that change the cargo profile, as they
+/// may be written down: the paths of this machine are replaced as they are in the program.
+pub fn users_own(plan: &Plan, platform: &PlatformPlan, rustc: &str) -> Result<(Vec<String>, BTreeMap<String, String>)> {
+    let mut environment = plan.environment.clone();
+    environment.extend(platform.environment.clone());
+    let prefixes = prefixes(plan);
+    let plain = |text: &str| {
+        // The nearest directory stands last, and is replaced first.
+        prefixes.iter().rev().fold(text.to_owned(), |text, (from, to)| text.replace(from.as_str(), to))
+    };
+    let in_force = cargo_config::flags_in_force(&environment, rustc, &plan.places.root, &platform.target)?;
+    let (FlagsPlace::Environment(flags) | FlagsPlace::Target(flags) | FlagsPlace::Build(flags)) = in_force;
+    let profile = environment.iter().filter(|(name, _)| name.starts_with("CARGO_PROFILE_"));
+    Ok((
+        flags.iter().map(|flag| plain(flag)).collect(),
+        profile.map(|(name, value)| (name.clone(), plain(value))).collect(),
+    ))
 }
 
 fn target_flags(target: &str, flags: &[String]) -> String {
@@ -42,6 +61,9 @@ fn prefixes(plan: &Plan) -> Vec<(Utf8PathBuf, &'static str)> {
     let mut prefixes: Vec<(Utf8PathBuf, &'static str)> = Vec::new();
     prefixes.extend(plan.environment.get("HOME").map(|home| (home.into(), "/home")));
     prefixes.extend(cargo_config::cargo_home(&plan.environment).map(|home| (home, "/cargo")));
+    // Where the workspace is a part of its repository, code beside it may be built in as well.
+    let depth = plan.places.below_repository.components().count();
+    prefixes.extend(plan.places.root.ancestors().nth(depth).map(|root| (root.to_owned(), "/repository")));
     prefixes.push((plan.places.root.clone(), "/workspace"));
     prefixes.push((plan.places.target.clone(), "/workspace/target"));
     prefixes.retain(|(from, _)| from.as_str().len() > 1);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Tools;
 use super::events::{Event, Listener};
 use super::plan::Plan;
-use super::rebuild::Original;
+use super::rebuild::{Fetched, Original};
 use super::stage::Stage;
 use super::summary::RemoteStatus;
 use super::verify::{self, Authenticated, verify};
@@ -339,8 +339,8 @@ fn as_finding(name: &str, failure: &Failure) -> Finding {
     Finding::new(failure.code(), name, failure.to_string(), failure.way_out().unwrap_or_default())
 }
 
-/// What `rebuild` compares with: the documents of a published bundle, and its archives where they
-/// can be fetched and are what the index says in size.
+/// What `rebuild` compares with: the documents of a published bundle, and every file that its index
+/// lists, as far as it is there.
 pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
     let base = Place::of_index(index)?.base;
     let client = Client::new(ClientOptions::default());
@@ -352,14 +352,19 @@ pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
     };
     let index = read(index::FILE_NAME, index::MAX_BYTES as u64)?;
     let provenance = read(provenance::FILE_NAME, provenance::MAX_BYTES as u64)?;
-    let packages = documents::read_index(&index).map(|index| index.packages).unwrap_or_default();
-    let archives = packages.into_iter().filter_map(|package| {
-        // An archive only helps to say which part of it differs; without it the digests still do.
-        let bytes = read(package.archive.as_str(), package.size_bytes).ok()?;
-        Some((package.archive.to_string(), bytes))
-    });
-    let archives = archives.collect();
-    Ok(Original { index, provenance, archives, source })
+    let listed = documents::read_index(&index).map(|index| sizes(&index)).unwrap_or_default();
+    let mut files = BTreeMap::new();
+    for (name, size) in listed {
+        let absent = matches!(&base, Base::Directory(path) if !path.join(name.as_str()).exists());
+        let fetched = match read(name.as_str(), size) {
+            Ok(bytes) => Fetched::Bytes(bytes),
+            Err(failure) if absent || failure.code() == Code::RemoteNotFound => Fetched::Missing,
+            Err(failure) if failure.code() == Code::FileTooLarge => Fetched::TooLarge,
+            Err(failure) => return Err(failure),
+        };
+        files.insert(name.to_string(), fetched);
+    }
+    Ok(Original { index, provenance, files, source })
 }
 
 /// How the last verification of this release ended, if there was one.

@@ -10,6 +10,7 @@ use super::build::Built;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
+use super::request::Mode;
 use super::run::attend;
 use super::stage::Stage;
 use super::summary::{RemoteStatus, Summary};
@@ -27,6 +28,9 @@ type Done<T> = Result<(T, String)>;
 
 pub(crate) fn guard(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let guarded = guard::check(&plan.release, &plan.workspace_version, &tools.guard, tools.repository)?;
+    if plan.mode == Mode::Release {
+        guard::refuse_another_commit(&plan.release, tools.repository)?;
+    }
     Ok(((), format!("{} {} may be released", plan.name, guarded.tag)))
 }
 

@@ -37,6 +37,16 @@ impl Surroundings {
         })
     }
 
+    /// What is to be said of path dependencies outside of the workspace's root, if there are any:
+    /// cargo hashes their absolute path into the names of their symbols.
+    pub fn path_warning(&self) -> Option<String> {
+        let outside = &self.workspace.outside;
+        (!outside.is_empty()).then(|| {
+            let names = outside.join(", ");
+            format!("a path dependency outside of the workspace's root ({names}) is not promised to be built the same elsewhere")
+        })
+    }
+
     /// Where the workspace is below the repository's root; empty when it is the root.
     pub fn below_repository(&self) -> Utf8PathBuf {
         let root = self.repository.as_ref().map(|repository| canonical(repository.root()));
@@ -97,7 +107,12 @@ pub fn look(request: &Request) -> Result<Surroundings> {
     let workspace = cargo::workspace(request.cargo(), &request.directory)?;
     let repository = Repository::discover(&workspace.root)?;
     let dist = workspace.root.join(&request.dist);
-    let ignored = [dist.as_path(), workspace.target_directory.as_path()];
+    let usual = workspace.root.join("dist");
+    let mut ignored = vec![dist.as_path(), workspace.target_directory.as_path()];
+    // What an earlier run left in the usual place is no change of the source either.
+    if usual.join("packages").is_dir() && usual.join("releases").is_dir() {
+        ignored.push(&usual);
+    }
     let source = match &repository {
         Some(repository) => repository.source(&ignored, request.source_date_epoch)?,
         None => git::source_without_git(request.source_date_epoch)?,

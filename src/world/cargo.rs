@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use semver::Version;
 
 use super::process::Program;
@@ -25,6 +25,8 @@ pub struct Workspace {
     pub members: Vec<Member>,
     /// Whether there is a `Cargo.lock`.
     pub has_lock: bool,
+    /// The path dependencies of its members that are outside of its root, sorted by name.
+    pub outside: Vec<String>,
 }
 
 /// One package of a workspace.
@@ -181,7 +183,16 @@ fn from_metadata(metadata: &Metadata) -> Workspace {
         })
         .collect();
     members.sort_by(|a, b| a.name.cmp(&b.name));
+    let outside: BTreeSet<_> = metadata
+        .workspace_packages()
+        .into_iter()
+        .flat_map(|package| &package.dependencies)
+        .filter(|dependency| dependency.kind != DependencyKind::Development)
+        .filter(|dependency| dependency.path.as_ref().is_some_and(|path| !path.starts_with(&metadata.workspace_root)))
+        .map(|dependency| dependency.name.clone())
+        .collect();
     Workspace {
+        outside: outside.into_iter().collect(),
         root: metadata.workspace_root.clone(),
         target_directory: metadata.target_directory.clone(),
         has_lock: metadata.workspace_root.join("Cargo.lock").is_file(),

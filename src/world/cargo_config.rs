@@ -22,8 +22,8 @@ use crate::model::{Code, Failure};
 pub enum FlagsPlace {
     /// The environment is in force: set `CARGO_ENCODED_RUSTFLAGS` to these, with more behind them.
     Environment(Vec<String>),
-    /// Flags for the target are in force: cargo joins `--config target.<triple>.rustflags` to them.
-    Target,
+    /// These flags for the target are in force: cargo joins `--config target.<triple>.rustflags` to them.
+    Target(Vec<String>),
     /// These flags for every build are in force: repeat them for the target, with more behind them.
     Build(Vec<String>),
 }
@@ -74,8 +74,10 @@ pub fn flags_in_force(
     }
     let configs = config_files(environment, directory)?;
     let own = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_ascii_uppercase().replace(['-', '.'], "_"));
-    if environment.contains_key(&own) || any_target_flags(&configs, rustc, directory, target)? {
-        return Ok(FlagsPlace::Target);
+    let of_variable = environment.get(&own).map(|text| split(text));
+    let of_files = target_flags(&configs, rustc, directory, target)?;
+    if of_variable.is_some() || of_files.is_some() {
+        return Ok(FlagsPlace::Target([of_files, of_variable].into_iter().flatten().flatten().collect()));
     }
     let mut flags = Vec::new();
     // Cargo joins the lists of all files; those of a nearer file stand behind those of a farther one.
@@ -118,19 +120,38 @@ pub fn cargo_home(environment: &BTreeMap<String, String>) -> Option<Utf8PathBuf>
     environment.get("CARGO_HOME").map(Utf8PathBuf::from).or_else(home)
 }
 
-fn any_target_flags(configs: &[ConfigFile], rustc: &str, directory: &Utf8Path, target: &str) -> Result<bool> {
-    let tables = configs.iter().flat_map(|config| &config.target);
-    let with_flags: Vec<_> = tables.filter(|(_, table)| table.get("rustflags").is_some()).map(|(key, _)| key).collect();
-    if with_flags.iter().any(|key| *key == target) {
-        return Ok(true);
+/// The flags of every table that matches the target; none where no such table has any.
+fn target_flags(
+    configs: &[ConfigFile],
+    rustc: &str,
+    directory: &Utf8Path,
+    target: &str,
+) -> Result<Option<Vec<String>>> {
+    // As for `[build]`, the flags of a nearer file stand behind those of a farther one.
+    let tables = configs.iter().rev().flat_map(|config| &config.target);
+    let with_flags: Vec<_> = tables.filter_map(|(key, table)| Some((key, table.get("rustflags")?))).collect();
+    let mut cfgs: Option<Vec<Cfg>> = None;
+    let mut found: Option<Vec<String>> = None;
+    for (key, flags) in with_flags {
+        let matches = if key == target {
+            true
+        } else if let Ok(selector) = Selector::from_str(key) {
+            if cfgs.is_none() {
+                let told =
+                    Program::new(rustc).args(["--print", "cfg", "--target", target]).directory(directory).read()?;
+                cfgs = Some(told.lines().filter_map(|line| Cfg::from_str(line).ok()).collect());
+            }
+            selector.matches(target, cfgs.as_deref().unwrap_or_default())
+        } else {
+            false
+        };
+        if matches {
+            // What is no list of flags is for cargo to complain about.
+            let words = flags.clone().try_into().map(Flags::words).unwrap_or_default();
+            found.get_or_insert_default().extend(words);
+        }
     }
-    let selectors: Vec<_> = with_flags.iter().filter_map(|key| Selector::from_str(key).ok()).collect();
-    if selectors.is_empty() {
-        return Ok(false);
-    }
-    let told = Program::new(rustc).args(["--print", "cfg", "--target", target]).directory(directory).read()?;
-    let cfgs: Vec<Cfg> = told.lines().filter_map(|line| Cfg::from_str(line).ok()).collect();
-    Ok(selectors.iter().any(|selector| selector.matches(target, &cfgs)))
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -158,7 +179,7 @@ mod tests {
             place(build, &[("RUSTFLAGS", "-Ca"), ("CARGO_ENCODED_RUSTFLAGS", "-Cx=a b\u{1f}-Cy")]),
             FlagsPlace::Environment(vec!["-Cx=a b".into(), "-Cy".into()])
         );
-        assert_eq!(place("[target.'cfg(unix)']\nrustflags = \"-Ca\"\n", &[]), FlagsPlace::Target);
+        assert_eq!(place("[target.'cfg(unix)']\nrustflags = \"-Ca\"\n", &[]), FlagsPlace::Target(vec!["-Ca".into()]));
         assert_eq!(place("[target.'cfg(windows)']\nrustflags = \"-Ca\"\n", &[]), FlagsPlace::Build(vec![]));
         assert_eq!(place("[target.x86_64-unknown-linux-gnu]\nlinker = \"cc\"\n", &[]), FlagsPlace::Build(vec![]));
     }

@@ -15,7 +15,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use crate::model::failure::Result;
-use crate::model::source::{EARLIEST_SECONDS, Source};
+use crate::model::source::{EARLIEST_SECONDS, MAX_CHANGES, Source};
 use crate::model::{Code, Failure, Release, address, text};
 
 use super::files;
@@ -83,7 +83,12 @@ impl Repository {
     /// that git does not track are no changes. The ref is the highest release tag at this commit,
     /// else the branch, else whatever tag there is.
     pub fn source(&self, ignored: &[&Utf8Path], source_date_epoch: Option<i64>) -> Result<Source> {
-        let status = self.status(ignored)?;
+        let (status, hidden) = std::thread::scope(|scope| {
+            let hidden = scope.spawn(|| self.hidden());
+            let status = self.status(ignored);
+            let ended_early = |_| Err(Failure::new(Code::Io, "a thread that runs git ended early"));
+            Ok((status?, hidden.join().unwrap_or_else(ended_early)?))
+        })?;
         let (date, tags) = match &status.commit {
             Some(_) => self.commit_time_and_tags()?,
             None => (None, Vec::new()),
@@ -94,7 +99,10 @@ impl Repository {
             (None, None) => earliest(),
         };
         let reference = reference(&tags, status.branch.as_deref());
-        Ok(Source { repository: self.address()?, commit: status.commit, reference, dirty: status.dirty, date })
+        let mut changes = [status.changes, hidden].concat();
+        let dirty = !changes.is_empty();
+        changes.truncate(MAX_CHANGES);
+        Ok(Source { repository: self.address()?, commit: status.commit, reference, dirty, date, tags, changes })
     }
 
     /// The full id of the commit that is checked out; none before the first commit.
@@ -204,7 +212,7 @@ impl Repository {
 
     fn status(&self, ignored: &[&Utf8Path]) -> Result<Status> {
         let output = self.run(&self.git().args(STATUS))?;
-        let ignored: Vec<_> = ignored.iter().filter_map(|path| self.below_root(path)).collect();
+        let ignored: Vec<_> = ignored.iter().flat_map(|path| self.below_root(path)).collect();
         let mut status = Status::default();
         let mut holding_ignored = Vec::new();
         for entry in entries(&output) {
@@ -217,38 +225,61 @@ impl Repository {
                 if ignored.iter().any(|ignored| ignored.starts_with(path) && ignored != path) {
                     holding_ignored.push(path.to_owned());
                 } else if !ignored.iter().any(|ignored| Utf8Path::new(path).starts_with(ignored)) {
-                    status.dirty = true;
+                    status.changes.push(path.to_owned());
                 }
             } else if !entry.starts_with("# ") {
-                status.dirty = true;
+                status.changes.push(changed_path(&entry).to_owned());
             }
         }
-        if !status.dirty && !holding_ignored.is_empty() {
-            status.dirty = self.untracked_beside(&holding_ignored, &ignored)?;
+        if status.changes.is_empty() && !holding_ignored.is_empty() {
+            status.changes = self.untracked_beside(&holding_ignored, &ignored)?;
         }
         Ok(status)
     }
 
-    /// Whether directories without a tracked file hold anything but the ignored ones.
-    fn untracked_beside(&self, directories: &[String], ignored: &[Utf8PathBuf]) -> Result<bool> {
+    /// The tracked files that git was told not to look at (`update-index --assume-unchanged`,
+    /// `--skip-worktree`). Nobody can say that they are as committed, so they count as changes. A file
+    /// that a sparse checkout has left out is not there to be built from, and is none.
+    fn hidden(&self) -> Result<Vec<String>> {
+        let listed = self.run(&self.git().args(["ls-files", "-v", "-z", "--full-name"]))?;
+        let hidden = entries(&listed).into_iter().filter_map(|entry| {
+            let (tag, path) = entry.split_once(' ')?;
+            let assumed = tag.bytes().all(|byte| byte.is_ascii_lowercase());
+            let skipped = tag.eq_ignore_ascii_case("S");
+            let is_hidden = if skipped { fs_err::symlink_metadata(self.root.join(path)).is_ok() } else { assumed };
+            is_hidden.then(|| path.to_owned())
+        });
+        Ok(hidden.collect())
+    }
+
+    /// What directories without a tracked file hold besides the ignored ones.
+    fn untracked_beside(&self, directories: &[String], ignored: &[Utf8PathBuf]) -> Result<Vec<String>> {
         let command = self
             .git()
             .args(STATUS)
             .arg("--")
             .args(directories.iter().map(|path| format!(":(top,literal){path}")))
             .args(ignored.iter().map(|path| format!(":(top,exclude,literal){path}")));
-        Ok(entries(&self.run(&command)?).iter().any(|entry| entry.starts_with("? ")))
+        let found = entries(&self.run(&command)?);
+        Ok(found.iter().filter_map(|entry| entry.strip_prefix("? ")).map(str::to_owned).collect())
     }
 
-    /// A directory that exists, as a path below the root; nothing for the root itself, which cannot
-    /// be ignored without ignoring the source.
-    fn below_root(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
-        let real = self.root.join(path).canonicalize_utf8().ok()?;
-        let root = self.root.canonicalize_utf8().ok()?;
-        let below = real.strip_prefix(&root).ok()?;
-        // Git writes its paths with forward slashes everywhere.
-        let below = Utf8PathBuf::from(below.as_str().replace('\\', "/"));
-        (!below.as_str().is_empty()).then_some(below)
+    /// A directory that exists, as a path below the root, and the link that leads to it, if it is
+    /// one; nothing for the root itself, which cannot be ignored without ignoring the source.
+    fn below_root(&self, path: &Utf8Path) -> Vec<Utf8PathBuf> {
+        let path = self.root.join(path);
+        let Ok(root) = self.root.canonicalize_utf8() else { return Vec::new() };
+        let place = path.parent().and_then(|parent| Some(parent.canonicalize_utf8().ok()?.join(path.file_name()?)));
+        let mut found: Vec<_> = [path.canonicalize_utf8().ok(), place]
+            .into_iter()
+            .flatten()
+            .filter_map(|path| Some(path.strip_prefix(&root).ok()?.to_owned()))
+            // Git writes its paths with forward slashes everywhere.
+            .map(|below| Utf8PathBuf::from(below.as_str().replace('\\', "/")))
+            .filter(|below| !below.as_str().is_empty())
+            .collect();
+        found.dedup();
+        found
     }
 
     fn commit_time_and_tags(&self) -> Result<(Option<i64>, Vec<String>)> {
@@ -332,7 +363,8 @@ pub fn source_without_git(source_date_epoch: Option<i64>) -> Result<Source> {
         Some(epoch) => dated("SOURCE_DATE_EPOCH", epoch)?,
         None => earliest(),
     };
-    Ok(Source { repository: None, commit: None, reference: None, dirty: false, date })
+    let (tags, changes) = (Vec::new(), Vec::new());
+    Ok(Source { repository: None, commit: None, reference: None, dirty: false, date, tags, changes })
 }
 
 const STATUS: [&str; 7] = [
@@ -349,7 +381,13 @@ const STATUS: [&str; 7] = [
 struct Status {
     commit: Option<String>,
     branch: Option<String>,
-    dirty: bool,
+    changes: Vec<String>,
+}
+
+/// The path in an entry of `git status`: behind eight fields, or ten where a merge is unfinished.
+fn changed_path(entry: &str) -> &str {
+    let fields = if entry.starts_with("u ") { 10 } else { 8 };
+    entry.splitn(fields + 1, ' ').last().unwrap_or(entry)
 }
 
 /// The ref that names what is checked out.

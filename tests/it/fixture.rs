@@ -152,6 +152,8 @@ fn statement(index: &Index) -> Statement {
                     hooks: BTreeMap::new(),
                 },
                 internal_parameters: InternalParameters {
+                    rustflags: BTreeMap::new(),
+                    cargo_profile: BTreeMap::new(),
                     source_date_epoch: 1_735_787_045,
                     compilers: BTreeMap::new(),
                     dirty: false,

@@ -74,6 +74,55 @@ fn every_kind_of_change_is_dirt() {
 }
 
 #[test]
+fn a_change_that_git_was_told_to_overlook_is_dirt() {
+    for flag in ["--assume-unchanged", "--skip-worktree"] {
+        let scratch = small_workspace("tool", "1.0.0");
+        git(scratch.path(), &["update-index", flag, "README.md"]);
+        scratch.write("README.md", "changed");
+        let source = open(&scratch.path().join("src")).source(&[], None).unwrap();
+        assert!(source.dirty, "{flag}");
+        assert_eq!(source.changes, ["README.md"]);
+    }
+    // What a sparse checkout leaves out is no change.
+    let scratch = small_workspace("tool", "1.0.0");
+    scratch.write("docs/guide.md", "guide");
+    commit(scratch.path(), "docs: guide");
+    git(scratch.path(), &["sparse-checkout", "set", "src"]);
+    assert!(!scratch.path().join("docs").exists());
+    assert!(!is_dirty(scratch.path()));
+}
+
+#[test]
+fn the_first_changes_are_named_with_the_way_out() {
+    let scratch = small_workspace("tool", "1.0.0");
+    scratch.write("README.md", "changed");
+    scratch.write("a name with spaces", "");
+    let source = open(scratch.path()).source(&[], None).unwrap();
+    assert_eq!(source.changes, ["README.md", "a name with spaces"]);
+    assert!(source.way_out().contains("`README.md`"), "{}", source.way_out());
+    git(scratch.path(), &["checkout", "-q", "."]);
+    fs_err::remove_file(scratch.path().join("a name with spaces")).unwrap();
+    scratch.write(".gitignore", "/target\n");
+    commit(scratch.path(), "chore: ignore less");
+    scratch.write("dist/file", "");
+    let source = open(scratch.path()).source(&[], None).unwrap();
+    assert!(source.way_out().contains("add `/dist` to .gitignore"), "{}", source.way_out());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_directory_that_is_a_link_is_no_dirt() {
+    let scratch = small_workspace("tool", "1.0.0");
+    scratch.write(".gitignore", "");
+    commit(scratch.path(), "chore: ignore nothing");
+    let elsewhere = Scratch::new();
+    let dist = scratch.path().join("dist");
+    std::os::unix::fs::symlink(elsewhere.path(), &dist).unwrap();
+    assert!(is_dirty(scratch.path()));
+    assert!(!open(scratch.path()).source(&[&dist], None).unwrap().dirty);
+}
+
+#[test]
 fn a_change_inside_a_submodule_is_dirt() {
     let inner = small_workspace("inner", "1.0.0");
     let scratch = small_workspace("tool", "1.0.0");

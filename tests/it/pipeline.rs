@@ -320,6 +320,9 @@ fn a_release_is_published_once_and_never_changed() {
     // The same version with other bytes.
     scratch.write("src/main.rs", "fn main() { println!(\"other\"); }\n");
     commit(scratch.path(), "feat: other");
+    // The tag stays where it was, unless somebody moves it.
+    release(&[]).failed(6, "guard_tag");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     let before: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
     release(&[]).failed(6, "version_published");
     let after: Vec<_> = files_below(place.path()).iter().map(|path| fs_err::read(path).unwrap()).collect();
@@ -353,6 +356,7 @@ fn what_was_packed_from_something_else_is_not_published() {
     rehearse(scratch.path(), &[]).passed();
     scratch.write("new", "");
     commit(scratch.path(), "feat: more");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     publish().failed(3, "build_stale");
     json(scratch.path(), &["build"]).passed();
     go_on("publish").failed(3, "build_stale");
@@ -388,6 +392,7 @@ fn a_release_without_a_lock_file_is_refused() {
     let scratch = small_workspace("tool", "1.2.3");
     git(scratch.path(), &["rm", "-q", "Cargo.lock"]);
     commit(scratch.path(), "chore: no lock file");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     rehearse(scratch.path(), &["--mode", "release"]).failed(3, "lock_missing");
 }
 
@@ -761,4 +766,16 @@ Parse(json.dumps(json.loads(text)['predicate']), provenance_pb2.Provenance())
 print(len(found.subject))";
         assert_eq!(succeed(Command::new("python3").args(["-c", read]).current_dir(&bundle)), "6\n");
     }
+}
+
+#[test]
+fn what_an_earlier_run_left_in_the_usual_place_is_no_change() {
+    let scratch = small_workspace("tool", "1.2.3");
+    scratch.write(".gitignore", "/target\n");
+    commit(scratch.path(), "chore: ignore less");
+    rehearse(scratch.path(), &[]).passed();
+    let dirty = || json(scratch.path(), &["plan", "--dist", "out"]).passed().json()["source"]["dirty"].clone();
+    assert_eq!(dirty(), false);
+    scratch.write("other/packages/x", "");
+    assert_eq!(dirty(), true);
 }

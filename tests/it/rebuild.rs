@@ -5,10 +5,11 @@
 use std::process::Command;
 
 use camino::Utf8Path;
+use consign::model::Digest;
 use serde_json::Value;
 
 use super::support::{Scratch, commit, consign, git, missing_unless, small_workspace, succeed};
-use super::workspaces::{bundle, configured, json, rehearse, run, workspace_of};
+use super::workspaces::{bundle, configured, index, json, rehearse, run, workspace_of};
 
 /// Rebuilds the one bundle of a workspace from the workspace's own repository.
 fn rebuilt(workspace: &Utf8Path) -> (i32, Value) {
@@ -25,6 +26,18 @@ fn differs(workspace: &Utf8Path, file: &str, cause: &str) -> Value {
     assert!(files.iter().any(|compared| compared["name"] == file && compared["identical"] == false), "{report:#}");
     assert_eq!(report["causes"][0]["kind"], cause, "{report:#}");
     report
+}
+
+/// Changes both documents as somebody would who makes up a bundle: the provenance pins the changed index.
+fn forge(workspace: &Utf8Path, change: impl Fn(&str) -> String) {
+    let [index, provenance] = ["index.json", "provenance.json"].map(|name| bundle(workspace).join(name));
+    let before = fs_err::read_to_string(&index).unwrap();
+    let after = change(&before);
+    assert!(before != after);
+    let digests = [&before, &after].map(|text| Digest::of(text.as_bytes()).to_string());
+    fs_err::write(&index, after).unwrap();
+    let text = change(&fs_err::read_to_string(&provenance).unwrap());
+    fs_err::write(&provenance, text.replace(&digests[0], &digests[1])).unwrap();
 }
 
 const ARCHIVE: &str = "tool-1.2.3-linux-amd64.tar.gz";
@@ -147,16 +160,13 @@ fn a_changed_source_is_the_cause() {
     commit(scratch.path(), "feat: one byte more");
     let after = git(scratch.path(), &["rev-parse", "HEAD"]);
     rehearse(scratch.path(), &[]).passed();
-    for name in ["index.json", "provenance.json"] {
-        let path = bundle(scratch.path()).join(name);
-        fs_err::write(&path, fs_err::read_to_string(&path).unwrap().replace(&after, &before)).unwrap();
-    }
+    forge(scratch.path(), |text| text.replace(&after, &before));
     let report = differs(scratch.path(), ARCHIVE, "source");
     let archive = report["files"].as_array().unwrap().iter().find(|file| file["name"] == ARCHIVE).unwrap();
     assert!(archive["parts"].as_array().unwrap().contains(&"bin/tool".into()), "{report:#}");
     // A commit that is not there.
     let path = bundle(scratch.path()).join("index.json");
-    fs_err::write(&path, fs_err::read_to_string(&path).unwrap().replace(&before, &"0".repeat(40))).unwrap();
+    forge(scratch.path(), |text| text.replace(&before, &"0".repeat(40)));
     let ran = json(scratch.path(), &["rebuild", "--index", path.as_str(), "--source", "."]);
     ran.failed(6, "source_unknown");
 }
@@ -180,15 +190,7 @@ fn a_changed_dependency_is_the_cause() {
     scratch.write("Cargo.lock", lock.replace("0.1.0", "0.1.1"));
     // Not marked as dirty: this is the bundle of somebody who hides it.
     rehearse(scratch.path(), &[]).passed();
-    for name in ["index.json", "provenance.json"] {
-        let path = bundle(scratch.path()).join(name);
-        let text = fs_err::read_to_string(&path).unwrap();
-        fs_err::write(
-            &path,
-            text.replace("\"dirty\": true", "\"dirty\": false").replace("\"dirty\":true", "\"dirty\":false"),
-        )
-        .unwrap();
-    }
+    forge(scratch.path(), |text| text.replace(",\n        \"dirty\": true", "").replace(",\"dirty\":true", ""));
     let report = differs(scratch.path(), ARCHIVE, "dependency");
     assert!(report["causes"][0]["detail"].as_str().unwrap().contains("Cargo.lock"), "{report:#}");
 }
@@ -285,4 +287,162 @@ fn a_hostile_bundle_is_not_built() {
         let (code, report) = rebuilt(scratch.path());
         assert_ne!(code, 0, "{to}: {report:#}");
     }
+}
+
+#[test]
+fn a_file_that_is_damaged_or_absent_is_not_the_same() {
+    let scratch = small_workspace("tool", "1.2.3");
+    rehearse(scratch.path(), &[]).passed();
+    let archive = fs_err::read_dir(bundle(scratch.path()))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name.starts_with("tool-"))
+        .unwrap();
+    let place = bundle(scratch.path());
+    let mut bytes = fs_err::read(place.join(&archive)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs_err::write(place.join(&archive), &bytes).unwrap();
+    fs_err::remove_file(place.join("sbom.spdx.json")).unwrap();
+    let mut text = fs_err::read_to_string(place.join("sbom.cdx.json")).unwrap();
+    text.push(' ');
+    fs_err::write(place.join("sbom.cdx.json"), text).unwrap();
+    let (code, report) = rebuilt(scratch.path());
+    assert_eq!((code, report["status"].as_str()), (4, Some("different")), "{report:#}");
+    let status = |name: &str| {
+        let file = report["files"].as_array().unwrap().iter().find(|file| file["name"] == name).unwrap().clone();
+        file["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(status(&archive), "damaged");
+    assert_eq!(status("sbom.spdx.json"), "missing");
+    assert_eq!(status("sbom.cdx.json"), "damaged");
+    assert_eq!(status("index.json"), "same");
+    // The program is not to blame for it.
+    let kinds: Vec<_> = report["causes"].as_array().unwrap().iter().map(|cause| cause["kind"].clone()).collect();
+    assert_eq!(kinds, ["download", "download", "download"]);
+}
+
+#[test]
+fn a_provenance_of_another_bundle_gives_no_instructions() {
+    let scratch = small_workspace("tool", "1.2.3");
+    rehearse(scratch.path(), &[]).passed();
+    let path = bundle(scratch.path()).join("provenance.json");
+    let text = fs_err::read_to_string(&path).unwrap();
+    let digest = Digest::of(&fs_err::read(bundle(scratch.path()).join("index.json")).unwrap()).to_string();
+    fs_err::write(&path, text.replace(&digest, &"0".repeat(64))).unwrap();
+    let index = bundle(scratch.path()).join("index.json");
+    let ran = json(scratch.path(), &["rebuild", "--index", index.as_str(), "--source", "."]);
+    ran.failed(4, "subject_mismatch");
+}
+
+#[test]
+fn an_argument_that_could_run_a_program_is_not_passed_on_unless_the_commit_asks_for_it() {
+    let settings = r#"arguments = ["--config", "profile.release.opt-level=1"]"#;
+    let platforms = ["linux-amd64", "linux-arm64", "macos-arm64", "macos-amd64"];
+    let tables = platforms.map(|platform| format!("[platform.{platform}]\n{settings}\n")).concat();
+    let scratch = configured(&tables);
+    rehearse(scratch.path(), &[]).passed();
+    let (code, report) = rebuilt(scratch.path());
+    assert_eq!(code, 0, "{report:#}");
+    let traps = Scratch::new();
+    let mark = traps.path().join("ran");
+    let wrapper = traps.write("wrapper", format!("#!/bin/sh\ntouch '{mark}'\nexec \"$@\"\n"));
+    succeed(Command::new("chmod").args(["+x", wrapper.as_str()]));
+    let path = bundle(scratch.path()).join("provenance.json");
+    let text = fs_err::read_to_string(&path).unwrap();
+    let spoiled = text.replace("profile.release.opt-level=1", &format!("build.rustc-wrapper='{wrapper}'"));
+    assert!(spoiled != text);
+    fs_err::write(&path, spoiled).unwrap();
+    let index = bundle(scratch.path()).join("index.json");
+    let ran = json(scratch.path(), &["rebuild", "--index", index.as_str(), "--source", "."]);
+    let failure = ran.failed(3, "config_invalid");
+    assert!(failure["message"].as_str().unwrap().contains("--config"), "{failure:#}");
+    assert!(!mark.exists());
+}
+
+#[test]
+fn a_mirror_without_the_tag_gives_the_same_bytes() {
+    let scratch = small_workspace("tool", "1.2.3");
+    // Nothing but the clone's own address says where it comes from.
+    let manifest = fs_err::read_to_string(scratch.path().join("Cargo.toml")).unwrap();
+    scratch.write("Cargo.toml", manifest.replace("repository", "homepage"));
+    commit(scratch.path(), "chore: no repository");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
+    git(scratch.path(), &["remote", "add", "origin", "git@github.com:example/tool.git"]);
+    rehearse(scratch.path(), &["--mode", "release"]).passed();
+    let document = index(scratch.path());
+    assert_eq!(document.source.repository.as_deref(), Some("https://github.com/example/tool"));
+    assert_eq!(document.source.reference.as_deref(), Some("refs/tags/v1.2.3"));
+    let mirror = Scratch::new();
+    let place = mirror.path().join("mirror");
+    git(mirror.path(), &["clone", "-q", "--no-tags", scratch.path().as_str(), place.as_str()]);
+    git(&place, &["remote", "set-url", "origin", "https://mirror.example.com/else/where.git"]);
+    let path = bundle(scratch.path()).join("index.json");
+    let report = json(mirror.path(), &["rebuild", "--index", path.as_str(), "--source", place.as_str()]).passed();
+    assert_eq!(report.json()["status"], "identical");
+}
+
+#[test]
+fn the_manifest_s_repository_counts_for_more_than_the_clone_s() {
+    let scratch = small_workspace("tool", "1.2.3");
+    git(scratch.path(), &["remote", "add", "origin", "https://mirror.example.com/else/where.git"]);
+    git(scratch.path(), &["tag", "-d", "v1.2.3"]);
+    rehearse(scratch.path(), &[]).passed();
+    let document = index(scratch.path());
+    assert_eq!(document.source.repository.as_deref(), Some("https://github.com/example/tool"));
+    assert_eq!(document.source.reference, None, "there is no such tag");
+    // An index that names another one differs, and the program is not to blame for it.
+    forge(scratch.path(), |text| text.replace("https://github.com/example/tool", "https://github.com/other/tool"));
+    let report = differs(scratch.path(), "index.json", "repository");
+    assert!(report["files"].as_array().unwrap().iter().any(|file| file["status"] == "same"), "{report:#}");
+}
+
+#[test]
+fn other_flags_are_the_cause() {
+    if !on_linux_amd64() {
+        return;
+    }
+    for (name, value) in [("RUSTFLAGS", "-Coverflow-checks=on -Copt-level=0"), ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")]
+    {
+        let scratch = small_workspace("tool", "1.2.3");
+        let arguments = ["--format", "json", "release-pipeline", "--skip", "test"];
+        run(consign(scratch.path()).env(name, value).args(arguments)).passed();
+        let report = differs(scratch.path(), ARCHIVE, "flags");
+        assert!(report["causes"][0]["detail"].as_str().unwrap().contains(value), "{report:#}");
+        // With the same flags it is the same.
+        let path = bundle(scratch.path()).join("index.json");
+        let arguments = ["--format", "json", "rebuild", "--source", ".", "--index", path.as_str()];
+        run(consign(scratch.path()).env(name, value).args(arguments)).passed();
+    }
+}
+
+#[test]
+fn a_path_dependency_beside_the_workspace_is_warned_of_and_named() {
+    if !on_linux_amd64() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.2.3\"\nedition = \"2021\"\n");
+    scratch.write("other/Cargo.toml", package("other"));
+    scratch.write("other/src/lib.rs", "pub fn pick(list: &[u8], at: usize) -> u8 { list[at] }\n");
+    let dependency = "[dependencies]\nother = { path = \"../../other\" }\n";
+    scratch.write("inner/tool/Cargo.toml", format!("{}{dependency}", package("tool")));
+    scratch.write(
+        "inner/tool/src/main.rs",
+        "fn main() { println!(\"{}\", other::pick(b\"x\", std::env::args().count())); }\n",
+    );
+    scratch.write(".gitignore", "dist\ntarget\n");
+    let workspace = scratch.path().join("inner/tool");
+    succeed(Command::new("cargo").args(["generate-lockfile", "--offline"]).current_dir(&workspace));
+    git(scratch.path(), &["init", "-q"]);
+    commit(scratch.path(), "feat: begin");
+    let plan = json(&workspace, &["plan"]).passed().json();
+    assert!(plan["warnings"].to_string().contains("path dependency outside"), "{plan:#}");
+    rehearse(&workspace, &[]).passed();
+    let program = fs_err::read(workspace.join("dist/releases/v1.2.3/linux-amd64/tool")).unwrap();
+    let holds = |text: &str| program.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(!holds(scratch.path().as_str()), "the program holds the place of its repository");
+    assert!(holds("/repository/other/src/lib.rs"));
+    // The names of its symbols depend on where it is; whether that shows is up to the linker.
+    let (code, report) = rebuilt(&workspace);
+    assert!(code == 0 || report["causes"][0]["kind"] == "path", "{report:#}");
 }
