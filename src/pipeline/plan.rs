@@ -449,6 +449,8 @@ fn command(
 
 fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Source {
     let mut source = around.source.clone();
+    // The verifier takes no other form of an address than the recorded one.
+    source.repository = source.repository.and_then(|address| address::recorded(&address));
     if source.repository.is_none() {
         source.repository = members.iter().find_map(|member| address::recorded(member.repository.as_deref()?));
     }
