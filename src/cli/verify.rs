@@ -37,12 +37,11 @@ pub struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let (directory, expected) = match &self.directory {
-            Some(directory) => (context.path(directory), None),
-            None => {
-                let plan = planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan;
-                (plan.places.bundle, Some(plan.release))
-            }
+        let (directory, expected) = if let Some(directory) = &self.directory {
+            (context.path(directory), None)
+        } else {
+            let plan = planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan;
+            (plan.places.bundle, Some(plan.release))
         };
         let requirements = Requirements {
             require_signatures: self.require_signatures || context.requires_signatures(),

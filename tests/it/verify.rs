@@ -370,11 +370,12 @@ fn a_tag_with_a_slash_is_one_name_or_two() {
 
 #[test]
 fn both_sboms_describe_these_programs_this_time_and_the_same_crates() {
+    type Spoil = fn(&mut [Inventory; 2]);
     fn evil(inventory: &mut Inventory) {
         let (key, component) = inventory.components.pop_first().unwrap();
         inventory.components.insert(ComponentKey { name: "evil".to_owned(), ..key }, component);
     }
-    let spoils: [(fn(&mut [Inventory; 2]), &[&str]); 6] = [
+    let spoils: [(Spoil, &[&str]); 6] = [
         (|both| both[0].created = "2001-01-01T00:00:00Z".parse().unwrap(), &["sbom.spdx.json"]),
         (|both| both[1].created = "2001-01-01T00:00:00Z".parse().unwrap(), &["sbom.cdx.json"]),
         (
