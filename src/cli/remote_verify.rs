@@ -20,7 +20,7 @@ use crate::world::clock;
   consign remote-verify --index https://example.com/releases/v1.2.3/index.json v1.2.3
   consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/")]
 pub struct RemoteVerifyArgs {
-    /// The release that has to be there
+    /// The release that has to be there [default: the one that the address is named after, if any]
     #[arg(value_name = "VERSION")]
     version: Option<String>,
     /// The address or path of the directory that holds index.json

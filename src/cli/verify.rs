@@ -20,7 +20,7 @@ use crate::world::files;
   consign verify dist/packages/v1.2.3
   consign verify downloads/ --report verify.json --format json")]
 pub struct VerifyArgs {
-    /// The bundle's directory [default: that of this workspace's version]
+    /// The bundle's directory; one named after a release has to hold that release [default: that of this workspace's version]
     // The name is not that of the global `--directory`, which would take this value as its own.
     #[arg(id = "bundle", value_name = "DIR")]
     directory: Option<Utf8PathBuf>,
@@ -37,17 +37,17 @@ pub struct VerifyArgs {
 
 impl VerifyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let directory = match &self.directory {
-            Some(directory) => context.path(directory),
-            None => {
-                planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan.places.bundle
-            }
+        let (directory, expected) = if let Some(directory) = &self.directory {
+            (context.path(directory), None)
+        } else {
+            let plan = planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan;
+            (plan.places.bundle, Some(plan.release))
         };
         let requirements = Requirements {
             require_signatures: self.require_signatures || context.requires_signatures(),
             threads: self.threads.map(Into::into),
         };
-        let report = verify::verify(&directory, &requirements, context.listener())?;
+        let report = verify::verify(&directory, expected.as_ref(), &requirements, context.listener())?;
         if let Some(path) = &self.report {
             files::write(&context.path(path), &pretty(&report))?;
         }

@@ -8,6 +8,9 @@ use super::text;
 /// User names of ssh addresses that belong to the forge and not to a person.
 const FORGE_USERS: [&str; 4] = ["git", "forgejo", "gitea", "gogs"];
 
+/// What stands before a colon in an address of the web that is none of a server.
+const NO_HOSTS: [&str; 7] = ["javascript", "vbscript", "data", "blob", "about", "mailto", "file"];
+
 /// A remote's address as it may be written into a document, or nothing when it means something on
 /// one machine only (a path, a `file:` address) or needs a program of its own (`ext::…`).
 ///
@@ -34,6 +37,9 @@ pub fn recorded(address: &str) -> Option<String> {
     let (user, _) = split_user(authority);
     let after_user = &bare[authority.rfind('@').map_or(0, |at| at + 1)..];
     let (host, path) = after_user.split_once(':')?;
+    if user.is_none() && NO_HOSTS.contains(&host.to_ascii_lowercase().as_str()) {
+        return None;
+    }
     let user = user.map(|user| format!("{user}@")).unwrap_or_default();
     (host.len() > 1 && is_host(host) && !path.is_empty() && !path.starts_with(':'))
         .then(|| format!("{user}{host}:{path}"))
@@ -167,6 +173,8 @@ mod tests {
             ("c:/repo", None),
             ("ext::sh -c id", None),
             ("ext::id", None),
+            ("javascript:alert(1)", None),
+            ("Data:text/html,x", None),
             ("-oProxyCommand=id:x", None),
             ("ssh://-oProxyCommand=id/x", None),
             ("https://host/a\u{202e}b", None),
@@ -176,6 +184,8 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(recorded(given).as_deref(), expected, "{given}");
+            // What was recorded once stays as it is, which is how a verifier knows it.
+            assert_eq!(expected.and_then(recorded).as_deref(), expected, "{given}");
         }
     }
 

@@ -196,8 +196,29 @@ pub struct Builder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RunMetadata {
-    /// The digest of the plan, or the address of the forge's run.
+    /// What [`ExternalParameters::invocation_id`] makes of what was asked for.
     pub invocation_id: String,
+}
+
+impl ExternalParameters {
+    /// The digest of what was asked for and of the commit: the same request has the same id.
+    pub fn invocation_id(&self, commit: Option<&str>) -> String {
+        format!("sha256:{}", Digest::of(&super::pretty(&(self, commit))))
+    }
+}
+
+impl ResolvedDependency {
+    /// What the commit is called among the dependencies.
+    pub const SOURCE: &'static str = "source";
+
+    /// The commit that was built, and the repository that it is from.
+    pub fn source(repository: Option<&str>, commit: &str) -> Self {
+        Self {
+            name: Self::SOURCE.to_owned(),
+            uri: repository.map(|repository| format!("git+{repository}")),
+            digest: BTreeMap::from([("gitCommit".to_owned(), commit.to_owned())]),
+        }
+    }
 }
 
 impl Statement {

@@ -116,7 +116,7 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
 
 fn statement(plan: &Plan, built: &Built, pinned: &BTreeMap<FileName, Digest>) -> Result<Statement> {
     let external = external(plan, built);
-    let digest = Digest::of(&crate::model::pretty(&(&external, &plan.source.commit)));
+    let invocation_id = external.invocation_id(plan.source.commit.as_deref());
     Ok(Statement {
         kind: provenance::STATEMENT_TYPE.to_owned(),
         subject: pinned
@@ -136,7 +136,7 @@ fn statement(plan: &Plan, built: &Built, pinned: &BTreeMap<FileName, Digest>) ->
                     id: format!("{}-{}", provenance::BUILDER_ID, plan.mode.as_str()),
                     version: BTreeMap::from([("consign".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
                 },
-                metadata: RunMetadata { invocation_id: format!("sha256:{digest}") },
+                metadata: RunMetadata { invocation_id },
             },
         },
     })
@@ -152,7 +152,7 @@ fn external(plan: &Plan, built: &Built) -> ExternalParameters {
         version: plan.release.version.clone(),
         tag: plan.release.tag.clone(),
         mode: plan.mode.as_str().to_owned(),
-        workspace: plan.places.below_repository.to_string(),
+        workspace: plan.places.below_repository.components().map(|part| part.as_str()).collect::<Vec<_>>().join("/"),
         packages: plan.packages.clone(),
         profile: plan.build.profile.clone(),
         platforms: plan
@@ -198,11 +198,7 @@ fn internal(plan: &Plan, built: &Built) -> InternalParameters {
 fn dependencies(plan: &Plan, built: &Built) -> Result<Vec<ResolvedDependency>> {
     let mut all = Vec::new();
     if let Some(commit) = &plan.source.commit {
-        all.push(ResolvedDependency {
-            name: "source".to_owned(),
-            uri: plan.source.repository.as_ref().map(|repository| format!("git+{repository}")),
-            digest: BTreeMap::from([("gitCommit".to_owned(), commit.clone())]),
-        });
+        all.push(ResolvedDependency::source(plan.source.repository.as_deref(), commit));
     }
     let lock = plan.places.root.join("Cargo.lock");
     if lock.is_file() {

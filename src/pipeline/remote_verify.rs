@@ -22,7 +22,7 @@ use super::plan::Plan;
 use super::rebuild::{Fetched, Original};
 use super::stage::Stage;
 use super::summary::RemoteStatus;
-use super::verify::{self, Authenticated, verify};
+use super::verify::{self, Authenticated, verify, verify_from};
 use crate::model::checksums;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index};
@@ -50,7 +50,7 @@ const MAX_REPORT_BYTES: usize = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct Place {
     base: Base,
-    /// The release that should be there, if that is known.
+    /// The release that should be there, if that is known; else the one that the place is named after.
     expected: Option<Release>,
     /// Where the reports go, if anywhere.
     reports: Option<Utf8PathBuf>,
@@ -178,30 +178,31 @@ pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
 
 /// Fetches and verifies, and reports what was found.
 pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
+    let expected = place.expected.as_ref();
     let (verified, mut findings) = match &place.base {
         Base::Directory(path) if !path.is_dir() => {
             return Err(Failure::new(Code::RemoteNotFound, format!("there is no directory `{path}`"))
                 .subject(path.as_str())
                 .hint("check the address and the version"));
         }
-        Base::Directory(path) => (Some(verify(path, &tools.requirements, tools.listener)?), Vec::new()),
+        Base::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
         Base::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
             let findings = fetch(base, scratch.path(), tools.listener)?;
             // What could not be fetched is told once, and not again as missing.
             let whole = findings.is_empty();
-            let verified = whole.then(|| verify(scratch.path(), &tools.requirements, tools.listener)).transpose()?;
-            (verified, findings)
+            let verified =
+                whole.then(|| verify_from(base, scratch.path(), expected, &tools.requirements, tools.listener));
+            (verified.transpose()?, findings)
         }
     };
-    let (version, tag, files) = match verified {
-        Some(verify::Report { version, tag, files, findings: found, .. }) => {
+    let (version, files) = match verified {
+        Some(verify::Report { version, files, findings: found, .. }) => {
             findings.extend(found);
-            (version, tag, files)
+            (version, files)
         }
-        None => (None, None, Vec::new()),
+        None => (None, Vec::new()),
     };
-    findings.extend(unexpected(place.expected.as_ref(), tag.as_deref()));
     Ok(RemoteReport {
         kind: TYPE,
         version,
@@ -213,14 +214,6 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
         files,
         findings,
     })
-}
-
-/// Another release than the one that should be there.
-fn unexpected(expected: Option<&Release>, tag: Option<&str>) -> Option<Finding> {
-    let (expected, tag) = (expected?, tag?);
-    let message = format!("it is of release `{}`, and `{}` should be there", text::shown(tag), expected.tag);
-    let hint = "check the address: another release is published there";
-    (expected.tag != tag).then(|| Finding::new(Code::DocumentsDisagree, index::FILE_NAME, message, hint))
 }
 
 /// Fetches a whole bundle into an empty directory. Files that lie about their size are findings;

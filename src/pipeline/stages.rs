@@ -62,7 +62,7 @@ pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Pac
 }
 
 pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Option<Verified<Bundle>>> {
-    let report = verify::verify(&packed.directory, &tools.requirements, tools.listener)?;
+    let report = verify::verify(&packed.directory, Some(&plan.release), &tools.requirements, tools.listener)?;
     files::write(&plan.places.releases.join("verify.json"), &crate::model::pretty(&report))?;
     let detail = format!("{} agree; authenticity {}", count(report.files.len(), "file"), report.authenticity);
     Ok((Some(report.accept()?), detail))

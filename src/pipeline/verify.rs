@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::events::{Event, Listener};
 use super::stage::Stage;
 use crate::model::failure::Result;
-use crate::model::{Code, Exit, Failure, Finding};
+use crate::model::{Code, Exit, Failure, Finding, Release, index, text};
 use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};
 use crate::trust::{Asset, Bundle, Verified};
 use crate::world::files;
@@ -123,16 +123,60 @@ impl Report {
     }
 }
 
-/// Verifies the bundle in a directory.
+/// Verifies the bundle in a directory, which is to be that of the expected release or, where none is
+/// named, of the one that the directory is named after, if it is.
 ///
 /// What is wrong with the bundle is in the report; a failure means that it could not be read.
-pub fn verify(directory: &Utf8Path, requirements: &Requirements, listener: &dyn Listener) -> Result<Report> {
+pub fn verify(
+    directory: &Utf8Path,
+    expected: Option<&Release>,
+    requirements: &Requirements,
+    listener: &dyn Listener,
+) -> Result<Report> {
+    let parent = directory.parent().and_then(Utf8Path::file_name).unwrap_or_default();
+    let place = format!("{parent}/{}", directory.file_name().unwrap_or_default());
+    verify_from(&place, directory, expected, requirements, listener)
+}
+
+/// The same for a bundle that was fetched from a place into a directory of another name.
+pub(super) fn verify_from(
+    place: &str,
+    directory: &Utf8Path,
+    expected: Option<&Release>,
+    requirements: &Requirements,
+    listener: &dyn Listener,
+) -> Result<Report> {
     let listing = list(directory)?;
     let documents = read_documents(directory, &listing)?;
     let case = Case::open(&listing, &documents);
     let (exhibits, mut noted) = examine(&case, directory, requirements, listener)?;
     noted.extend(missing_signatures(&listing, requirements));
+    noted.extend(case.tag().and_then(|tag| unexpected(expected, place, tag)));
     Ok(report(directory, case.judge(exhibits, noted)))
+}
+
+/// Another release than the one that should be there.
+fn unexpected(expected: Option<&Release>, place: &str, tag: &str) -> Option<Finding> {
+    let other = match expected {
+        Some(expected) => (expected.tag != tag).then(|| expected.tag.clone()),
+        None => named_otherwise(place, tag),
+    }?;
+    let message = format!("it is of release `{}`, and `{}` should be there", text::shown(tag), text::shown(&other));
+    let hint = "check the place and the version: this is the bundle of another release";
+    Some(Finding::new(Code::DocumentsDisagree, index::FILE_NAME, message, hint))
+}
+
+/// The release that a place is named after, where it is another one than the tag's.
+fn named_otherwise(place: &str, tag: &str) -> Option<String> {
+    // In an address the two signs that may stand in a tag can be written otherwise.
+    let place = place.replace("%2B", "+").replace("%2b", "+").replace("%2F", "/").replace("%2f", "/");
+    let place = place.trim_end_matches('/');
+    let named = place.rsplit('/').next()?;
+    let expected = Release::parse(named).ok()?.directory().ok()?;
+    let same = Release::parse(tag).and_then(|release| release.directory()).is_ok_and(|own| own == expected);
+    // A tag like `tool/v1.2.3` is two parts of an address.
+    let nested = place.strip_suffix(tag).is_some_and(|before| before.is_empty() || before.ends_with('/'));
+    (!same && !nested).then(|| named.to_owned())
 }
 
 fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
@@ -236,7 +280,7 @@ fn missing_signatures(listing: &[(String, bool)], requirements: &Requirements) -
     Some(if has(".sig") || has(".sigstore.json") || has("signatures.json") {
         bundle::finding(Code::SignaturesUnsupported, "signatures.json", "its signatures cannot be checked yet")
     } else {
-        bundle::finding(Code::Unsigned, crate::model::index::FILE_NAME, "it is not signed, and signatures are required")
+        bundle::finding(Code::Unsigned, index::FILE_NAME, "it is not signed, and signatures are required")
     })
 }
 

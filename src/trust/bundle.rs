@@ -27,8 +27,13 @@ use super::judge;
 
 pub use super::judge::finding;
 
+/// What evidence is called where the kinds of files are named.
+const EVIDENCE: &str = "evidence";
 /// The largest file of evidence that is looked at, in bytes.
 const MAX_EVIDENCE_BYTES: u64 = 4 << 20;
+
+/// How many files of evidence a bundle may have: this many, and as many again for every asset.
+const MAX_EVIDENCE_FILES: usize = 64;
 
 /// A bundle in which everything agrees with everything.
 #[derive(Clone, Debug)]
@@ -99,6 +104,8 @@ pub struct Task {
 pub struct Exhibit {
     pub(super) asset: Asset,
     pub(super) inside: Inside,
+    /// Whether only its beginning was read: then its digest is nobody's.
+    cut_off: bool,
 }
 
 /// What was seen inside a file whose digest is the index's.
@@ -148,6 +155,11 @@ impl Case {
         case
     }
 
+    /// The tag of the release, if the index could be read.
+    pub fn tag(&self) -> Option<&str> {
+        self.index.as_ref().map(|index| index.tag.as_str())
+    }
+
     /// The files that are to be examined, the largest first.
     pub fn tasks(&self) -> &[Task] {
         &self.tasks
@@ -164,7 +176,7 @@ impl Case {
         // What was cut off is a part of a file, and its digest is nobody's.
         asset.size_bytes = asset.size_bytes.min(task.max_bytes.saturating_add(1));
         let inside = self.look_inside(examiner, &asset, bytes);
-        Exhibit { asset, inside }
+        Exhibit { cut_off: asset.size_bytes > task.max_bytes, asset, inside }
     }
 
     /// Compares everything with everything. `noted` is what was found wrong on the way to the files.
@@ -179,11 +191,18 @@ impl Case {
             }
         }
         findings.extend(noted);
+        for Exhibit { asset, cut_off, .. } in seen.values() {
+            if *cut_off && asset.kind == EVIDENCE {
+                let message = format!("it is larger than {MAX_EVIDENCE_BYTES} bytes");
+                findings.push(judge::finding(Code::FileTooLarge, asset.name.as_str(), &message));
+            }
+        }
         judge::compare(&self, &seen, &mut findings);
         // A document that cannot be read is the cause of much that comes after it.
         findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
-        let files: Vec<Asset> = std::mem::take(&mut seen).into_values().map(|exhibit| exhibit.asset).collect();
+        let whole = std::mem::take(&mut seen).into_values().filter(|exhibit| !exhibit.cut_off);
+        let files: Vec<Asset> = whole.map(|exhibit| exhibit.asset).collect();
         let bundle = if findings.is_empty() { self.vouch(&files) } else { None };
         Verdict { files, findings, index: self.index, bundle }
     }
@@ -191,7 +210,7 @@ impl Case {
     fn vouch(&self, files: &[Asset]) -> Option<Verified<Bundle>> {
         let (Some(index), Some(_), Some(_)) = (&self.index, &self.provenance, &self.checksums) else { return None };
         let release = Release::parse(&index.tag).ok()?;
-        let (evidence, assets) = files.iter().cloned().partition(|file| file.kind == "evidence");
+        let (evidence, assets) = files.iter().cloned().partition(|file| file.kind == EVIDENCE);
         Some(Verified::vouch(Bundle { release, index: index.clone(), assets, evidence }))
     }
 
@@ -203,7 +222,12 @@ impl Case {
         read: fn(&[u8]) -> Result<T, String>,
     ) -> Option<T> {
         let bytes = bytes?;
+        if bytes.len() > max {
+            self.found(Code::FileTooLarge, name, &format!("it is larger than {max} bytes"));
+            return None;
+        }
         self.read.push(Exhibit {
+            cut_off: false,
             asset: Asset {
                 name: name.parse().ok()?,
                 sha256: Digest::of(bytes),
@@ -212,10 +236,6 @@ impl Case {
             },
             inside: Inside::NotExamined,
         });
-        if bytes.len() > max {
-            self.found(Code::FileTooLarge, name, &format!("it is larger than {max} bytes"));
-            return None;
-        }
         read(bytes).map_err(|problem| self.found(Code::DocumentInvalid, name, &problem)).ok()
     }
 
@@ -226,6 +246,8 @@ impl Case {
     /// Sorts every name into asset, evidence or neither, and notes what is missing.
     fn list(&mut self, listing: &[(String, bool)]) {
         let mut assets = self.listed();
+        let most_evidence = MAX_EVIDENCE_FILES * (1 + assets.len());
+        let mut evidence_files = 0;
         for (name, is_regular) in listing {
             let evidence = match evidence_of(name) {
                 Some(Evidence::Of(asset)) => assets.contains_key(asset),
@@ -238,7 +260,15 @@ impl Case {
             } else if !known && self.has_a_list() {
                 self.found(Code::FileUnlisted, name, "no document of the bundle lists it");
             } else if let (true, Ok(name)) = (evidence, name.parse()) {
-                self.tasks.push(Task { name, max_bytes: MAX_EVIDENCE_BYTES, kind: "evidence".to_owned() });
+                evidence_files += 1;
+                if evidence_files <= most_evidence {
+                    self.tasks.push(Task { name, max_bytes: MAX_EVIDENCE_BYTES, kind: EVIDENCE.to_owned() });
+                } else if evidence_files == most_evidence + 1 {
+                    let message = format!(
+                        "there are more than {most_evidence} files of evidence, which is all that a bundle may have"
+                    );
+                    self.found(Code::FileUnlisted, name.as_str(), &message);
+                }
             }
         }
         let there: BTreeMap<&str, bool> = listing.iter().map(|(name, regular)| (name.as_str(), *regular)).collect();

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::archive;
 use crate::model::checksums::Checksums;
-use crate::model::index::{self, Index, Package};
+use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
-use crate::model::provenance::{self, Statement};
-use crate::model::{FileName, Release, checksums, pretty, sbom, text};
+use crate::model::provenance::{self, ResolvedDependency, Statement};
+use crate::model::{FileName, Release, address, checksums, pretty, sbom, text};
 
 /// The largest checksum list that is read, in bytes.
 pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
@@ -78,7 +78,9 @@ fn index_problem(index: &Index) -> Option<String> {
         Some(release) if release.version != index.version => "its tag names another version",
         Some(release) if release.channel() != index.channel => "its channel is not the version's",
         _ if created_at(index).is_none() => "its time is not an RFC 3339 time in UTC",
-        _ if !source_is_plain(index) => "its source is not a commit id and a ref of the release's tag",
+        _ if !source_is_plain(index) => {
+            "its source is not a plain address of a repository, a commit id and the ref of the release's tag"
+        }
         _ if index.packages.is_empty() => "it lists no package",
         _ if !sorted(index.packages.iter().map(|package| package.platform)) => {
             "its packages are not sorted by platform"
@@ -97,13 +99,14 @@ pub(super) fn created_at(index: &Index) -> Option<Timestamp> {
 }
 
 fn source_is_plain(index: &Index) -> bool {
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let source = &index.source;
-    source.commit.as_deref().is_none_or(|commit| matches!(commit.len(), 40 | 64) && hex(commit))
-        && source
-            .reference
-            .as_deref()
-            .is_none_or(|name| name.strip_prefix("refs/tags/").is_none_or(|tag| tag == index.tag))
+    source.commit.as_deref().is_none_or(is_commit)
+        && source.repository.as_deref().is_none_or(|given| address::recorded(given).as_deref() == Some(given))
+        && source.reference.as_deref().is_none_or(|name| name.strip_prefix("refs/tags/") == Some(&*index.tag))
+}
+
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// No two names may be one on any file system, and none may be a document's or evidence's.
@@ -113,16 +116,48 @@ fn name_problem(index: &Index) -> Option<String> {
     let mut seen: std::collections::BTreeSet<String> =
         [index::FILE_NAME, provenance::FILE_NAME, checksums::FILE_NAME].map(str::to_owned).into();
     for name in names {
-        if evidence_of(name.as_str()).is_some() || !seen.insert(name.as_str().to_ascii_lowercase()) {
+        let lower = name.as_str().to_ascii_lowercase();
+        if is_reserved(&lower) {
+            return Some(format!("it lists `{name}`, which no file of a bundle may be called"));
+        }
+        if evidence_of(name.as_str()).is_some() || !seen.insert(lower) {
             return Some(format!("it lists `{name}`, which is the name of something else as well"));
         }
     }
-    for (file, kind) in [(sbom::SPDX_FILE_NAME, "sbom-spdx"), (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")] {
+    for (file, kind) in FILES {
         if !index.files.iter().any(|listed| listed.name.as_str() == file && listed.kind == kind) {
             return Some(format!("it does not list `{file}` as {kind}"));
         }
     }
-    None
+    let is_known = |listed: &ListedFile| FILES.contains(&(listed.name.as_str(), listed.kind.as_str()));
+    let strange = index.files.iter().find(|listed| !is_known(listed))?;
+    Some(format!("it lists `{}`, which is of no kind that a bundle holds", strange.name))
+}
+
+/// Every file of a bundle that is neither a package nor a document, with its kind.
+const FILES: [(&str, &str); 2] = [(sbom::SPDX_FILE_NAME, "sbom-spdx"), (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
+
+/// Whether a name, in lower case, is that of a report or of one of Windows' devices: nothing under it
+/// arrives everywhere as what it is.
+fn is_reserved(name: &str) -> bool {
+    const REPORTS: [&str; 10] = [
+        "verify.json",
+        "remote-verify.json",
+        "remote-verify.md",
+        "release-summary.json",
+        "release-summary.md",
+        "release-assets.txt",
+        "release-url.txt",
+        "release-notes.md",
+        "release-pipeline.json",
+        "publish.json",
+    ];
+    let stem = name.split('.').next().unwrap_or(name);
+    let is_numbered = ["com", "lpt"]
+        .iter()
+        .any(|port| stem.strip_prefix(port).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9'])));
+    let is_device = is_numbered || matches!(stem, "con" | "prn" | "aux" | "nul");
+    is_device || name.ends_with('.') || REPORTS.contains(&name)
 }
 
 fn package_problem(package: &Package) -> Option<String> {
@@ -163,6 +198,12 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         "its subjects are not sorted by name"
     } else if !sorted(asked.platforms.iter().map(|platform| platform.platform)) {
         "its platforms are not sorted"
+    } else if asked.packages.is_empty() || !asked.packages.iter().all(|name| is_package(name)) {
+        "its packages are not names of packages"
+    } else if !is_below(&asked.workspace) {
+        "its workspace is not a path below the repository's root"
+    } else if !dependencies_are_plain(&build.resolved_dependencies) {
+        "its dependencies do not have each a name of its own and digests"
     } else if [statement.subject.len(), build.resolved_dependencies.len(), asked.packages.len()]
         .into_iter()
         .any(|count| count > MAX_ROWS)
@@ -172,6 +213,31 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         return None;
     };
     Some(problem)
+}
+
+/// Whether cargo takes the text as a package's name.
+fn is_package(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+/// Whether a path, which may be empty, cannot lead out of the directory that it starts in.
+fn is_below(path: &str) -> bool {
+    let is_drive = matches!(path.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', ..]);
+    let is_plain = path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "."));
+    is_plain && !is_drive && !path.starts_with('\\') && path.split(['/', '\\']).all(|part| part != "..")
+}
+
+fn dependencies_are_plain(dependencies: &[ResolvedDependency]) -> bool {
+    let mut names = std::collections::BTreeSet::new();
+    dependencies.iter().all(|dependency| {
+        let is_source = dependency.name == ResolvedDependency::SOURCE;
+        let is_digest = |(kind, value): (&String, &String)| match kind.as_str() {
+            "gitCommit" => is_source && is_commit(value),
+            "sha256" => !is_source && value.len() == 64 && is_commit(value),
+            _ => false,
+        };
+        names.insert(&dependency.name) && dependency.digest.iter().all(is_digest)
+    })
 }
 
 /// Whether every item is greater than the one before.

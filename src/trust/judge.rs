@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::checksums::{self, Checksums};
-use crate::model::index::{self, Index, Package};
-use crate::model::provenance::{self, Statement};
-use crate::model::sbom::Described;
+use crate::model::index::{self, Index, Package, PackagedBinary};
+use crate::model::metadata::Compiler;
+use crate::model::provenance::{self, ResolvedDependency, Statement};
+use crate::model::sbom::{self, Described};
 use crate::model::{Code, Digest, FileName, Finding, metadata, text};
 
 use super::bundle::{ArchiveFacts, Case, Exhibit, Inside};
@@ -149,10 +150,27 @@ impl Court<'_> {
     fn sboms(&mut self, index: &Index) {
         let archives: BTreeMap<FileName, Digest> =
             index.packages.iter().map(|package| (package.archive.clone(), package.sha256)).collect();
+        let programs: BTreeMap<_, _> = index
+            .packages
+            .iter()
+            .flat_map(|package| {
+                let row = |binary: &PackagedBinary| ((package.archive.clone(), binary.path.clone()), binary.sha256);
+                package.binaries.iter().map(row)
+            })
+            .collect();
+        let mut crates = None;
         for exhibit in self.seen.values() {
             let name = exhibit.asset.name.as_str();
             match &exhibit.inside {
-                Inside::Sbom(Ok(described)) => self.sbom(index, name, described, &archives),
+                Inside::Sbom(Ok(described)) => {
+                    self.sbom(index, name, described, &archives);
+                    if described.programs != programs {
+                        self.found(Code::SbomMismatch, name, "its programs are not those that the index lists");
+                    }
+                    if crates.replace(&described.crates).is_some_and(|other| *other != described.crates) {
+                        self.found(Code::SbomMismatch, name, "its crates are not those of the other SBOM");
+                    }
+                }
                 Inside::Sbom(Err(problem)) => self.found(Code::DocumentInvalid, name, problem),
                 _ => {}
             }
@@ -165,6 +183,9 @@ impl Court<'_> {
         }
         if described.version != index.version {
             self.found(Code::SbomMismatch, name, "it describes another version");
+        }
+        if documents::created_at(index).is_none_or(|time| sbom::seconds(time) != described.created) {
+            self.found(Code::SbomMismatch, name, "it is dated with another time than the index");
         }
         self.same_digests(Code::SbomMismatch, name, &described.archives, archives);
     }
@@ -186,23 +207,48 @@ impl Court<'_> {
         self.agree(name, "mark of a tree with changes", &build.internal_parameters.dirty, &index.source.dirty);
         let time = documents::created_at(index).map(jiff::Timestamp::as_second);
         self.agree(name, "time", &Some(build.internal_parameters.source_date_epoch), &time);
-        let commits: BTreeSet<&str> = build
-            .resolved_dependencies
-            .iter()
-            .filter_map(|dependency| dependency.digest.get("gitCommit"))
-            .map(String::as_str)
-            .collect();
-        self.agree(name, "commit", &commits, &index.source.commit.as_deref().into_iter().collect());
+        let commit = index.source.commit.as_deref();
+        let source = build.resolved_dependencies.iter().find(|row| row.name == ResolvedDependency::SOURCE);
+        let expected = commit.map(|commit| ResolvedDependency::source(index.source.repository.as_deref(), commit));
+        self.agree(name, "repository and commit", &source, &expected.as_ref());
+        let run = &statement.predicate.run_details.metadata.invocation_id;
+        if *run != asked.invocation_id(commit) {
+            self.found(Code::DocumentsDisagree, name, "its invocation id is not that of its parameters and the commit");
+        }
         let built = asked.platforms.iter().map(|row| (row.platform, without_glibc(&row.target), row.format)).collect();
         let listed: Vec<_> = index.packages.iter().map(|row| (row.platform, row.target.as_str(), row.format)).collect();
         self.agree(name, "list of platforms, targets and formats", &built, &listed);
+        let binaries: BTreeSet<&str> = asked.binaries.iter().map(String::as_str).collect();
+        if binaries.len() != asked.binaries.len()
+            || !index.packages.iter().all(|package| program_names(package) == binaries)
+        {
+            self.found(Code::DocumentsDisagree, name, "its programs are not those of every package of the index");
+        }
+        self.compilers(index, &build.internal_parameters.compilers);
+    }
+
+    /// The compilers against those that the archives name.
+    fn compilers(&mut self, index: &Index, compilers: &BTreeMap<String, Compiler>) {
+        let name = provenance::FILE_NAME;
         let platforms: BTreeSet<&str> = index.packages.iter().map(|package| package.platform.name()).collect();
-        if !build.internal_parameters.compilers.keys().all(|platform| platforms.contains(platform.as_str())) {
+        if !compilers.keys().all(|platform| platforms.contains(platform.as_str())) {
             self.found(
                 Code::DocumentsDisagree,
                 name,
                 "it names the compiler of a platform that the index does not list",
             );
+        }
+        for package in &index.packages {
+            let Some(Inside::Archive(Ok(facts))) = self.seen.get(&package.archive).map(|exhibit| &exhibit.inside)
+            else {
+                continue;
+            };
+            let Ok(metadata) = &facts.metadata else { continue };
+            let said = compilers.get(package.platform.name()).map(|compiler| &compiler.version);
+            if said != metadata.compiler.as_ref() {
+                let message = format!("its compiler for {} is not the one in `{}`", package.platform, package.archive);
+                self.found(Code::DocumentsDisagree, name, message);
+            }
         }
     }
 
@@ -264,6 +310,18 @@ impl Court<'_> {
 fn pinned(index: &Index) -> BTreeMap<FileName, Digest> {
     let packages = index.packages.iter().map(|package| (package.archive.clone(), package.sha256));
     packages.chain(index.files.iter().map(|file| (file.name.clone(), file.sha256))).collect()
+}
+
+/// What the programs of a package are called without the ending of their platform.
+fn program_names(package: &Package) -> BTreeSet<&str> {
+    package
+        .binaries
+        .iter()
+        .map(|binary| {
+            let file = binary.path.strip_prefix("bin/").unwrap_or(&binary.path);
+            file.strip_suffix(package.platform.exe_suffix()).unwrap_or(file)
+        })
+        .collect()
 }
 
 /// A target triple without the version of glibc that zig takes behind it: `…-gnu.2.17`.

@@ -27,6 +27,8 @@ pub struct Recipe {
     pub archives: Files,
     /// What the SBOMs say, if not the truth.
     pub described: Option<(String, String, BTreeMap<String, Digest>)>,
+    /// What is changed in what the SBOMs (SPDX, then CycloneDX) are made from.
+    pub inventories: fn(&mut [Inventory; 2]),
 }
 
 /// A small valid bundle of three platforms, one archive of each format.
@@ -67,7 +69,7 @@ pub fn recipe() -> Recipe {
         files: Vec::new(),
     };
     let statement = statement(&index);
-    Recipe { index, statement, archives, described: None }
+    Recipe { index, statement, archives, described: None, inventories: |_| {} }
 }
 
 pub fn stem(platform: Platform) -> String {
@@ -158,15 +160,11 @@ fn statement(index: &Index) -> Statement {
                     compilers: BTreeMap::new(),
                     dirty: false,
                 },
-                resolved_dependencies: vec![ResolvedDependency {
-                    name: "source".to_owned(),
-                    uri: None,
-                    digest: BTreeMap::from([("gitCommit".to_owned(), COMMIT.to_owned())]),
-                }],
+                resolved_dependencies: vec![ResolvedDependency::source(index.source.repository.as_deref(), COMMIT)],
             },
             run_details: RunDetails {
                 builder: Builder { id: format!("{}-release", provenance::BUILDER_ID), version: BTreeMap::new() },
-                metadata: RunMetadata { invocation_id: "sha256:0".to_owned() },
+                metadata: RunMetadata { invocation_id: String::new() },
             },
         },
     }
@@ -191,12 +189,24 @@ impl Recipe {
         statement: impl Fn(&mut Statement),
         checksums: impl Fn(&mut Checksums),
     ) -> Files {
-        let Self { index: mut listed, statement: mut stated, archives: mut files, described } = self;
+        let Self {
+            index: mut listed,
+            statement: mut stated,
+            archives: mut files,
+            described,
+            inventories: described_otherwise,
+        } = self;
         for package in &mut listed.packages {
             let bytes = &files[package.archive.as_str()];
             (package.size_bytes, package.sha256) = (bytes.len() as u64, Digest::of(bytes));
         }
-        for (name, kind, bytes) in sboms(&listed, described) {
+        let mut described = inventories(&listed, described);
+        described_otherwise(&mut described);
+        let [spdx, cyclonedx] = described;
+        for (name, kind, bytes) in [
+            (sbom::SPDX_FILE_NAME, "sbom-spdx", sbom::spdx::render(&spdx)),
+            (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx", sbom::cyclonedx::render(&cyclonedx)),
+        ] {
             let (size_bytes, sha256) = (bytes.len() as u64, Digest::of(&bytes));
             listed.files.push(ListedFile { name: name.parse().unwrap(), kind: kind.to_owned(), size_bytes, sha256 });
             files.insert(name.to_owned(), bytes);
@@ -208,6 +218,10 @@ impl Recipe {
             .map(|(name, sha256)| Subject { name: name.parse().unwrap(), digest: Sha256 { sha256 } })
             .collect();
         statement(&mut stated);
+        let Predicate { build_definition: build, run_details: run } = &mut stated.predicate;
+        if run.metadata.invocation_id.is_empty() {
+            run.metadata.invocation_id = build.external_parameters.invocation_id(listed.source.commit.as_deref());
+        }
         files.insert(provenance::FILE_NAME.to_owned(), stated.render());
         let mut list = Checksums(digests(&files).map(|(name, digest)| (name.parse().unwrap(), digest)).collect());
         checksums(&mut list);
@@ -220,11 +234,8 @@ fn digests(files: &Files) -> impl Iterator<Item = (&String, Digest)> {
     files.iter().map(|(name, bytes)| (name, Digest::of(bytes)))
 }
 
-/// Both SBOMs, saying the truth or something else.
-fn sboms(
-    index: &Index,
-    described: Option<(String, String, BTreeMap<String, Digest>)>,
-) -> [(&'static str, &'static str, Vec<u8>); 2] {
+/// What both SBOMs are made from: the truth, or something else.
+fn inventories(index: &Index, described: Option<(String, String, BTreeMap<String, Digest>)>) -> [Inventory; 2] {
     let truth = || {
         let archives = index.packages.iter().map(|package| (package.archive.to_string(), package.sha256));
         (index.name.to_string(), index.version.to_string(), archives.collect())
@@ -237,18 +248,19 @@ fn sboms(
         repository: None,
         commit: Some(COMMIT.to_owned()),
     };
-    let packed = archives.into_iter().zip(Platform::all()).map(|((name, sha256), platform)| sbom::Packed {
-        name: name.parse().unwrap(),
-        platform,
-        sha256,
-        binaries: vec![("bin/tool".to_owned(), Digest::of(b"tool"))],
-        resolved: resolved(),
+    let packed = archives.into_iter().zip(Platform::all()).map(|((name, sha256), platform)| {
+        let package = index.packages.iter().find(|package| package.archive.as_str() == name);
+        let binaries = package.into_iter().flat_map(|package| &package.binaries);
+        sbom::Packed {
+            name: name.parse().unwrap(),
+            platform: package.map_or(platform, |package| package.platform),
+            sha256,
+            binaries: binaries.map(|binary| (binary.path.clone(), binary.sha256)).collect(),
+            resolved: resolved(),
+        }
     });
     let inventory = Inventory::assemble(product, packed.collect());
-    [
-        (sbom::SPDX_FILE_NAME, "sbom-spdx", sbom::spdx::render(&inventory)),
-        (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx", sbom::cyclonedx::render(&inventory)),
-    ]
+    [inventory.clone(), inventory]
 }
 
 /// One crate without dependencies.

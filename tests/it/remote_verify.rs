@@ -168,6 +168,15 @@ fn another_release_at_the_address_is_found() {
     let release = |tag| Release::parse(tag).unwrap();
     assert_eq!(run(&place.clone().expecting(release("v2.0.0"))).unwrap_err().code(), Code::DocumentsDisagree);
     run(&place.expecting(release("v1.0.0"))).unwrap();
+    // Where nobody says what should be there, the address does.
+    for (path, is_right) in
+        [("v1.0.0", true), ("releases", true), ("v2.0.0", false), ("v2.0.0/", false), ("v1.0.0%2Bb", false)]
+    {
+        let found = check(&server.url(path)).map_err(|failure| failure.code());
+        assert_eq!(found.err(), (!is_right).then_some(Code::DocumentsDisagree), "{path}");
+        let index = Place::of_index(&server.url(&format!("{}/index.json", path.trim_end_matches('/')))).unwrap();
+        assert_eq!(run(&index).is_ok(), is_right, "{path}");
+    }
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn a_document_that_was_changed_does_not_describe_the_archives() {
     ] {
         let text = String::from_utf8(document).unwrap();
         let other = text.replace(&digest, &Digest::of(b"other").to_string());
-        assert_ne!(read(other.as_bytes()).unwrap().archives, good.archives);
+        assert!(read(other.as_bytes()).is_err(), "the number that is made of the content is another one");
         for wrong in [
             text.replacen('{', "{\"surprise\": 1,", 1),
             text.replace("SHA256", "SHA1").replace("SHA-256", "SHA-1"),

@@ -6,8 +6,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use consign::archive::Inspector;
-use consign::model::index::ArchiveFormat;
-use consign::model::{Code, Digest, Finding, Platform};
+use consign::model::index::{ArchiveFormat, ListedFile};
+use consign::model::metadata::Compiler;
+use consign::model::provenance::{ResolvedDependency, Statement};
+use consign::model::sbom::{ComponentKey, Inventory};
+use consign::model::{Code, Digest, Finding, Platform, Release};
 use consign::pipeline::events::Silence;
 use consign::pipeline::verify::{Report, Requirements, Status, verify};
 use consign::trust::documents;
@@ -17,7 +20,7 @@ use crate::hostile;
 use crate::support::{Scratch, missing_unless, need, succeed};
 
 fn check(directory: &Scratch) -> Report {
-    verify(directory.path(), &Requirements::default(), &Silence).unwrap()
+    verify(directory.path(), None, &Requirements::default(), &Silence).unwrap()
 }
 
 fn on_disk(files: &Files) -> Scratch {
@@ -170,7 +173,7 @@ fn what_is_not_a_regular_file_is_never_opened() {
 #[test]
 fn there_has_to_be_a_directory() {
     let scratch = Scratch::new();
-    let failure = verify(&scratch.path().join("no"), &Requirements::default(), &Silence).unwrap_err();
+    let failure = verify(&scratch.path().join("no"), None, &Requirements::default(), &Silence).unwrap_err();
     assert_eq!(failure.code(), Code::BundleMissing);
     let report = check(&scratch);
     assert_eq!(codes(&report.findings), [Code::FileMissing].into());
@@ -181,10 +184,10 @@ fn there_has_to_be_a_directory() {
 fn signatures_that_cannot_be_checked_are_no_signatures() {
     let mut files = bundle_fixture();
     let required = Requirements { require_signatures: true, threads: None };
-    let report = verify(on_disk(&files).path(), &required, &Silence).unwrap();
+    let report = verify(on_disk(&files).path(), None, &required, &Silence).unwrap();
     assert_eq!(report.accept().unwrap_err().code(), Code::Unsigned);
     files.insert("index.json.sig".to_owned(), b"x".to_vec());
-    let report = verify(on_disk(&files).path(), &required, &Silence).unwrap();
+    let report = verify(on_disk(&files).path(), None, &required, &Silence).unwrap();
     assert_eq!(report.accept().unwrap_err().code(), Code::SignaturesUnsupported);
 }
 
@@ -196,7 +199,7 @@ fn the_number_of_threads_changes_nothing() {
     let scratch = on_disk(&files);
     let report = |threads| {
         let requirements = Requirements { threads: Some(threads), ..Requirements::default() };
-        consign::model::pretty(&verify(scratch.path(), &requirements, &Silence).unwrap())
+        consign::model::pretty(&verify(scratch.path(), None, &requirements, &Silence).unwrap())
     };
     assert!([2, 3, 100].into_iter().all(|threads| report(threads) == report(1)));
 }
@@ -309,6 +312,233 @@ fn name_version_commit_and_platform_agree_in_all_documents() {
 }
 
 #[test]
+fn a_bundle_in_the_place_of_another_release_is_found() {
+    let scratch = Scratch::new();
+    let at = |place: &str, expected: Option<&str>| {
+        let directory = scratch.path().join(place);
+        if !directory.exists() {
+            fs_err::create_dir_all(&directory).unwrap();
+            fixture::write(&bundle_fixture(), &directory);
+        }
+        let expected = expected.map(|tag| Release::parse(tag).unwrap());
+        verify(&directory, expected.as_ref(), &Requirements::default(), &Silence).unwrap()
+    };
+    for (place, expected) in [
+        ("v1.0.0", None),
+        ("v1.0.0/.", None),
+        ("anything", None),
+        ("v1.0.0", Some("v1.0.0")),
+        ("anything", Some("v1.0.0")),
+        // Whoever says what should be there knows better than the name of the place.
+        ("v2.0.0", Some("v1.0.0")),
+    ] {
+        assert_eq!(at(place, expected).findings, [], "{place} {expected:?}");
+    }
+    for (place, expected) in [
+        ("v2.0.0", None),
+        ("1.0.0", None),
+        ("v1.0.0-rc.1", None),
+        ("tool-v1.0.0", None),
+        ("v1.0.0", Some("v2.0.0")),
+        ("anything", Some("1.0.0")),
+    ] {
+        let report = at(place, expected);
+        assert_eq!((report.status, report.findings.len()), (Status::Failed, 1), "{place} {expected:?}");
+        assert_eq!((report.findings[0].code, &*report.findings[0].file), (Code::DocumentsDisagree, "index.json"));
+        assert_eq!(report.exit() as u8, 4);
+        assert!(report.accept().is_err());
+    }
+}
+
+#[test]
+fn a_tag_with_a_slash_is_one_name_or_two() {
+    let mut recipe = recipe();
+    recipe.index.tag = "tool/v1.0.0".to_owned();
+    recipe.index.source.reference = Some("refs/tags/tool/v1.0.0".to_owned());
+    recipe.statement.predicate.build_definition.external_parameters.tag = "tool/v1.0.0".to_owned();
+    let files = recipe.bake();
+    let scratch = Scratch::new();
+    for (place, status) in
+        [("tool-v1.0.0", Status::Passed), ("tool/v1.0.0", Status::Passed), ("other/v1.0.0", Status::Failed)]
+    {
+        let directory = scratch.path().join(place);
+        fs_err::create_dir_all(&directory).unwrap();
+        fixture::write(&files, &directory);
+        assert_eq!(verify(&directory, None, &Requirements::default(), &Silence).unwrap().status, status, "{place}");
+    }
+}
+
+#[test]
+fn both_sboms_describe_these_programs_this_time_and_the_same_crates() {
+    type Spoil = fn(&mut [Inventory; 2]);
+    fn evil(inventory: &mut Inventory) {
+        let (key, component) = inventory.components.pop_first().unwrap();
+        inventory.components.insert(ComponentKey { name: "evil".to_owned(), ..key }, component);
+    }
+    let spoils: [(Spoil, &[&str]); 6] = [
+        (|both| both[0].created = "2001-01-01T00:00:00Z".parse().unwrap(), &["sbom.spdx.json"]),
+        (|both| both[1].created = "2001-01-01T00:00:00Z".parse().unwrap(), &["sbom.cdx.json"]),
+        (
+            |both| both.iter_mut().for_each(|it| it.archives[0].binaries[0].1 = Digest::of(b"other")),
+            &["sbom.cdx.json", "sbom.spdx.json"],
+        ),
+        (|both| drop(both[0].archives[1].binaries.pop()), &["sbom.spdx.json"]),
+        (|both| evil(&mut both[0]), &["sbom.spdx.json"]),
+        (|both| evil(&mut both[1]), &["sbom.spdx.json"]),
+    ];
+    for (number, (spoil, expected)) in spoils.into_iter().enumerate() {
+        let mut recipe = recipe();
+        recipe.inventories = spoil;
+        let expected: Vec<_> = expected.iter().map(|name| (Code::SbomMismatch, (*name).to_owned())).collect();
+        assert_eq!(wrong(&recipe.bake()), expected, "{number}");
+    }
+}
+
+#[test]
+fn an_sbom_in_any_other_form_is_refused() {
+    use consign::model::sbom::{cyclonedx, spdx};
+    let whole = bundle_fixture();
+    for (name, read) in [("sbom.spdx.json", spdx::described as fn(&[u8]) -> _), ("sbom.cdx.json", cyclonedx::described)]
+    {
+        let text = String::from_utf8(whole[name].clone()).unwrap();
+        read(text.as_bytes()).unwrap();
+        for spoiled in [
+            format!("{text} "),
+            format!("{text}{{}}"),
+            text.replacen('{', "{ ", 1),
+            text.replacen("\"name\"", "\"name\": \"x\", \"name\"", 1),
+            text.replacen("tool", "t\\u006fol", 1),
+            // The number that is made of the content is no longer that of this content.
+            text.replacen("03:04:05Z", "03:04:06Z", 1),
+            // A relationship to what there is not.
+            text.replacen(
+                "\"GENERATED_FROM\",\"relatedSpdxElement\":\"",
+                "\"GENERATED_FROM\",\"relatedSpdxElement\":\"x",
+                1,
+            )
+            .replacen("\"dependsOn\":[\"", "\"dependsOn\":[\"x", 1),
+        ] {
+            assert_ne!(spoiled, text);
+            assert!(read(spoiled.as_bytes()).is_err(), "{spoiled}");
+        }
+    }
+}
+
+#[test]
+fn the_provenance_tells_of_this_build() {
+    fn asked(it: &mut Statement) -> &mut consign::model::provenance::ExternalParameters {
+        &mut it.predicate.build_definition.external_parameters
+    }
+    fn dependencies(it: &mut Statement) -> &mut Vec<ResolvedDependency> {
+        &mut it.predicate.build_definition.resolved_dependencies
+    }
+    fn dependency(name: &str, kind: &str, value: &str) -> ResolvedDependency {
+        let digest = [(kind.to_owned(), value.to_owned())].into();
+        ResolvedDependency { name: name.to_owned(), uri: None, digest }
+    }
+    type Spoil = fn(&mut Statement);
+    let disagree: [Spoil; 8] = [
+        |it| asked(it).binaries = vec!["evil".to_owned()],
+        |it| asked(it).binaries.push("tool".to_owned()),
+        |it| asked(it).binaries.clear(),
+        |it| it.predicate.run_details.metadata.invocation_id = "x".to_owned(),
+        |it| dependencies(it)[0].uri = Some("git+https://evil.example/x/y".to_owned()),
+        |it| dependencies(it)[0].digest.clear(),
+        |it| dependencies(it)[0].name = "sources".to_owned(),
+        |it| {
+            let compiler = Compiler { version: "rustc 1.0.0".to_owned(), host: "x".to_owned() };
+            it.predicate.build_definition.internal_parameters.compilers.insert("linux-amd64".to_owned(), compiler);
+        },
+    ];
+    let invalid: [Spoil; 11] = [
+        |it| asked(it).packages.clear(),
+        |it| asked(it).packages.push("../evil".to_owned()),
+        |it| asked(it).workspace = "/home/alice".to_owned(),
+        |it| asked(it).workspace = "a/../../b".to_owned(),
+        |it| asked(it).workspace = "C:\\b".to_owned(),
+        |it| asked(it).workspace = "a//b".to_owned(),
+        |it| dependencies(it).push(ResolvedDependency::source(None, fixture::COMMIT)),
+        |it| dependencies(it).push(dependency("Cargo.lock", "sha256", "0")),
+        |it| dependencies(it).push(dependency("Cargo.lock", "sha256", &"X".repeat(64))),
+        |it| dependencies(it).push(dependency("more", "sha1", &"f".repeat(40))),
+        |it| dependencies(it).push(dependency("more", "gitCommit", &"f".repeat(40))),
+    ];
+    for (number, spoil) in disagree.into_iter().enumerate() {
+        let found = wrong(&recipe().bake_spoiled(|_| {}, spoil, |_| {}));
+        let code = if number == 6 { Code::DocumentInvalid } else { Code::DocumentsDisagree };
+        assert_eq!(found, [(code, "provenance.json".to_owned())], "{number}");
+    }
+    for (number, spoil) in invalid.into_iter().enumerate() {
+        let found = wrong(&recipe().bake_spoiled(|_| {}, spoil, |_| {}));
+        assert_eq!(found, [(Code::DocumentInvalid, "provenance.json".to_owned())], "{number}");
+    }
+    let harmless: [Spoil; 2] = [
+        |it| asked(it).workspace = "a/b".to_owned(),
+        |it| dependencies(it).push(dependency("Cargo.lock", "sha256", &"0".repeat(64))),
+    ];
+    for spoil in harmless {
+        assert!(judge(&recipe().bake_spoiled(|_| {}, spoil, |_| {})).bundle.is_some());
+    }
+}
+
+#[test]
+fn the_compiler_is_the_one_that_the_archive_names() {
+    let platform: Platform = "linux-amd64".parse().unwrap();
+    let program = "program of linux-amd64\n".repeat(40).into_bytes();
+    let mut metadata = fixture::metadata(platform);
+    metadata.compiler = Some("rustc 1.90.0".to_owned());
+    let bake = |said: Option<&str>| {
+        let packed = fixture::archive(platform, ArchiveFormat::TarGz, &program, &metadata);
+        let mut recipe = recipe();
+        recipe.replace_archive("linux-amd64", packed.bytes, packed.unpacked_size_bytes);
+        let compilers = &mut recipe.statement.predicate.build_definition.internal_parameters.compilers;
+        if let Some(version) = said {
+            let compiler = Compiler { version: version.to_owned(), host: "x86_64-unknown-linux-gnu".to_owned() };
+            compilers.insert("linux-amd64".to_owned(), compiler);
+        }
+        recipe.bake()
+    };
+    assert!(judge(&bake(Some("rustc 1.90.0"))).bundle.is_some());
+    for said in [None, Some("rustc 1.0.0")] {
+        assert_eq!(wrong(&bake(said)), [(Code::DocumentsDisagree, "provenance.json".to_owned())]);
+    }
+}
+
+#[test]
+fn a_source_without_commit_or_tag_is_accepted() {
+    let mut untagged = recipe();
+    untagged.index.source.reference = None;
+    assert!(judge(&untagged.bake()).bundle.is_some());
+    let mut nameless = recipe();
+    nameless.index.source.repository = None;
+    let dependencies = &mut nameless.statement.predicate.build_definition.resolved_dependencies;
+    *dependencies = vec![ResolvedDependency::source(None, fixture::COMMIT)];
+    assert!(judge(&nameless.bake()).bundle.is_some());
+}
+
+#[test]
+fn evidence_is_bounded_in_size_and_number() {
+    let mut files = bundle_fixture();
+    files.insert("index.json.sig".to_owned(), vec![b'x'; 4 << 20]);
+    assert!(judge(&files).bundle.is_some());
+    files.get_mut("index.json.sig").unwrap().push(b'x');
+    assert_eq!(wrong(&files), [(Code::FileTooLarge, "index.json.sig".to_owned())]);
+    // What was not read whole has no digest that could be told.
+    assert!(judge(&files).files.iter().all(|file| file.name.as_str() != "index.json.sig"));
+
+    let mut files = bundle_fixture();
+    let most = 64 + 64 * files.len();
+    for number in 0..most {
+        files.insert(format!("index.json.{number:08x}.sig"), b"x".to_vec());
+    }
+    assert!(judge(&files).bundle.is_some());
+    for number in 0..100 {
+        files.insert(format!("provenance.json.{number:08x}.sig"), b"x".to_vec());
+    }
+    assert_eq!(wrong(&files), [(Code::FileUnlisted, "provenance.json.00000000.sig".to_owned())]);
+}
+
+#[test]
 fn an_archive_of_something_else_is_refused() {
     type Spoil = fn(&mut consign::model::metadata::PackageMetadata);
     let spoils: [Spoil; 6] = [
@@ -352,14 +582,18 @@ fn the_programs_of_an_archive_are_exactly_the_listed_ones() {
     ];
     for spoil in spoils {
         let files = recipe().bake_spoiled(spoil, |_| {}, |_| {});
-        assert_eq!(codes(&judge(&files).findings), [Code::ArchiveMismatch].into());
+        assert_found(&files, Code::ArchiveMismatch, "tool-1.0.0-linux-amd64.tar.gz");
     }
+}
+
+fn listed(name: &str) -> ListedFile {
+    ListedFile { name: name.parse().unwrap(), kind: "report".to_owned(), size_bytes: 0, sha256: Digest::of(b"") }
 }
 
 #[test]
 fn an_index_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut consign::model::index::Index);
-    let spoils: [Spoil; 25] = [
+    let spoils: [Spoil; 37] = [
         |it| it.kind.push('x'),
         |it| it.tag = "v1.0.1".to_owned(),
         |it| it.tag = "refs/tags/v1.0.0".to_owned(),
@@ -370,6 +604,18 @@ fn an_index_that_contradicts_itself_is_refused() {
         |it| it.created_at = "../../x".to_owned(),
         |it| it.source.commit = Some("HEAD".to_owned()),
         |it| it.source.reference = Some("refs/tags/v1.0.1".to_owned()),
+        |it| it.source.reference = Some("refs/heads/main".to_owned()),
+        |it| it.source.reference = Some("--upload-pack=x\n".to_owned()),
+        |it| it.source.repository = Some("https://user:canary@github.com/example/tool".to_owned()),
+        |it| it.source.repository = Some("javascript:alert(1)".to_owned()),
+        |it| it.source.repository = Some("https://github.com/example\n/tool".to_owned()),
+        |it| it.source.repository = Some("/home/alice/tool".to_owned()),
+        |it| it.packages[0].archive = "CON.tar.gz".parse().unwrap(),
+        |it| it.packages[0].archive = "com1.x.tar.gz".parse().unwrap(),
+        |it| it.files.push(listed("verify.json")),
+        |it| it.files.push(listed("zzz")),
+        |it| it.files.push(ListedFile { name: "zzz".parse().unwrap(), ..it.files[0].clone() }),
+        |it| it.files.push(ListedFile { kind: "sbom-spdx".to_owned(), ..listed("zzz") }),
         |it| it.packages.clear(),
         |it| it.packages.reverse(),
         |it| it.packages[1].platform = it.packages[0].platform,

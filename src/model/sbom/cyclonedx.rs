@@ -4,7 +4,7 @@
 //! `consign:platform:<platform>` say for which archives it was compiled, and whether its code is in
 //! them (`runtime`) or only ran while they were built (`build`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -18,38 +18,85 @@ const PRODUCT: &str = "product";
 
 /// Writes the document.
 pub fn render(inventory: &Inventory) -> Vec<u8> {
-    let mut document = document(inventory);
-    let digest = Digest::of(&super::rows::render(&document));
-    document.serial_number = Some(serial_number(&digest));
-    super::rows::render(&document)
+    seal(&mut document(inventory))
 }
 
-/// Reads a document back and says which archives of which release it describes.
+/// Writes the document with its serial number, which is made of the digest of the rest.
+fn seal(document: &mut Document) -> Vec<u8> {
+    document.serial_number = None;
+    let digest = Digest::of(&super::rows::render(document));
+    document.serial_number = Some(serial_number(&digest));
+    super::rows::render(document)
+}
+
+/// Reads a document back, which has to be as [`render`] writes it, and says what it describes.
 pub fn described(bytes: &[u8]) -> Result<Described, String> {
-    let document: Document = super::read(bytes)?;
-    let mut archives = BTreeMap::new();
+    let mut document: Document = super::read(bytes)?;
+    if seal(&mut document) != bytes {
+        return Err(super::OTHER_FORM.to_owned());
+    }
+    check_references(&document)?;
+    let (mut archives, mut programs) = (BTreeMap::new(), BTreeMap::new());
     for part in document.components.iter().filter(|part| part.kind == Kind::File) {
         let name: FileName = part.name.parse().map_err(|_| "an archive's name is not a plain file name")?;
-        let [Hash { algorithm, content }] = part.hashes.as_slice() else {
-            return Err(format!("`{name}` has not exactly one digest"));
-        };
-        if algorithm != "SHA-256" {
-            return Err(format!("`{name}` has no SHA-256 digest"));
+        for program in &part.components {
+            if programs.insert((name.clone(), program.name.clone()), program.sha256()?).is_some() {
+                return Err("it describes a program twice".to_owned());
+            }
         }
-        if archives.insert(name, *content).is_some() {
+        if archives.insert(name, part.sha256()?).is_some() {
             return Err("it describes an archive twice".to_owned());
         }
     }
     if archives.is_empty() {
         return Err("it describes no archive".to_owned());
     }
-    let product = document.metadata.component;
+    let crates = crates(&document)?;
+    let Metadata { timestamp: created, component: product, .. } = document.metadata;
     let name = product.name.parse().map_err(|_| "the product's name is not a plain one")?;
     let version: Version = product
         .version
         .and_then(|version| version.parse().ok())
         .ok_or("the product's version is not a semantic one")?;
-    Ok(Described { name, version, archives })
+    Ok(Described { name, version, created, archives, programs, crates })
+}
+
+/// Every reference is given once, and every dependency is between what there is.
+fn check_references(document: &Document) -> Result<(), String> {
+    let mut known = HashSet::new();
+    let parts = document.components.iter().flat_map(|part| std::iter::once(part).chain(&part.components));
+    for part in std::iter::once(&document.metadata.component).chain(parts) {
+        let Some(reference) = &part.reference else { return Err("a component has no reference".to_owned()) };
+        if !known.insert(reference.as_str()) {
+            return Err("it gives a reference twice".to_owned());
+        }
+    }
+    let mut named = document.dependencies.iter().flat_map(|row| std::iter::once(&row.reference).chain(&row.depends_on));
+    if named.all(|reference| known.contains(reference.as_str())) {
+        Ok(())
+    } else {
+        Err("it relates something that it does not describe".to_owned())
+    }
+}
+
+fn crates(document: &Document) -> Result<Vec<(String, Option<Digest>)>, String> {
+    let rows = document.components.iter().filter(|part| part.kind != Kind::File).map(|part| {
+        let address = part.purl.clone().ok_or("a crate has no package URL")?;
+        Ok((address, part.hashes.first().map(|hash| hash.content)))
+    });
+    let mut crates = rows.collect::<Result<Vec<_>, String>>()?;
+    crates.sort_unstable();
+    Ok(crates)
+}
+
+impl Part {
+    /// The one digest of a file.
+    fn sha256(&self) -> Result<Digest, String> {
+        match self.hashes.as_slice() {
+            [Hash { algorithm, content }] if algorithm == "SHA-256" => Ok(*content),
+            _ => Err("a file has not exactly one SHA-256 digest".to_owned()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

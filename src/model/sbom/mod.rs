@@ -204,16 +204,25 @@ impl Component {
     }
 }
 
-/// What a document says of the release itself, for the verifier.
+/// What a document says of the release, for the verifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// The product's name.
     pub name: FileName,
     /// The bare semantic version.
     pub version: Version,
+    /// The time that it is dated with, as [`seconds`] writes it.
+    pub created: String,
     /// Every archive that it describes.
     pub archives: BTreeMap<FileName, Digest>,
+    /// Every program, by its archive and its path therein.
+    pub programs: BTreeMap<(FileName, String), Digest>,
+    /// The package URL of every crate and the digest of its source, sorted.
+    pub crates: Vec<(String, Option<Digest>)>,
 }
+
+/// A document was not made by the function that makes it.
+const OTHER_FORM: &str = "it is not written in the one form that Consign writes";
 
 /// Reads a document into its typed form, whole and bounded.
 fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -224,6 +233,6 @@ fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 /// A point in time as both formats want it: UTC, whole seconds.
-fn seconds(time: Timestamp) -> String {
+pub fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

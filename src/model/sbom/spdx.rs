@@ -5,7 +5,7 @@
 //! the archive is `GENERATED_FROM` the released packages. A crate `DEPENDS_ON` crates,
 //! and what it needs only while it is compiled is its `BUILD_DEPENDENCY_OF` besides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -19,18 +19,26 @@ const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 
 /// Writes the document.
 pub fn render(inventory: &Inventory) -> Vec<u8> {
-    let mut document = document(inventory);
-    // The namespace has to be unique to this content: it is made of the rest of the document's digest.
-    let digest = Digest::of(&super::rows::render(&document));
-    document.namespace = format!("https://spdx.org/spdxdocs/{}-{digest}", document.name);
-    super::rows::render(&document)
+    seal(&mut document(inventory))
 }
 
-/// Reads a document back and says which archives of which release it describes.
+/// Writes the document with its namespace, which has to be unique to this content: it is made of the
+/// digest of the rest.
+fn seal(document: &mut Document) -> Vec<u8> {
+    document.namespace.clear();
+    let digest = Digest::of(&super::rows::render(document));
+    document.namespace = format!("https://spdx.org/spdxdocs/{}-{digest}", document.name);
+    super::rows::render(document)
+}
+
+/// Reads a document back, which has to be as [`render`] writes it, and says what it describes.
 pub fn described(bytes: &[u8]) -> Result<Described, String> {
-    let document: Document = super::read(bytes)?;
+    let mut document: Document = super::read(bytes)?;
+    if seal(&mut document) != bytes {
+        return Err(super::OTHER_FORM.to_owned());
+    }
     let mut archives = BTreeMap::new();
-    let mut identifiers = BTreeSet::new();
+    let mut identifiers = BTreeMap::new();
     let mut product: Option<(FileName, Version)> = None;
     for package in document.packages.iter().filter(|package| package.purpose == Some(Purpose::Archive)) {
         let (name, version, file, digest) = package.as_archive()?;
@@ -38,18 +46,72 @@ pub fn described(bytes: &[u8]) -> Result<Described, String> {
             return Err("it describes archives of different releases".to_owned());
         }
         product = Some((name, version));
-        identifiers.insert(package.id.as_str());
+        identifiers.insert(package.id.as_str(), file.clone());
         if archives.insert(file, digest).is_some() {
             return Err("it describes an archive twice".to_owned());
         }
     }
     let from_document = |link: &&Relationship| link.kind == Kind::Describes && link.from == DOCUMENT_ID;
     let subjects: BTreeSet<_> = document.relationships.iter().filter(from_document).map(|link| &*link.to).collect();
-    if subjects != identifiers {
+    if subjects != identifiers.keys().copied().collect() {
         return Err("what it describes is not its archives".to_owned());
     }
+    check_references(&document)?;
     let (name, version) = product.ok_or("it describes no archive")?;
-    Ok(Described { name, version, archives })
+    let programs = programs(&document, &identifiers)?;
+    let crates = crates(&document)?;
+    Ok(Described { name, version, created: document.creation_info.created, archives, programs, crates })
+}
+
+/// Every identifier is given once, and every relationship is between what there is.
+fn check_references(document: &Document) -> Result<(), String> {
+    let mut known = HashSet::from([DOCUMENT_ID]);
+    if !document.packages.iter().all(|package| known.insert(&package.id)) {
+        return Err("it gives an identifier twice".to_owned());
+    }
+    let is_known = |link: &Relationship| known.contains(&*link.from) && known.contains(&*link.to);
+    if document.relationships.iter().all(is_known) {
+        Ok(())
+    } else {
+        Err("it relates something that it does not describe".to_owned())
+    }
+}
+
+/// The programs, each of which is in exactly one archive. They have a file name, and crates have none.
+fn programs(
+    document: &Document,
+    archives: &BTreeMap<&str, FileName>,
+) -> Result<BTreeMap<(FileName, String), Digest>, String> {
+    let is_program = |package: &&Package| package.file_name.is_some() && package.purpose == Some(Purpose::Application);
+    let mut packages: BTreeMap<&str, &Package> =
+        document.packages.iter().filter(is_program).map(|package| (&*package.id, package)).collect();
+    let mut programs = BTreeMap::new();
+    for link in document.relationships.iter().filter(|link| link.kind == Kind::Contains) {
+        let Some(archive) = archives.get(&*link.from) else { continue };
+        let Some(Package { file_name: Some(path), checksums, .. }) = packages.remove(&*link.to) else { continue };
+        let [Checksum { algorithm, value }] = checksums.as_slice() else {
+            return Err("a program has not exactly one digest".to_owned());
+        };
+        if algorithm != "SHA256" || programs.insert((archive.clone(), path.clone()), *value).is_some() {
+            return Err("a program has no SHA-256 digest, or is described twice".to_owned());
+        }
+    }
+    if packages.is_empty() { Ok(programs) } else { Err("a program is in no archive".to_owned()) }
+}
+
+fn crates(document: &Document) -> Result<Vec<(String, Option<Digest>)>, String> {
+    let mut crates = Vec::new();
+    for package in document.packages.iter().filter(|package| package.file_name.is_none()) {
+        let [ExternalReference { kind, locator, .. }] = package.external_refs.as_slice() else {
+            return Err("a crate has not exactly one package URL".to_owned());
+        };
+        if kind != "purl" {
+            return Err("a crate has no package URL".to_owned());
+        }
+        crates.push((locator.clone(), package.checksums.first().map(|checksum| checksum.value)));
+    }
+    crates.sort_unstable();
+    Ok(crates)
 }
 
 #[derive(Serialize, Deserialize)]
