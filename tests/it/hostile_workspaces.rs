@@ -378,7 +378,9 @@ fn an_output_directory_that_cannot_be_used_is_named() {
     fs_err::create_dir(scratch.path().join("dist")).unwrap();
     fs_err::set_permissions(scratch.path().join("dist"), std::fs::Permissions::from_mode(0o500)).unwrap();
     let writable = fs_err::write(scratch.path().join("dist/probe"), "").is_ok();
-    if missing_unless(!writable, "a user who is not root") {
+    if writable {
+        eprintln!("skipped: root may write everywhere");
+    } else {
         rehearse(scratch.path(), &[]).failed(1, "io");
     }
     fs_err::set_permissions(scratch.path().join("dist"), std::fs::Permissions::from_mode(0o700)).unwrap();
