@@ -110,7 +110,7 @@ fn program(
     for (name, value) in facts(plan, platform, compiler) {
         program = program.env(name, value);
     }
-    program = without_keys(program);
+    program = with_less(program);
     // The platform's own variables come first: what is added to the user's flags below starts from them.
     program = platform.environment.iter().fold(program, |program, (name, value)| program.env(name, value));
     if platform.builder == Builder::Command {
@@ -130,9 +130,29 @@ fn program(
     Ok(program)
 }
 
-/// Signing is a stage of its own; no build script, test or program has any business with the keys.
-pub fn without_keys(program: Program) -> Program {
-    ["CONSIGN_SIGNING_KEY", "CONSIGN_CATALOG_KEY"].into_iter().fold(program, Program::env_remove)
+/// What no build, test or program is handed on.
+///
+/// Signing is a stage of its own, and nothing before it has any business with the keys. The rest is
+/// what `cargo run` tells its own program: build scripts that read it would run again each time.
+const WITHHELD: [&str; 13] = [
+    "CONSIGN_SIGNING_KEY",
+    "CONSIGN_CATALOG_KEY",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+    "CARGO_PKG_REPOSITORY",
+    "CARGO_BIN_NAME",
+    "OUT_DIR",
+];
+
+/// The program without what it has no business with.
+pub fn with_less(program: Program) -> Program {
+    WITHHELD.into_iter().fold(program, Program::env_remove)
 }
 
 /// What a build may know of its release, for `option_env!`.

@@ -90,7 +90,7 @@ fn program(plan: &Plan, platform: &PlatformPlan, path: &str, arguments: &[String
         None => Program::new(path),
     };
     // Whatever the program prints goes into the log.
-    let program = plan.withheld.iter().fold(build::without_keys(program), Program::env_remove);
+    let program = plan.withheld.iter().fold(build::with_less(program), Program::env_remove);
     program.args(arguments).directory(plan.places.root.clone()).contained(plan.smoke.timeout)
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn preflight(plan: &Plan) -> Done<()> {
 pub(crate) fn test(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let program = Program::of(&plan.test)
         .ok_or_else(|| Failure::new(Code::ConfigInvalid, "the stage `test` has no command").subject("test.command"))?;
-    let program = build::without_keys(program);
+    let program = build::with_less(program);
     attend(plan, program, Stage::Test, Code::TestsFailed, "the workspace's tests", tools.listener)?;
     Ok(((), plan.test.join(" ")))
 }
