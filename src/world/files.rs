@@ -1,6 +1,6 @@
 //! The file system: bounded reading, and writing that a power cut cannot halve.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -70,26 +70,25 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
 pub fn copy_program(source: &Utf8Path, place: &Utf8Path, max_bytes: u64) -> Result<(Digest, u64)> {
     let unreadable = |error| failed("read", source, error);
     let unwritable = |error| failed("write", place, error);
-    let mut from = fs_err::File::open(source).map_err(unreadable)?;
-    let mut to = fs_err::File::create_new(place).map_err(unwritable)?;
-    set_mode(to.file(), 0o755).map_err(unwritable)?;
+    let from = fs_err::File::open(source).map_err(unreadable)?;
+    let mut to = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(place).map_err(unwritable)?;
+    set_mode(&to, 0o755).map_err(unwritable)?;
+    // The kernel copies, or shares the blocks where the file system can; what arrived is hashed.
+    let size_bytes = std::io::copy(&mut from.into_parts().0.take(max_bytes.saturating_add(1)), &mut to)
+        .map_err(|error| failed(&format!("copy to `{place}`"), source, error))?;
+    if size_bytes > max_bytes {
+        return Err(too_large(source, max_bytes));
+    }
+    to.rewind().map_err(unwritable)?;
     let mut hasher = Hasher::default();
-    // A piece is written and hashed while it is in the processor's cache.
     let mut piece = vec![0; 256 << 10];
-    let mut size_bytes = 0;
     loop {
-        let read = match from.read(&mut piece) {
+        match to.read(&mut piece) {
             Ok(0) => return Ok((hasher.finish(), size_bytes)),
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Ok(read) => hasher.update(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(unreadable(error)),
-        };
-        size_bytes += read as u64;
-        if size_bytes > max_bytes {
-            return Err(too_large(source, max_bytes));
         }
-        hasher.update(&piece[..read]);
-        to.write_all(&piece[..read]).map_err(unwritable)?;
     }
 }
 

@@ -119,3 +119,31 @@ fn a_published_program_with_c_in_it_is_the_same_from_two_places_users_and_settin
     );
     assert_eq!(first, second);
 }
+
+/// The pipeline under a clock that somebody else set; gives back the checksums of what it made.
+fn under_the_clock(rustc: &str, directory: &Utf8Path, clock: &str) -> String {
+    let mut command = Command::new("faketime");
+    command.args(["-f", clock, env!("CARGO_BIN_EXE_consign"), "release-pipeline", "--skip", "test"]);
+    support::clean(&mut command);
+    support::succeed(command.current_dir(directory).env("RUSTC", rustc));
+    fs_err::read_to_string(directory.join("dist/packages/v1.2.3/checksums.txt")).unwrap()
+}
+
+#[test]
+fn the_clock_of_the_machine_is_in_no_byte() {
+    // Under faketime the official compiler waits for ever for its own allocator, which asks for the time.
+    let rustc = "/usr/bin/rustc";
+    let there = Command::new(rustc).arg("-V").output().is_ok_and(|output| output.status.success());
+    if !support::need("faketime") || !support::missing_unless(there, "a compiler from the distribution") {
+        return;
+    }
+    let workspace = support::small_workspace("tool", "1.2.3");
+    // The fake clock is one that programs believe in.
+    let asked = |clock: &str| support::succeed(Command::new("faketime").args(["-f", clock, "date", "+%Y"]));
+    assert_eq!((asked("@1999-02-03 04:05:06").trim(), asked("@2031-12-30 23:59:58").trim()), ("1999", "2031"));
+    let other = Scratch::new();
+    copy(workspace.path(), &other.path().join("copy"));
+    let early = under_the_clock(rustc, workspace.path(), "@1999-02-03 04:05:06");
+    let late = under_the_clock(rustc, &other.path().join("copy"), "@2031-12-30 23:59:58");
+    assert_eq!(early, late);
+}
