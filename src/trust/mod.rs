@@ -8,6 +8,8 @@
 pub mod bundle;
 pub mod documents;
 mod judge;
+pub mod key;
+pub mod tuf;
 
 use std::ops::Deref;
 
