@@ -15,11 +15,11 @@ use crate::model::Digest;
 /// The largest file with a public key that is read, in bytes.
 pub const MAX_PEM_BYTES: usize = 16 << 10;
 
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+pub(super) const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(super) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// How a key signs. It is the key's property alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,9 +169,12 @@ pub fn sign(signer: &dyn Signer, message: &[u8]) -> crate::model::failure::Resul
     use crate::model::{Code, Failure};
     let signature = signer.sign_unverified(message)?;
     signer.public().verify(message, &signature).map_err(|error| {
-        Failure::new(Code::SignatureInvalid, format!("the new signature does not verify under key {}", signer.public().id()))
-            .hint("check that the private key or the signer command belongs to the public key")
-            .because(error)
+        Failure::new(
+            Code::SignatureInvalid,
+            format!("the new signature does not verify under key {}", signer.public().id()),
+        )
+        .hint("check that the private key or the signer command belongs to the public key")
+        .because(error)
     })?;
     Ok(signature)
 }

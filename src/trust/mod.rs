@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod documents;
 mod judge;
 pub mod key;
+pub mod private;
 pub mod tuf;
 
 use std::ops::Deref;
