@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8, Wing)] = &[
     ("provider", 2, Wing::None),
     ("store", 2, Wing::None),
     ("client", 2, Wing::None),
+    ("catalog", 3, Wing::Pipeline),
     ("pipeline", 3, Wing::Pipeline),
     ("install", 3, Wing::Pipeline),
     ("artifacts", 3, Wing::Manager),
