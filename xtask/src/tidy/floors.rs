@@ -44,6 +44,8 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("provider", "world"),
     ("client", "world"),
     ("store", "world"),
+    ("pipeline", "catalog"),
+    ("install", "catalog"),
     ("install", "pipeline"),
     ("manager", "artifacts"),
     ("watch", "manager"),
