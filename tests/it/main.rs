@@ -10,6 +10,7 @@
 mod archive;
 mod cli;
 mod config;
+mod corpus;
 mod cross;
 mod fixture;
 mod git;
