@@ -33,7 +33,7 @@ impl SignerCommand {
             .ok_or_else(|| {
                 Failure::new(Code::Usage, "the signer command is empty").hint("`--signer-cmd` names a program")
             })?;
-        let program = withheld.iter().fold(program, |program, name| program.env_remove(name));
+        let program = withheld.iter().fold(program, Program::env_remove);
         Ok(Self { program: program.contained(timeout), public })
     }
 }

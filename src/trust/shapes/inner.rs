@@ -249,7 +249,7 @@ pub(super) fn der_shape(bytes: &[u8]) -> Option<Shape> {
     })
 }
 
-/// The kind of a key in OpenSSH's own format, of which the public half is never encrypted.
+/// The kind of a key as ssh-keygen writes it, of which the public half is never encrypted.
 pub(super) fn openssh(key: &[u8]) -> OpenSsh {
     openssh_kind(key).map_or(OpenSsh::Other, |kind| match kind {
         b"ecdsa-sha2-nistp256" | b"ecdsa-sha2-nistp384" | b"ssh-rsa" => OpenSsh::Convertible,

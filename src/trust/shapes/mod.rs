@@ -102,7 +102,7 @@ impl Shape {
     }
 }
 
-/// The kinds of keys in OpenSSH's own format.
+/// The kinds of keys that ssh-keygen writes in its own format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenSsh {
     /// ECDSA over P-256 or P-384, or RSA: ssh-keygen writes them as PKCS#8.
