@@ -158,7 +158,7 @@ fn is_same(path: &Utf8Path, asset: &Asset) -> Result<bool> {
 }
 
 /// Makes the directory of all versions, readable for everybody whatever the umask.
-fn create_root(root: &Utf8Path) -> Result<()> {
+pub fn create_root(root: &Utf8Path) -> Result<()> {
     if root.is_dir() {
         return Ok(());
     }
@@ -272,15 +272,16 @@ fn is_unsupported(failure: &Failure) -> bool {
     cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput))
 }
 
-/// One publisher's turn in a directory of releases.
-struct Lock {
+/// One writer's turn in a directory of releases: a publisher's, or that of whoever changes its catalog.
+#[derive(Debug)]
+pub struct Lock {
     path: Utf8PathBuf,
     _file: std::fs::File,
 }
 
 impl Lock {
     /// Waits for the turn. Nothing where the file system has no locks.
-    fn take(root: &Utf8Path) -> Result<Option<Self>> {
+    pub fn take(root: &Utf8Path) -> Result<Option<Self>> {
         let path = root.join(LOCK_NAME);
         let failed = |error| files::failed("lock", &path, error);
         loop {
