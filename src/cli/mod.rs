@@ -24,6 +24,7 @@ pub mod rebuild;
 pub mod release_pipeline;
 pub mod remote_verify;
 pub mod selection;
+pub mod signing;
 pub mod smoke;
 pub mod summary;
 pub mod verify;
