@@ -503,7 +503,11 @@ impl Desk<'_> {
         let name = |role: RoleName| if is_open { proposed_file_of(role) } else { file_of(role) };
         // The timestamp comes last: a reader that finds the old one finds documents that do not fit
         // together and reads again, and one that finds the new one finds everything.
-        let written: Vec<_> = documents.clone().map(|(role, _, bytes)| (name(*role), bytes.clone())).collect();
+        let mut written: Vec<_> = documents.clone().map(|(role, _, bytes)| (name(*role), bytes.clone())).collect();
+        // What nobody has signed can be made again by whoever does.
+        if is_open && self.finished.is_empty() && self.missing.iter().all(|missing| missing.have == 0) {
+            written.clear();
+        }
         let mut versions = BTreeMap::from([("root".to_owned(), self.root.version)]);
         versions.extend(state.versions());
         if !is_open {

@@ -75,7 +75,7 @@ pub(super) fn count<T: Role>(document: &Signed<T>, appointed: Appointed<'_>) -> 
 
 /// Adds the signatures of those signers that have the role and have not signed; gives the ids of the
 /// keys that signed now.
-pub(super) fn add<T: Role>(
+pub(super) fn add<T: Role + Clone>(
     document: &mut Signed<T>,
     appointed: &[Appointed<'_>],
     signers: &[&dyn Signer],
@@ -97,7 +97,7 @@ pub(super) fn add<T: Role>(
 }
 
 /// Takes over the signatures of another copy of the same document; gives the ids of those taken.
-pub(super) fn merge<T: Role>(
+pub(super) fn merge<T: Role + Clone>(
     document: &mut Signed<T>,
     other: &Signed<T>,
     appointed: &[Appointed<'_>],
@@ -120,9 +120,10 @@ pub(super) fn merge<T: Role>(
 
 /// A signature of a key that has the role, and that is not one over this document, shows that the
 /// document was changed after it was signed.
-fn refuse_broken<T: Role>(document: &Signed<T>, appointed: &[Appointed<'_>]) -> Result<()> {
+fn refuse_broken<T: Role + Clone>(document: &Signed<T>, appointed: &[Appointed<'_>]) -> Result<()> {
     for signature in &document.signatures {
-        let alone = Signed { signatures: vec![signature.clone()], ..document.clone() };
+        let mut alone = document.clone();
+        alone.signatures = vec![signature.clone()];
         let mut appoints = appointed.iter().filter(|appointed| appointed.role.keyids.contains(&signature.keyid));
         let holds = |appointed: &Appointed<'_>| !appointed.role.signers(appointed.keys, &alone).is_empty();
         let is_listed = appoints.clone().next().is_some();
