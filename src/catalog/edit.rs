@@ -371,7 +371,8 @@ pub(super) fn settle(
 ) -> Result<Outcome> {
     refuse_lost(repository, chain, state)?;
     let root = chain.current();
-    let mut desk = Desk { repository, root, hand, wanted, finished: Vec::new(), waiting: Vec::new(), missing: Vec::new() };
+    let mut desk =
+        Desk { repository, root, hand, wanted, finished: Vec::new(), waiting: Vec::new(), missing: Vec::new() };
     let files = desk.files(state)?;
     let changes = differences(state.listed(), &files);
     let targets = desk.draft(
@@ -620,7 +621,10 @@ fn verify(
     if fits && signed && ends.into_iter().all(|end| end > now) {
         return Ok(());
     }
-    Err(Failure::new(Code::CatalogInvalid, "the new documents of the catalog do not hold together; nothing was written"))
+    Err(Failure::new(
+        Code::CatalogInvalid,
+        "the new documents of the catalog do not hold together; nothing was written",
+    ))
 }
 
 /// What is different between two lists, one sentence for each version or file.
@@ -644,9 +648,12 @@ pub(super) fn differences(old: &BTreeMap<String, Target>, new: &BTreeMap<String,
             Some(_) => {}
         }
     }
-    out.extend(before.keys().filter(|release| !after.contains_key(*release)).map(|release| {
-        format!("{} removed", text::shown(release))
-    }));
+    out.extend(
+        before
+            .keys()
+            .filter(|release| !after.contains_key(*release))
+            .map(|release| format!("{} removed", text::shown(release))),
+    );
     let is_of = |path: &str, releases: &BTreeMap<String, Option<Entry>>| {
         path.split_once('/').is_some_and(|(release, _)| releases.contains_key(release))
     };

@@ -190,11 +190,7 @@ fn proposals(repository: &Repository, chain: &Chain, state: &State) -> Result<Ve
     Ok(out)
 }
 
-fn proposal<T: Role>(
-    repository: &Repository,
-    chain: &Chain,
-    next: &crate::trust::tuf::roles::Signed<T>,
-) -> Proposal {
+fn proposal<T: Role>(repository: &Repository, chain: &Chain, next: &crate::trust::tuf::roles::Signed<T>) -> Proposal {
     Proposal {
         file: repository.path(&proposed_file_of(T::NAME)).to_string(),
         role: T::NAME.to_string(),
@@ -215,7 +211,9 @@ pub fn versions(catalog: &str, targets: &BTreeMap<String, Target>) -> Versions {
             Some(VersionRow { release: release.to_owned(), entry: Entry::of(target)?, files })
         })
         .collect();
-    rows.sort_by(|a, b| (&a.entry.name, &b.entry.version, &b.release).cmp(&(&b.entry.name, &a.entry.version, &a.release)));
+    rows.sort_by(|a, b| {
+        (&a.entry.name, &b.entry.version, &b.release).cmp(&(&b.entry.name, &a.entry.version, &a.release))
+    });
     let mut latest = BTreeMap::new();
     for row in rows.iter().filter(|row| row.entry.is_candidate()) {
         latest.entry(row.entry.name.to_string()).or_insert_with(|| row.release.clone());

@@ -124,7 +124,8 @@ pub fn sign(
 
 fn kind_of(path: &Utf8Path) -> Result<RoleName> {
     let bytes = files::read_bounded(path, super::repository::MAX_BYTES)?;
-    let document = Json::parse(&bytes).map_err(|error| invalid(path, "it is no document of a catalog").because(error))?;
+    let document =
+        Json::parse(&bytes).map_err(|error| invalid(path, "it is no document of a catalog").because(error))?;
     let kind = match document.get("signed").and_then(|signed| signed.get("_type")) {
         Some(Json::Text(kind)) => RoleName::ALL.into_iter().find(|role| role.as_str() == kind),
         _ => None,
@@ -139,7 +140,12 @@ fn home(path: &Utf8Path, role: RoleName) -> Option<Repository> {
     Repository::of_file(&absolute).filter(|_| is_proposal)
 }
 
-fn sign_root(path: &Utf8Path, trust_root: Option<&Utf8Path>, copies: &[Utf8PathBuf], hand: &Hand<'_>) -> Result<Signing> {
+fn sign_root(
+    path: &Utf8Path,
+    trust_root: Option<&Utf8Path>,
+    copies: &[Utf8PathBuf],
+    hand: &Hand<'_>,
+) -> Result<Signing> {
     let home = home(path, RoleName::Root);
     let _turn = home.as_ref().filter(|_| hand.act == Act::Write).map(Repository::lock).transpose()?;
     let mut next = read::<Root>(path)?.signed;
@@ -186,7 +192,9 @@ fn sign_by(next: &mut Signed<Root>, previous: Option<&Root>, hand: &Hand<'_>) ->
     let appointed = appointed_for(previous, &own);
     let signed_by = add(next, &appointed, &hand.signers)?;
     let may = |key: &PublicKey| {
-        appointed.iter().any(|by| by.role.keyids.iter().any(|id| by.keys.get(id).and_then(Key::public).as_ref() == Some(key)))
+        appointed
+            .iter()
+            .any(|by| by.role.keyids.iter().any(|id| by.keys.get(id).and_then(Key::public).as_ref() == Some(key)))
     };
     // Keys for other roles are welcome where they sign the rest of the catalog.
     let has_any = |key: &PublicKey| may(key) || own.keys.values().any(|known| known.public().as_ref() == Some(key));
@@ -408,7 +416,9 @@ fn sign_other<T: Role + Clone>(
 
 fn is_signer(appointed: &[Appointed<'_>], hand: &Hand<'_>) -> bool {
     let may = |key: &PublicKey| {
-        appointed.iter().any(|by| by.role.keyids.iter().any(|id| by.keys.get(id).and_then(Key::public).as_ref() == Some(key)))
+        appointed
+            .iter()
+            .any(|by| by.role.keyids.iter().any(|id| by.keys.get(id).and_then(Key::public).as_ref() == Some(key)))
     };
     hand.signers.iter().any(|signer| may(signer.public()))
 }

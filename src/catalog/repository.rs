@@ -67,7 +67,9 @@ impl<T: Role> Document<T> {
     pub fn is_named_by(&self, meta: &Meta) -> bool {
         let own = self.meta();
         let fits = |given: &BTreeMap<String, String>| {
-            given.get("sha256").is_none_or(|digest| own.hashes.as_ref().and_then(|own| own.get("sha256")) == Some(digest))
+            given
+                .get("sha256")
+                .is_none_or(|digest| own.hashes.as_ref().and_then(|own| own.get("sha256")) == Some(digest))
         };
         meta.version == own.version
             && meta.length.is_none_or(|length| Some(length) == own.length)
@@ -280,9 +282,8 @@ pub struct Turn {
 /// Reads a document of a catalog from anywhere.
 pub fn read<T: Role>(path: &Utf8Path) -> Result<Document<T>> {
     let bytes = files::read_bounded(path, MAX_BYTES)?;
-    let signed = Signed::parse(&bytes).map_err(|problem| {
-        invalid(path, &format!("it is no {} of a catalog", T::NAME)).because(problem)
-    })?;
+    let signed = Signed::parse(&bytes)
+        .map_err(|problem| invalid(path, &format!("it is no {} of a catalog", T::NAME)).because(problem))?;
     Ok(Document { signed, bytes })
 }
 
@@ -296,18 +297,34 @@ impl State {
                 .hint("restore the newer file from a backup or a mirror"))
         };
         if let (Some(targets), Some(snapshot)) = (&self.targets, &self.snapshot) {
-            let (found, named) = (targets.document.signed.signed.version, named(&snapshot.document.signed.signed.meta, "targets.json"));
+            let (found, named) =
+                (targets.document.signed.signed.version, named(&snapshot.document.signed.signed.meta, "targets.json"));
             if found < named {
                 return refuse(RoleName::Targets, found, named, RoleName::Snapshot);
             }
         }
         if let (Some(snapshot), Some(timestamp)) = (&self.snapshot, &self.timestamp) {
-            let (found, named) = (snapshot.document.signed.signed.version, named(&timestamp.document.signed.signed.meta, "snapshot.json"));
+            let (found, named) = (
+                snapshot.document.signed.signed.version,
+                named(&timestamp.document.signed.signed.meta, "snapshot.json"),
+            );
             if found < named && timestamp.standing == snapshot.standing {
                 return refuse(RoleName::Snapshot, found, named, RoleName::Timestamp);
             }
         }
         Ok(())
+    }
+
+    /// Whether everything is there and each document names the next one.
+    pub fn is_whole(&self) -> bool {
+        let is_named = match (&self.snapshot, &self.timestamp) {
+            (Some(snapshot), Some(timestamp)) => {
+                let meta = &timestamp.document.signed.signed.meta;
+                meta.get("snapshot.json").is_some_and(|meta| snapshot.document.is_named_by(meta))
+            }
+            _ => false,
+        };
+        is_named && self.is_targets_named()
     }
 
     /// Whether the snapshot names the targets metadata that is there.

@@ -89,7 +89,8 @@ fn appointed(role: RoleName, wanted: &Appointment, keys: &mut BTreeMap<String, K
 
 fn appoint(role: RoleName, key: &PublicKey, keys: &mut BTreeMap<String, Key>, into: &mut RoleKeys) -> Result<()> {
     let written = Key::of(key).ok_or_else(|| {
-        let message = format!("key {} is for {}, and a catalog takes P-256 and Ed25519 keys", key.id(), key.algorithm());
+        let message =
+            format!("key {} is for {}, and a catalog takes P-256 and Ed25519 keys", key.id(), key.algorithm());
         Failure::new(Code::KeyInvalid, message)
             .subject(key.id().to_string())
             .hint("make one with `consign key generate`; every TUF client reads its signatures")
@@ -136,7 +137,9 @@ fn apply(change: &Change, keys: &mut BTreeMap<String, Key>, roles: &mut Roles) -
         Change::Revoke { key, replacement } => {
             let known: Vec<_> = keys.keys().cloned().collect();
             let id = find(key, &known, "is in the root")?;
-            for role in RoleName::ALL.into_iter().filter(|role| roles.get(*role).keyids.contains(&id)).collect::<Vec<_>>() {
+            for role in
+                RoleName::ALL.into_iter().filter(|role| roles.get(*role).keyids.contains(&id)).collect::<Vec<_>>()
+            {
                 let appointed = roles.get_mut(role);
                 appointed.keyids.retain(|known| *known != id);
                 if let Some(new) = replacement {

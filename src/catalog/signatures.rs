@@ -130,10 +130,11 @@ fn refuse_broken<T: Role + Clone>(document: &Signed<T>, appointed: &[Appointed<'
         let twice = document.signatures.iter().filter(|other| other.keyid == signature.keyid).count() > 1;
         if twice || (is_listed && !appoints.all(holds)) {
             let what = if twice { "is there twice" } else { "does not hold" };
-            let message = format!("the signature of key {} {what} under this {}", text::shown(&signature.keyid), T::NAME);
-            return Err(Failure::new(Code::SignatureInvalid, message)
-                .subject(signature.keyid.clone())
-                .hint("the file was changed after it was signed, or damaged on its way: get it again from its author"));
+            let message =
+                format!("the signature of key {} {what} under this {}", text::shown(&signature.keyid), T::NAME);
+            return Err(Failure::new(Code::SignatureInvalid, message).subject(signature.keyid.clone()).hint(
+                "the file was changed after it was signed, or damaged on its way: get it again from its author",
+            ));
         }
     }
     Ok(())
