@@ -181,6 +181,17 @@ pub struct Listed {
     pub is_evidence: bool,
 }
 
+/// Whether versions can be added with the keys at hand.
+pub fn require(repository: &Repository, hand: &Hand<'_>) -> Result<()> {
+    let looking = Hand { signers: Vec::new(), now: hand.now, lifetimes: hand.lifetimes, act: Act::Rehearse };
+    let (_, chain, _) = open(repository, &looking)?;
+    let root = chain.current();
+    if hand.has(root, RoleName::Targets) {
+        return Ok(());
+    }
+    Err(without_role(RoleName::Targets, &hand.signers, &[Appointed::by(root, RoleName::Targets)]))
+}
+
 /// Adds versions.
 pub fn add(repository: &Repository, listings: &[Listing], hand: &Hand<'_>) -> Result<Outcome> {
     change(repository, hand, |targets| listings.iter().try_for_each(|listing| add_one(targets, listing)))

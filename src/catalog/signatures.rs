@@ -57,6 +57,12 @@ impl Signatures {
     }
 }
 
+impl std::fmt::Display for Signatures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.json has {} of {} signatures; readers see it when it has all", self.role, self.have, self.need)
+    }
+}
+
 /// Counts the signatures of a document by the word of one root.
 pub(super) fn count<T: Role>(document: &Signed<T>, appointed: Appointed<'_>) -> Signatures {
     let signers = appointed.role.signers(appointed.keys, document);
