@@ -7,6 +7,7 @@
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
 pub mod build;
+pub mod catalog_source;
 pub mod completions;
 pub mod config;
 mod context;
