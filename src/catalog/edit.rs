@@ -19,6 +19,7 @@ use super::signatures::{Appointed, Signatures, add as sign, count, without_role}
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 use crate::trust::key::Signer;
+use crate::trust::tuf::trusted::Roots;
 use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Target, Targets, TimestampRole};
 
 /// The document type of an [`Outcome`].
@@ -409,7 +410,7 @@ pub(super) fn settle(
         |version, expires| TimestampRole::new(version, expires, meta.clone()),
     )?;
     if let Some(timestamp) = timestamp.finished() {
-        verify(root, targets, snapshot, timestamp, hand.now)?;
+        verify(chain, state, [&targets.bytes, &snapshot.bytes, &timestamp.bytes], hand.now)?;
     }
     desk.finish(state, changes)
 }
@@ -616,26 +617,23 @@ fn refuse_lost(repository: &Repository, chain: &Chain, state: &State) -> Result<
     Ok(())
 }
 
-/// What a client checks, before anybody sees it.
-fn verify(
-    root: &Root,
-    targets: &Document<Targets>,
-    snapshot: &Document<Snapshot>,
-    timestamp: &Document<TimestampRole>,
-    now: Timestamp,
-) -> Result<()> {
-    let named = |meta: &BTreeMap<String, Meta>, file: &str| meta.get(file).cloned();
-    let fits = named(&timestamp.signed.signed.meta, "snapshot.json").is_some_and(|meta| snapshot.is_named_by(&meta))
-        && named(&snapshot.signed.signed.meta, "targets.json").is_some_and(|meta| targets.is_named_by(&meta));
-    let signed = root.accepts(&targets.signed) && root.accepts(&snapshot.signed) && root.accepts(&timestamp.signed);
-    let ends = [targets.signed.signed.expires, snapshot.signed.signed.expires, timestamp.signed.signed.expires];
-    if fits && signed && ends.into_iter().all(|end| end > now) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Code::CatalogInvalid,
-        "the new documents of the catalog do not hold together; nothing was written",
-    ))
+/// What a client checks that has seen what is there now, before anybody sees the new documents.
+fn verify(chain: &Chain, state: &State, new: [&[u8]; 3], now: Timestamp) -> Result<()> {
+    let [targets, snapshot, timestamp] = new;
+    let known = (
+        state.timestamp.as_ref().map(|known| known.document.bytes.as_slice()),
+        state.snapshot.as_ref().map(|known| known.document.bytes.as_slice()),
+    );
+    let read = || -> Result<()> {
+        let settled = Roots::begin(&chain.last().render())?.settle(now)?;
+        let (remembering, _) = settled.remember(known.0, known.1);
+        remembering.timestamp(timestamp)?.snapshot(snapshot)?.targets(targets).map(|_| ())
+    };
+    read().map_err(|failure| {
+        Failure::new(Code::CatalogInvalid, "no client would take the new documents of the catalog; nothing was written")
+            .because(failure)
+            .hint("`consign trust show` and `consign catalog verify` tell more of what is there")
+    })
 }
 
 /// What is different between two lists, one sentence for each version or file.

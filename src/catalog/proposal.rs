@@ -17,6 +17,7 @@ use crate::model::{Code, Failure, index, text};
 use crate::trust::key::PublicKey;
 use crate::trust::tuf::json::Json;
 use crate::trust::tuf::roles::{Key, Role, RoleName, Root, Signed, Snapshot, Targets, TimestampRole};
+use crate::trust::tuf::trusted::Roots;
 use crate::world::files;
 
 /// The document type of a [`Signing`].
@@ -259,6 +260,10 @@ fn bring(
         signing.warnings.extend(orphaned(repository, &repository.state(chain)?, previous, &next.signed)?);
     }
     let bytes = next.render();
+    if let Some(chain) = &chain {
+        // What has been counted here is judged once more by the client's own rule.
+        Roots::begin(&chain.last().render())?.advance(&bytes)?;
+    }
     if hand.act == Act::Write {
         let name = format!("{}.root.json", next.signed.version);
         repository.place(&[(name, bytes.clone()), ("root.json".to_owned(), bytes)])?;

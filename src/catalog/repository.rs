@@ -9,18 +9,17 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::root::{follow, sound};
+use super::source::DIRECTORY;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 use crate::provider::directory::{self, Lock};
 use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Targets, TimestampRole};
 use crate::world::files;
 
-/// The directory of a catalog, below the directory of the versions.
-pub const DIRECTORY: &str = "tuf";
 /// The root that waits for signatures.
 pub const PROPOSED_ROOT: &str = "proposed.root.json";
 /// The largest document of a catalog that is read, in bytes.
-pub const MAX_BYTES: usize = 16 << 20;
+pub const MAX_BYTES: usize = 64 << 20;
 /// The most roots that are followed.
 const MAX_ROOTS: u64 = 1024;
 /// The largest version that is gone on from. A larger one can only be meant to wear out the numbers.

@@ -8,6 +8,7 @@
 
 pub mod build;
 pub mod catalog;
+pub mod catalog_source;
 pub mod completions;
 pub mod config;
 mod context;
