@@ -1,15 +1,17 @@
 //! Whether a catalog holds together: its roots, its lists, and every file that it lists.
 //!
-//! [`roots`] follows the roots, [`files`] reads what is listed. What is wrong with a file is a
-//! finding; what is wrong with a document is a failure, for then nobody knows what should be there.
+//! [`roots`] follows the roots, [`files`] reads what is listed. The lists themselves are judged by the
+//! client ([`super::client`]). What is wrong with a file is a finding; what is wrong with a document is
+//! a failure, for then nobody knows what should be there.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::repository::{Chain, Repository, Standing, read};
+use super::repository::{Chain, Repository, file_of, read};
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Exit, Failure, FileName, Finding, text};
@@ -27,14 +29,16 @@ pub struct Audit {
     /// Always [`TYPE`].
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The directory of the versions.
+    /// Where its documents are.
     pub catalog: String,
     /// The version of the newest root.
     pub root: u64,
-    /// The version of the root that was pinned, if one was.
-    pub pinned_root: Option<u64>,
-    /// How many listed files were read.
+    /// The version of the root that was pinned.
+    pub pinned_root: u64,
+    /// How many files are listed.
     pub files: usize,
+    /// How many of them were read; a catalog on the web is not fetched whole.
+    pub files_read: usize,
     /// Everything that is wrong with them.
     pub findings: Vec<Finding>,
 }
@@ -61,7 +65,12 @@ pub fn roots(repository: &Repository, pinned: Option<&Utf8Path>, now: Timestamp)
             .subject(repository.path("root.json").as_str())
             .hint(format!("copy `{}.root.json` over it; a run was killed there", current.version)));
     }
-    refuse_expired(repository, RoleName::Root, current.version, current.expires, now)?;
+    if current.expires <= now {
+        let message = format!("root {} ended {}", current.version, current.expires.strftime("%Y-%m-%d"));
+        return Err(Failure::new(Code::CatalogExpired, message)
+            .subject(repository.path(&file_of(RoleName::Root)).as_str())
+            .hint("its holders make the next one with `consign trust renew`"));
+    }
     Ok((chain, pinned))
 }
 
@@ -78,64 +87,13 @@ fn pinned_in(chain: &Chain, path: &Utf8Path) -> Result<u64> {
         .hint("this is another catalog, or one that was made anew: ask its owners before trusting it"))
 }
 
-fn refuse_expired(repository: &Repository, role: RoleName, version: u64, end: Timestamp, now: Timestamp) -> Result<()> {
-    if end > now {
-        return Ok(());
-    }
-    let message = format!("{role} {version} ended {}", end.strftime("%Y-%m-%d"));
-    let way = if role == RoleName::Root { "consign trust renew" } else { "consign catalog refresh" };
-    Err(Failure::new(Code::CatalogExpired, message)
-        .subject(repository.path(&super::repository::file_of(role)).as_str())
-        .hint(format!("its holders sign the next one with `{way}`")))
-}
-
-/// Looks at everything that a client would, and at every listed file.
-pub fn audit(repository: &Repository, pinned: Option<&Utf8Path>, now: Timestamp) -> Result<Audit> {
-    let (chain, pinned_root) = roots(repository, pinned, now)?;
-    let state = repository.state(&chain)?;
-    let ends = [
-        (
-            RoleName::Timestamp,
-            state.timestamp.as_ref().map(|known| (known.document.signed.signed.expires, known.standing)),
-        ),
-        (
-            RoleName::Snapshot,
-            state.snapshot.as_ref().map(|known| (known.document.signed.signed.expires, known.standing)),
-        ),
-        (RoleName::Targets, state.targets.as_ref().map(|known| (known.document.signed.signed.expires, known.standing))),
-    ];
-    let versions: std::collections::BTreeMap<_, _> = state.versions().collect();
-    for (role, end) in ends {
-        let path = repository.path(&super::repository::file_of(role));
-        let refuse = |code, problem: &str| {
-            Failure::new(code, format!("`{path}` {problem}"))
-                .subject(path.as_str())
-                .hint("`consign catalog refresh` with the keys of the newest root mends it")
-        };
-        let (end, standing) = end.ok_or_else(|| refuse(Code::CatalogMissing, "is missing"))?;
-        if standing == Standing::Former {
-            return Err(refuse(Code::CatalogInvalid, "is not signed by the keys of the newest root"));
-        }
-        refuse_expired(repository, role, versions.get(role.as_str()).copied().unwrap_or_default(), end, now)?;
-    }
-    if !state.is_whole() {
-        let message = format!("the documents in `{}` do not name each other", repository.metadata());
-        return Err(Failure::new(Code::CatalogInvalid, message)
-            .subject(repository.metadata().as_str())
-            .hint("a run was killed there: `consign catalog refresh` mends it"));
-    }
+/// Reads every listed file below a directory of versions.
+pub fn files(directory: &Utf8Path, listed: &BTreeMap<String, Target>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (path, target) in state.listed() {
-        findings.extend(examine(repository.target(), path, target)?);
+    for (path, target) in listed {
+        findings.extend(examine(directory, path, target)?);
     }
-    Ok(Audit {
-        kind: TYPE,
-        catalog: repository.target().to_string(),
-        root: chain.current().version,
-        pinned_root,
-        files: state.listed().len(),
-        findings,
-    })
+    Ok(findings)
 }
 
 /// Whether a listed file is there as it is listed.

@@ -19,8 +19,8 @@ use super::signatures::{Appointed, Signatures, add as sign, count, without_role}
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 use crate::trust::key::Signer;
-use crate::trust::tuf::trusted::Roots;
 use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Target, Targets, TimestampRole};
+use crate::trust::tuf::trusted::Roots;
 
 /// The document type of an [`Outcome`].
 pub const TYPE: &str = "consign.catalog-change/v1";
