@@ -15,10 +15,12 @@ mod context;
 pub mod display;
 pub mod doctor;
 pub mod init;
+pub mod key;
 pub mod man;
 pub mod notes;
 pub mod output;
 pub mod package;
+pub mod passphrase;
 pub mod plan;
 pub mod planning;
 pub mod publish;
@@ -84,6 +86,8 @@ pub enum Verb {
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
     Catalog(catalog::CatalogArgs),
+    /// Make, show, inspect and encrypt signing keys
+    Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
     /// Write a commented consign.toml
@@ -112,6 +116,7 @@ impl Verb {
             Self::Rebuild(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
+            Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),

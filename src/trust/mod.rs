@@ -7,9 +7,13 @@
 
 pub mod bundle;
 pub mod documents;
+pub mod encrypted;
 mod judge;
 pub mod key;
+mod pem;
 pub mod private;
+pub mod shapes;
+mod spki;
 pub mod tuf;
 
 use std::ops::Deref;
