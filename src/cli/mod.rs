@@ -7,6 +7,8 @@
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
 pub mod build;
+pub mod catalog;
+pub mod catalog_source;
 pub mod completions;
 pub mod config;
 mod context;
@@ -29,6 +31,7 @@ pub mod selection;
 pub mod signing;
 pub mod smoke;
 pub mod summary;
+pub mod trust;
 pub mod verify;
 pub mod version_guard;
 
@@ -79,6 +82,10 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Say who may sign what in a catalog, one signature after another
+    Trust(trust::TrustArgs),
+    /// List versions in a catalog that any TUF client reads
+    Catalog(catalog::CatalogArgs),
     /// Make, show, inspect and encrypt signing keys
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
@@ -107,6 +114,8 @@ impl Verb {
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Trust(verb) => verb.run(context),
+            Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
