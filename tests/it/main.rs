@@ -30,5 +30,6 @@ mod rules;
 mod sbom;
 mod secrets;
 mod support;
+mod tuf_client;
 mod verify;
 mod workspaces;
