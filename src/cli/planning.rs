@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Context;
 use super::selection::{PublishArgs, ReleaseArgs};
+use crate::config::environment;
 use crate::model::failure::Result;
 use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
@@ -27,17 +28,13 @@ impl Planned {
         Tools {
             repository: self.around.repository.as_ref(),
             guard,
-            requirements: requirements(context),
+            requirements: Requirements { require_signatures: context.requires_signatures(), ..Requirements::default() },
+            signers: &[],
             step_summary: context.step_summary(),
             listener: context.listener(),
             now: &clock::now,
         }
     }
-}
-
-/// What every verification demands besides integrity.
-pub fn requirements(context: &Context) -> Requirements {
-    Requirements { require_signatures: context.requires_signatures(), ..Requirements::default() }
 }
 
 /// Makes the plan of a verb.
@@ -55,7 +52,9 @@ pub fn plan(
     }
     let request = context.request(&overrides)?;
     let around = surroundings::look(&request)?;
-    let plan = plan::plan(&request, &around, selection)?;
+    let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
+    let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
+    let plan = plan::plan(&request, &around, &selection)?;
     Ok(Planned { request, around, plan })
 }
 

@@ -200,7 +200,7 @@ fn named_otherwise(place: &str, tag: &str) -> Option<String> {
     (!same && !nested).then(|| named.to_owned())
 }
 
-fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
+pub(super) fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
     if !directory.is_dir() {
         return Err(Failure::new(Code::BundleMissing, format!("there is no bundle at `{directory}`"))
             .subject(directory.as_str())
@@ -209,7 +209,8 @@ fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
     files::list(directory)
 }
 
-fn read_documents(directory: &Utf8Path, listing: &[(String, bool)]) -> Result<Documents> {
+/// Reads what has to be known before anything else: the documents and the evidence.
+pub(super) fn read_documents(directory: &Utf8Path, listing: &[(String, bool)]) -> Result<Documents> {
     Documents::gather(listing, |name, max_bytes| {
         let path = directory.join(name);
         let Some(file) = files::open_regular(&path)? else { return Ok(None) };
@@ -294,7 +295,11 @@ fn missing_signatures(listing: &[(String, bool)], requirements: &Requirements) -
         return None;
     }
     Some(if listing.iter().any(|(name, _)| documents::is_evidence(name)) {
-        bundle::finding(Code::KeyUntrusted, index::FILE_NAME, "signatures are required, and no key is given to check them")
+        bundle::finding(
+            Code::KeyUntrusted,
+            index::FILE_NAME,
+            "signatures are required, and no key is given to check them",
+        )
     } else {
         bundle::finding(Code::Unsigned, index::FILE_NAME, "it is not signed, and signatures are required")
     })

@@ -286,7 +286,7 @@ impl Case {
             }
         }
         for (file, key) in vouched {
-            files.entry(file).and_modify(|asset| drop(asset.signed_by.insert(key)));
+            files.entry(file).and_modify(|asset| _ = asset.signed_by.insert(key));
         }
         files.into_values().collect()
     }
@@ -304,7 +304,11 @@ impl Case {
     fn admit(&mut self, found: &Documents) {
         for name in std::mem::take(&mut self.evidence) {
             let Some(bytes) = found.evidence.get(&name) else {
-                self.found(Code::FileTooLarge, name.as_str(), "it was not read: there is more evidence than is looked at");
+                self.found(
+                    Code::FileTooLarge,
+                    name.as_str(),
+                    "it was not read: there is more evidence than is looked at",
+                );
                 continue;
             };
             let exhibit = Exhibit {

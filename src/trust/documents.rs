@@ -61,7 +61,11 @@ pub fn read_metadata(bytes: &[u8]) -> Result<PackageMetadata, String> {
 
 pub(super) const OTHER_FORM: &str = "it is not written in the one form that Consign writes";
 
-pub(super) fn strict<T: DeserializeOwned>(bytes: &[u8], max: usize, render: impl Fn(&T) -> Vec<u8>) -> Result<T, String> {
+pub(super) fn strict<T: DeserializeOwned>(
+    bytes: &[u8],
+    max: usize,
+    render: impl Fn(&T) -> Vec<u8>,
+) -> Result<T, String> {
     if bytes.len() > max {
         return Err(format!("it is larger than {max} bytes"));
     }

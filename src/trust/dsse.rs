@@ -75,7 +75,9 @@ impl Envelope {
             () if envelope.signatures.len() > MAX_SIGNATURES => Err("it has too many signatures".to_owned()),
             () if !sorted => Err("its signatures are not sorted by key id".to_owned()),
             () if BASE64.decode(envelope.payload.as_bytes()).is_err() => Err("its payload is not base64".to_owned()),
-            () if !envelope.signatures.iter().all(plain) => Err("a signature has no key id, or is not base64".to_owned()),
+            () if !envelope.signatures.iter().all(plain) => {
+                Err("a signature has no key id, or is not base64".to_owned())
+            }
             () => Ok(envelope),
         }
     }
@@ -83,6 +85,12 @@ impl Envelope {
     /// The payload's bytes, in either alphabet of base64.
     pub fn body(&self) -> Option<Vec<u8>> {
         lenient(&self.payload)
+    }
+
+    /// The signatures whose key is named by a digest.
+    pub fn listed(&self) -> Vec<(KeyId, Vec<u8>)> {
+        let row = |signature: &EnvelopeSignature| Some((signature.keyid.parse().ok()?, lenient(&signature.sig)?));
+        self.signatures.iter().take(MAX_SIGNATURES).filter_map(row).collect()
     }
 
     /// Which of the keys has signed it, each counted once.

@@ -312,9 +312,8 @@ impl Testimony {
             }
             let key = bundle.key();
             let listed = key.and_then(|key| Some(self.list.as_ref()?.of(asset).find(|entry| entry.key_id == key)?));
-            let same = listed.map(|entry| {
-                bundle.signature().as_ref() == Some(&entry.signature) && bundle.is_about(entry.sha256)
-            });
+            let same = listed
+                .map(|entry| bundle.signature().as_ref() == Some(&entry.signature) && bundle.is_about(entry.sha256));
             if same == Some(true) && bundle.is_plain() && bundle.render() != bytes {
                 self.found(Code::DocumentInvalid, file.as_str(), OTHER_FORM);
             } else if let Some(trusted) = key.and_then(|key| anchor.key(key)) {
@@ -344,7 +343,6 @@ impl Testimony {
             let message = format!("its payload is not `{}`", provenance::FILE_NAME);
             return self.found(Code::SubjectMismatch, dsse::FILE_NAME, &message);
         }
-        let mut signers = Vec::new();
         for signature in &envelope.signatures {
             let id: Option<KeyId> = signature.keyid.parse().ok();
             let is_listed = |list: &Signatures| list.of(provenance::FILE_NAME).any(|entry| Some(entry.key_id) == id);
@@ -354,7 +352,7 @@ impl Testimony {
                     let message = format!("its signature by key {} is not valid", key.id());
                     self.found(Code::SignatureInvalid, dsse::FILE_NAME, &message);
                 }
-                Some(key) => signers.push(key),
+                Some(key) => self.vouched.push((file.clone(), key.id())),
                 None if self.list.as_ref().is_none_or(is_listed) => {
                     let reason = id.map_or_else(|| "a signature names no key".to_owned(), untrusted);
                     self.unchecked(file, &reason);
@@ -364,12 +362,6 @@ impl Testimony {
                     self.found(Code::KeyUntrusted, dsse::FILE_NAME, &message);
                 }
             }
-        }
-        self.vouched.extend(signers.iter().map(|key| (file.clone(), key.id())));
-        let enough = distinct(signers.iter().copied()) >= anchor.threshold();
-        let needed = anchor.listed().is_none() && self.has_signatures;
-        if needed && !enough && !self.findings.iter().any(|finding| finding.file == dsse::FILE_NAME) {
-            self.found(Code::KeyUntrusted, dsse::FILE_NAME, "too few of the keys that are trusted have signed it");
         }
     }
 }

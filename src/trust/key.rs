@@ -5,11 +5,11 @@
 
 use std::fmt;
 
-use pkcs8::der::pem::LineEnding;
-use pkcs8::der::{Decode as _, EncodePem as _};
-use pkcs8::spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use pkcs8::spki::ObjectIdentifier;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
+use super::shapes::{self, Found, Refusal, Shape, Wanted};
+use super::{pem, spki};
 use crate::model::Digest;
 
 /// The largest file with a public key that is read, in bytes.
@@ -48,6 +48,20 @@ impl Algorithm {
         }
     }
 
+    /// The command with which openssl verifies a signature of such a key, for a shell.
+    pub fn openssl_command(self, pubkey: &str, signature: &str, file: &str) -> String {
+        let (pubkey, signature, file) = (shapes::quoted(pubkey), shapes::quoted(signature), shapes::quoted(file));
+        match self {
+            Self::Ed25519 => {
+                format!("openssl pkeyutl -verify -pubin -inkey {pubkey} -rawin -in {file} -sigfile {signature}")
+            }
+            Self::EcdsaP384 => format!("openssl dgst -sha384 -verify {pubkey} -signature {signature} {file}"),
+            Self::EcdsaP256 | Self::Rsa => {
+                format!("openssl dgst -sha256 -verify {pubkey} -signature {signature} {file}")
+            }
+        }
+    }
+
     fn verification(self) -> &'static dyn VerificationAlgorithm {
         match self {
             Self::EcdsaP256 => &signature::ECDSA_P256_SHA256_ASN1,
@@ -80,8 +94,15 @@ pub struct PublicKey {
 
 /// Why something is no public key that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotAPublicKey(pub String);
+#[error("it {}", .0.sentence)]
+pub struct NotAPublicKey(Refusal);
+
+impl NotAPublicKey {
+    /// What it is instead, and what to do about it.
+    pub fn into_refusal(self) -> Refusal {
+        self.0
+    }
+}
 
 /// The signature is not one of this key over these bytes. Nothing more is said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,35 +111,29 @@ pub struct BadSignature;
 
 impl PublicKey {
     /// Reads a SubjectPublicKeyInfo in DER.
+    ///
+    /// One key has one spelling: the shortest DER, parameters as RFC 5480, 8410 and 3279 want them, the
+    /// point uncompressed and on its curve. Another spelling would be another id, and count as another key.
     pub fn from_der(der: &[u8]) -> Result<Self, NotAPublicKey> {
-        let refuse = |why: &str| NotAPublicKey(why.to_owned());
-        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| refuse("it is not a public key in DER"))?;
-        let raw = info.subject_public_key.as_bytes().ok_or_else(|| refuse("its bit string is cut off"))?.to_vec();
-        let curve = info.algorithm.parameters_oid().ok();
-        let algorithm = match (info.algorithm.oid, curve) {
-            (EC_PUBLIC_KEY, Some(P256)) => Algorithm::EcdsaP256,
-            (EC_PUBLIC_KEY, Some(P384)) => Algorithm::EcdsaP384,
-            (RSA, _) => Algorithm::Rsa,
-            (ED25519, None) => Algorithm::Ed25519,
-            _ => return Err(refuse("its algorithm is none of P-256, P-384, RSA and Ed25519")),
-        };
-        Ok(Self { algorithm, spki: der.to_vec(), raw, id: Digest::of(der) })
+        spki::read(der)
+            .map(|(algorithm, raw)| Self { algorithm, spki: der.to_vec(), raw, id: Digest::of(der) })
+            .map_err(NotAPublicKey)
     }
 
     /// Reads one `PUBLIC KEY` block in PEM and nothing else.
     pub fn from_pem(pem: &[u8]) -> Result<Self, NotAPublicKey> {
-        let (label, der) = pkcs8::der::pem::decode_vec(pem).map_err(|error| NotAPublicKey(error.to_string()))?;
-        if label != "PUBLIC KEY" {
-            return Err(NotAPublicKey(format!("it is a `{label}`, not a `PUBLIC KEY`")));
-        }
-        Self::from_der(&der)
+        let shape = match shapes::recognise(pem) {
+            Found::Public(der) => return Self::from_der(&der),
+            Found::Private(_) | Found::Unfit(_) => Shape::Pkcs8,
+            Found::Encrypted(_) => Shape::EncryptedPkcs8,
+            Found::Other(shape) => shape,
+        };
+        Err(NotAPublicKey(shape.refuse(Wanted::Public)))
     }
 
     /// Writes it in PEM, as openssl does.
     pub fn to_pem(&self) -> String {
-        SubjectPublicKeyInfoRef::from_der(&self.spki)
-            .and_then(|info| info.to_pem(LineEnding::LF))
-            .expect("what was read as a public key can be written")
+        pem::write("PUBLIC KEY", &self.spki).to_string()
     }
 
     /// Its SubjectPublicKeyInfo in DER.
@@ -156,7 +171,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Whoever signs: a private key in memory, or a program that has one.
-pub trait Signer {
+pub trait Signer: Send + Sync {
     /// The public half, which judges whatever comes back.
     fn public(&self) -> &PublicKey;
 

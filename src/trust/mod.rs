@@ -9,12 +9,16 @@ pub mod anchor;
 pub mod bundle;
 pub mod documents;
 pub mod dsse;
+pub mod encrypted;
 pub mod evidence;
 mod judge;
 pub mod key;
+mod pem;
 pub mod private;
+pub mod shapes;
 pub mod signatures;
 pub mod sigstore;
+mod spki;
 pub mod transparency;
 pub mod tuf;
 

@@ -1,8 +1,9 @@
 //! Private keys in memory: made, read from PKCS#8, and signing with ring.
 //!
-//! The bytes are wiped when the key goes.
+//! [`PrivateKey::from_pem`] takes PKCS#8, plain or encrypted, and says of everything else what it is. The
+//! bytes that pass through here are wiped when the key goes; what ring keeps inside its key pairs is not.
 
-use pkcs8::der::asn1::{AnyRef, BitStringRef, Null};
+use pkcs8::der::asn1::{AnyRef, BitStringRef, Null, OctetStringRef};
 use pkcs8::der::{Decode as _, Encode as _};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
@@ -10,7 +11,10 @@ use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use zeroize::Zeroizing;
 
+use super::encrypted::{self, Closed};
 use super::key::{self, Algorithm, PublicKey, Signer};
+use super::pem;
+use super::shapes::{self, Found, Refusal, Remedy, Shape, Wanted, inner};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 
@@ -28,6 +32,28 @@ enum Pair {
     Rsa(RsaKeyPair),
 }
 
+/// What a text is that a private key was expected in.
+pub enum Opened {
+    /// The key.
+    Key(Box<PrivateKey>),
+    /// A key that needs a passphrase.
+    Locked(Locked),
+}
+
+/// A private key that is still encrypted.
+pub struct Locked(Zeroizing<Vec<u8>>);
+
+impl Locked {
+    /// Opens it; nothing, if this is not its passphrase.
+    pub fn open(&self, passphrase: &[u8]) -> Result<Option<PrivateKey>, Refusal> {
+        match encrypted::open(&self.0, passphrase) {
+            Ok(der) => PrivateKey::read(&der).map(Some),
+            Err(Closed::WrongPassphrase) => Ok(None),
+            Err(Closed::Unread(refusal)) => Err(refusal),
+        }
+    }
+}
+
 impl PrivateKey {
     /// Makes a new key. RSA keys are read and not made.
     pub fn generate(algorithm: Algorithm) -> Result<Self> {
@@ -43,61 +69,118 @@ impl PrivateKey {
         };
         let document =
             document.map_err(|_| Failure::new(Code::KeyInvalid, "the system gave no random numbers for a new key"))?;
-        Self::from_pkcs8(document.as_ref())
+        let document = Zeroizing::new(document.as_ref().to_vec());
+        Self::from_pkcs8(&document)
+    }
+
+    /// Reads one private key in PEM that is not encrypted.
+    pub fn from_pem(pem: &[u8]) -> Result<Self> {
+        match Self::open(pem).map_err(Refusal::of_private_key)? {
+            Opened::Key(key) => Ok(*key),
+            Opened::Locked(_) => Err(Failure::new(Code::KeyInvalid, "the private key is encrypted")),
+        }
     }
 
     /// Reads a PKCS#8 private key in DER.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
-        let refuse = |why: String| Failure::new(Code::KeyInvalid, why);
-        let info = PrivateKeyInfoRef::from_der(der)
-            .map_err(|error| refuse("it is not a PKCS#8 private key".to_owned()).because(error))?;
-        let curve = info.algorithm.parameters_oid().ok();
-        let rejected = |error: ring::error::KeyRejected| refuse(format!("the private key cannot be used: {error}"));
-        let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
-            EcdsaKeyPair::from_pkcs8(algorithm, der, &SystemRandom::new()).map_err(rejected)
-        };
-        let (pair, identifier, point) = match (info.algorithm.oid, curve) {
-            (key::EC_PUBLIC_KEY, Some(key::P256)) => {
-                let pair = ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)?;
-                let point = pair.public_key().as_ref().to_vec();
-                (Pair::Ecdsa(pair), identifier(key::EC_PUBLIC_KEY, Some(AnyRef::from(&key::P256))), point)
-            }
-            (key::EC_PUBLIC_KEY, Some(key::P384)) => {
-                let pair = ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING)?;
-                let point = pair.public_key().as_ref().to_vec();
-                (Pair::Ecdsa(pair), identifier(key::EC_PUBLIC_KEY, Some(AnyRef::from(&key::P384))), point)
-            }
-            (key::RSA, _) => {
-                let pair = RsaKeyPair::from_pkcs8(der).map_err(rejected)?;
-                let point = pair.public_key().as_ref().to_vec();
-                (Pair::Rsa(pair), identifier(key::RSA, Some(Null.into())), point)
-            }
-            (key::ED25519, None) => {
-                // openssl writes no public half into it, which the strict reading would insist on.
-                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(rejected)?;
-                let point = pair.public_key().as_ref().to_vec();
-                (Pair::Ed25519(pair), identifier(key::ED25519, None), point)
-            }
-            (other, _) => {
-                return Err(refuse(format!("its algorithm ({other}) is none of P-256, P-384, RSA and Ed25519")));
-            }
-        };
-        let spki = BitStringRef::from_bytes(&point)
-            .and_then(|bits| SubjectPublicKeyInfoRef { algorithm: identifier, subject_public_key: bits }.to_der())
-            .map_err(|error| refuse("its public half cannot be written".to_owned()).because(error))?;
-        let public = PublicKey::from_der(&spki)
-            .map_err(|error| refuse("its public half cannot be used".to_owned()).because(error))?;
-        Ok(Self { pair, public, pkcs8: Zeroizing::new(der.to_vec()) })
+        Self::read(der).map_err(Refusal::of_private_key)
     }
 
-    /// The PKCS#8 in DER.
+    /// Reads one private key in PEM, which may be locked.
+    pub fn open(pem: &[u8]) -> Result<Opened, Refusal> {
+        match shapes::recognise(pem) {
+            Found::Private(der) => Self::read(&der).map(|key| Opened::Key(Box::new(key))),
+            Found::Encrypted(der) => encrypted::check(&der).map(|()| Opened::Locked(Locked(der))),
+            Found::Public(_) => Err(Shape::Spki.refuse(Wanted::Private)),
+            Found::Other(shape) => Err(shape.refuse(Wanted::Private)),
+            Found::Unfit(refusal) => Err(refusal),
+        }
+    }
+
+    fn read(der: &[u8]) -> Result<Self, Refusal> {
+        let algorithm = inner::pkcs8(der)?;
+        let info = PrivateKeyInfoRef::from_der(der).map_err(|_| inner::damaged())?;
+        // The second version, which ring itself writes for Ed25519, holds the public half again; openssl
+        // before 3.4 does not read it. Everything is kept in the first.
+        let plain = PrivateKeyInfoRef { public_key: None, ..info.clone() };
+        let pkcs8 = plain.to_der().map(Zeroizing::new).map_err(|_| inner::damaged())?;
+        let refused = |error| rejected(&error);
+        let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
+            EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &SystemRandom::new()).map_err(refused)
+        };
+        let (pair, identifier) = match algorithm {
+            Algorithm::EcdsaP256 => {
+                let pair = ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)?;
+                (Pair::Ecdsa(pair), identifier(key::EC_PUBLIC_KEY, Some(AnyRef::from(&key::P256))))
+            }
+            Algorithm::EcdsaP384 => {
+                let pair = ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING)?;
+                (Pair::Ecdsa(pair), identifier(key::EC_PUBLIC_KEY, Some(AnyRef::from(&key::P384))))
+            }
+            Algorithm::Rsa => {
+                let pair = RsaKeyPair::from_pkcs8(&pkcs8).map_err(refused)?;
+                (Pair::Rsa(pair), identifier(key::RSA, Some(Null.into())))
+            }
+            Algorithm::Ed25519 => {
+                let seed = info.private_key.as_bytes();
+                let seed = <&OctetStringRef>::from_der(seed).map_err(|_| inner::damaged())?.as_bytes();
+                let pair = match info.public_key {
+                    Some(public) => Ed25519KeyPair::from_seed_and_public_key(seed, public.raw_bytes()),
+                    // openssl writes no public half into it, which the strict reading would insist on.
+                    None => Ed25519KeyPair::from_seed_unchecked(seed),
+                };
+                (Pair::Ed25519(pair.map_err(refused)?), identifier(key::ED25519, None))
+            }
+        };
+        let public = public_half(&pair, identifier)?;
+        Ok(Self { pair, public, pkcs8 })
+    }
+
+    /// The PKCS#8 in DER, of the first version.
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
+    }
+
+    /// Writes it in PEM, in the clear.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        pem::write("PRIVATE KEY", &self.pkcs8)
+    }
+
+    /// Writes it in PEM, encrypted so that openssl opens it.
+    pub fn to_encrypted_pem(&self, passphrase: &[u8]) -> Result<Zeroizing<String>> {
+        encrypted::close(&self.pkcs8, passphrase).map(|der| pem::write("ENCRYPTED PRIVATE KEY", &der))
     }
 }
 
 fn identifier(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>) -> AlgorithmIdentifierRef<'_> {
     AlgorithmIdentifierRef { oid, parameters }
+}
+
+fn public_half(pair: &Pair, algorithm: AlgorithmIdentifierRef<'_>) -> Result<PublicKey, Refusal> {
+    let raw = match pair {
+        Pair::Ecdsa(pair) => pair.public_key().as_ref(),
+        Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        Pair::Rsa(pair) => pair.public_key().as_ref(),
+    };
+    let spki = BitStringRef::from_bytes(raw)
+        .and_then(|bits| SubjectPublicKeyInfoRef { algorithm, subject_public_key: bits }.to_der())
+        .map_err(|_| inner::damaged())?;
+    PublicKey::from_der(&spki).map_err(|error| Refusal {
+        shape: "public-half",
+        sentence: "has a public half that is not taken".to_owned(),
+        ..error.into_refusal()
+    })
+}
+
+/// What ring refuses although its shape and size are right: the numbers contradict each other.
+fn rejected(error: &ring::error::KeyRejected) -> Refusal {
+    Refusal {
+        shape: "inconsistent",
+        sentence: format!("is a private key whose numbers do not belong together ({error})"),
+        remedy: Remedy::Advice(
+            "ask `openssl pkey -check -noout -in key.pem` for details; `consign key generate` makes a new key",
+        ),
+    }
 }
 
 impl Signer for PrivateKey {
@@ -132,5 +215,29 @@ mod tests {
             assert_eq!((public.algorithm(), public.id()), (algorithm, key.public().id()));
             assert!(public.verify(b"message", &signature).is_ok() && public.verify(b"massage", &signature).is_err());
         }
+    }
+
+    #[test]
+    fn a_key_is_written_so_that_it_is_read_again_plain_and_encrypted() {
+        for algorithm in [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Ed25519] {
+            let key = PrivateKey::generate(algorithm).expect("random numbers");
+            let Ok(Opened::Key(again)) = PrivateKey::open(key.to_pem().as_bytes()) else { panic!("not a plain key") };
+            assert_eq!(again.public(), key.public());
+            let closed = key.to_encrypted_pem(b"passphrase").expect("encrypted");
+            let Ok(Opened::Locked(locked)) = PrivateKey::open(closed.as_bytes()) else { panic!("not a locked key") };
+            assert!(locked.open(b"another").expect("readable").is_none());
+            assert_eq!(locked.open(b"passphrase").expect("readable").expect("opened").public(), key.public());
+        }
+    }
+
+    #[test]
+    fn halves_of_two_keys_make_none() {
+        let make = || PrivateKey::generate(Algorithm::EcdsaP256).expect("random numbers");
+        let (one, other) = (make(), make());
+        let mut mixed = one.pkcs8().to_vec();
+        let point = mixed.len() - 65;
+        mixed[point..].copy_from_slice(&other.pkcs8()[point..]);
+        assert_eq!(PrivateKey::read(&mixed).err().expect("refused").shape, "inconsistent");
+        assert!(PrivateKey::from_pkcs8(&one.pkcs8()[1..]).is_err());
     }
 }

@@ -181,7 +181,8 @@ mod tests {
         doubled.signatures.push(doubled.signatures[2].clone());
         assert!(Signatures::read(&doubled.render()).is_err());
         let mut many = sample();
-        many.signatures = (0..65_u32).map(|n| Entry { key_id: KeyId::of(&n.to_le_bytes()), ..many.signatures[0].clone() }).collect();
+        many.signatures =
+            (0..65_u32).map(|n| Entry { key_id: KeyId::of(&n.to_le_bytes()), ..many.signatures[0].clone() }).collect();
         assert!(Signatures::read(&Signatures::new(many.version, many.signatures).render()).is_err());
     }
 }

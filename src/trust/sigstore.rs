@@ -208,11 +208,8 @@ impl Bundle {
 
     fn problem(&self) -> Option<String> {
         let material = &self.verification_material;
-        let proofs = [
-            material.public_key.is_some(),
-            material.certificate.is_some(),
-            material.x509_certificate_chain.is_some(),
-        ];
+        let proofs =
+            [material.public_key.is_some(), material.certificate.is_some(), material.x509_certificate_chain.is_some()];
         let stamps = material.timestamp_verification_data.as_ref().map_or(0, |data| data.rfc3161_timestamps.len());
         let chain = material.x509_certificate_chain.as_ref().map(|chain| chain.certificates.len());
         let is_base64 = |text: &str| !text.is_empty() && BASE64.decode(text.as_bytes()).is_ok();
@@ -256,7 +253,7 @@ impl Bundle {
     }
 
     /// Whether it carries nothing besides the signature.
-    pub(super) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         let material = &self.verification_material;
         material.tlog_entries.is_empty() && material.timestamp_verification_data.is_none()
     }

@@ -69,11 +69,7 @@ pub fn verify_inclusion(
 }
 
 /// Whether the first leaves of the larger tree are those of the smaller one.
-pub fn verify_consistency(
-    sizes: (u64, u64),
-    proof: &[Digest],
-    roots: (&Digest, &Digest),
-) -> Result<(), NotProven> {
+pub fn verify_consistency(sizes: (u64, u64), proof: &[Digest], roots: (&Digest, &Digest)) -> Result<(), NotProven> {
     let (smaller, larger) = sizes;
     let prove = |holds: bool| if holds { Ok(()) } else { Err(NotProven) };
     if smaller > larger {
@@ -167,8 +163,7 @@ impl Checkpoint {
 
     /// Whether the log with this key has signed it.
     pub fn verify(&self, log: &PublicKey) -> Result<(), String> {
-        let own: Vec<_> =
-            self.signatures.iter().filter(|signature| is_log(&signature.name, &self.origin)).collect();
+        let own: Vec<_> = self.signatures.iter().filter(|signature| is_log(&signature.name, &self.origin)).collect();
         let hinted: Vec<_> =
             own.iter().filter(|signature| hints(log, &signature.name).contains(&signature.hint)).collect();
         if hinted.is_empty() {

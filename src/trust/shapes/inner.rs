@@ -1,0 +1,274 @@
+//! What is inside a key: its algorithm, its curve, its size, and whether that is one that signs releases.
+//!
+//! [`pkcs8`] looks at private keys before ring does, which says less about what is wrong;
+//! [`der_shape`] and [`openssh`] tell what a file is that is no PEM. Nothing is decrypted or computed here.
+
+use pkcs8::PrivateKeyInfoRef;
+use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef, UintRef};
+use pkcs8::der::{Decode as _, Header, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
+use pkcs8::spki::ObjectIdentifier;
+
+use super::sentences::{EC_TO_PKCS8, NEW_KEY};
+use super::{OpenSsh, Refusal, Remedy, Shape};
+use crate::trust::key::{self, Algorithm};
+
+/// The sizes of RSA keys that are taken, in bits. Smaller ones can be broken; larger ones are beyond what
+/// ring signs with, and slow to verify.
+pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+const RSA_EXPONENT_MIN: u64 = 65537;
+/// ring takes no public exponent of more bits.
+const RSA_EXPONENT_BITS: usize = 33;
+
+pub(crate) const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
+
+/// What a curve or an algorithm is called that does not sign releases.
+fn name(oid: &ObjectIdentifier) -> &'static str {
+    match oid.to_string().as_str() {
+        "1.3.132.0.10" => "secp256k1",
+        "1.3.132.0.33" => "P-224",
+        "1.3.132.0.35" => "P-521",
+        "1.2.840.10045.3.1.1" => "P-192",
+        "1.3.36.3.3.2.8.1.1.7" => "brainpoolP256r1",
+        "1.3.36.3.3.2.8.1.1.11" => "brainpoolP384r1",
+        "1.3.36.3.3.2.8.1.1.13" => "brainpoolP512r1",
+        "1.2.156.10197.1.301" => "SM2",
+        "1.3.101.110" => "X25519",
+        "1.3.101.111" => "X448",
+        "1.3.101.113" => "Ed448",
+        "1.2.840.113549.1.3.1" | "1.2.840.10046.2.1" => "Diffie-Hellman",
+        "2.16.840.1.101.3.4.3.17" | "2.16.840.1.101.3.4.3.18" | "2.16.840.1.101.3.4.3.19" => "ML-DSA",
+        _ => "unknown",
+    }
+}
+
+fn new_key(shape: &'static str, sentence: impl Into<String>) -> Refusal {
+    Refusal { shape, sentence: sentence.into(), remedy: Remedy::command(NEW_KEY) }
+}
+
+pub(crate) fn damaged() -> Refusal {
+    new_key("damaged", "does not hold what its first line says: it is damaged")
+}
+
+/// An algorithm or a curve that does not sign releases.
+pub(crate) fn other_algorithm(oid: &ObjectIdentifier) -> Refusal {
+    let what = match name(oid) {
+        "unknown" => format!("is a key of an unknown kind ({oid})"),
+        "X25519" | "X448" | "Diffie-Hellman" => {
+            format!("is a key for {}, which agrees on secrets and does not sign", name(oid))
+        }
+        name => format!("is a key for {name}"),
+    };
+    new_key("other-algorithm", format!("{what}; keys for P-256, P-384, Ed25519 and RSA are taken"))
+}
+
+/// The algorithm of a PKCS#8 private key that ring may take, or why it does not.
+pub(crate) fn pkcs8(der: &[u8]) -> Result<Algorithm, Refusal> {
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| damaged())?;
+    let private = info.private_key.as_bytes();
+    match info.algorithm.oid {
+        key::EC_PUBLIC_KEY => match info.algorithm.parameters_oid() {
+            Ok(key::P256) => sec1(private).map(|()| Algorithm::EcdsaP256),
+            Ok(key::P384) => sec1(private).map(|()| Algorithm::EcdsaP384),
+            Ok(other) => Err(other_algorithm(&other)),
+            Err(_) => Err(explicit_curve()),
+        },
+        key::ED25519 if info.algorithm.parameters.is_none() => Ok(Algorithm::Ed25519),
+        key::RSA => pkcs1(private).map(|()| Algorithm::Rsa),
+        RSA_PSS => Err(rsa_pss(der, private)),
+        DSA => Err(Shape::Dsa.refuse(super::Wanted::Private)),
+        other => Err(other_algorithm(&other)),
+    }
+}
+
+fn explicit_curve() -> Refusal {
+    Refusal {
+        shape: "explicit-curve",
+        sentence: "is an EC key that spells out its curve instead of naming it".to_owned(),
+        remedy: Remedy::command(EC_TO_PKCS8),
+    }
+}
+
+/// openssl will not change what such a key is for; the key inside it is the same.
+fn rsa_pss(der: &[u8], private: &[u8]) -> Refusal {
+    let sentence = "is an RSA key for PSS signatures only, and RSA signatures are PKCS#1 v1.5 here";
+    let remedy = octets_at(der, private).map_or(Remedy::command(NEW_KEY), |offset| {
+        Remedy::Command(format!(
+            "openssl asn1parse -in {{in}} -strparse {offset} -noout -out /dev/stdout | openssl pkcs8 -topk8 -nocrypt -inform DER -out {{out}}"
+        ))
+    });
+    Refusal { shape: "rsa-pss", sentence: sentence.to_owned(), remedy }
+}
+
+/// Where the octet string with these contents begins, its header included.
+fn octets_at(der: &[u8], contents: &[u8]) -> Option<usize> {
+    let at = memchr::memmem::find(der, contents)?;
+    let header = match contents.len() {
+        0..128 => 2,
+        128..256 => 3,
+        _ => 4,
+    };
+    at.checked_sub(header)
+}
+
+/// The fields of an ECPrivateKey (RFC 5915) that matter here.
+struct EcPrivate<'a> {
+    curve: Option<AnyRef<'a>>,
+    public: Option<BitStringRef<'a>>,
+}
+
+fn ec_private(der: &[u8]) -> pkcs8::der::Result<EcPrivate<'_>> {
+    AnyRef::from_der(der)?.sequence(|reader| {
+        let _version = u8::decode(reader)?;
+        let _private = <&OctetStringRef>::decode(reader)?;
+        let (mut curve, mut public) = (None, None);
+        while !reader.is_finished() {
+            let field = AnyRef::decode(reader)?;
+            match field.tag() {
+                Tag::ContextSpecific { number: TagNumber(0), .. } => curve = Some(AnyRef::from_der(field.value())?),
+                Tag::ContextSpecific { number: TagNumber(1), .. } => {
+                    public = Some(BitStringRef::from_der(field.value())?)
+                }
+                other => return Err(other.value_error().into()),
+            }
+        }
+        Ok(EcPrivate { curve, public })
+    })
+}
+
+/// Whether the inside of an EC key has its public half as ring needs it.
+fn sec1(der: &[u8]) -> Result<(), Refusal> {
+    let inside = ec_private(der).map_err(|_| damaged())?;
+    let refuse =
+        |shape, sentence: &str| Refusal { shape, sentence: sentence.to_owned(), remedy: Remedy::command(EC_TO_PKCS8) };
+    match inside.public.map(|public| public.raw_bytes().first().copied()) {
+        Some(Some(4)) => Ok(()),
+        Some(Some(2 | 3)) => Err(refuse("ec-compressed", "is an EC private key whose public half is compressed")),
+        Some(_) => Err(damaged()),
+        None => Err(refuse("ec-without-public", "is an EC private key without its public half")),
+    }
+}
+
+/// What a key in SEC1 form cannot become by being converted.
+pub(super) fn sec1_refusal(der: &[u8]) -> Option<Refusal> {
+    match ec_private(der) {
+        Err(_) => Some(damaged()),
+        Ok(EcPrivate { curve: Some(curve), .. }) => match curve.decode_as::<ObjectIdentifier>() {
+            Ok(key::P256 | key::P384) | Err(_) => None,
+            Ok(other) => Some(other_algorithm(&other)),
+        },
+        Ok(_) => None,
+    }
+}
+
+/// Whether an RSAPrivateKey (RFC 8017) is one that ring signs with.
+pub(super) fn pkcs1(der: &[u8]) -> Result<(), Refusal> {
+    let fields = AnyRef::from_der(der).and_then(|any| {
+        any.sequence(|reader| {
+            let version = u8::decode(reader)?;
+            let (modulus, exponent) = (UintRef::decode(reader)?, UintRef::decode(reader)?);
+            // The other numbers are ring's to check.
+            let rest = reader.remaining_len();
+            reader.read_slice(rest)?;
+            Ok::<_, pkcs8::der::Error>((version, modulus, exponent))
+        })
+    });
+    let (version, modulus, exponent) = fields.map_err(|_| damaged())?;
+    if version != 0 {
+        return Err(new_key(
+            "rsa-multi-prime",
+            "is an RSA key of more than two primes, which hardly anything signs with",
+        ));
+    }
+    rsa(modulus.as_bytes(), exponent.as_bytes()).map_err(|(shape, why)| new_key(shape, why))?;
+    let bits = bits(modulus.as_bytes());
+    if !bits.is_multiple_of(1024) {
+        let sentence = format!("is an RSA key of {bits} bits; keys of 2048, 3072 and 4096 bits sign here");
+        return Err(new_key("rsa-odd-size", sentence));
+    }
+    Ok(())
+}
+
+/// Whether an RSA key is of a size and exponent that is taken, private or public.
+pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), (&'static str, String)> {
+    let size = bits(modulus);
+    if size < *RSA_BITS.start() {
+        let why = format!("is an RSA key of {size} bits; fewer than {} can be broken", RSA_BITS.start());
+        return Err(("rsa-too-small", why));
+    }
+    if size > *RSA_BITS.end() {
+        let why = format!(
+            "is an RSA key of {size} bits; more than {} is slow to verify and not everywhere supported",
+            RSA_BITS.end()
+        );
+        return Err(("rsa-too-large", why));
+    }
+    let small = exponent.iter().try_fold(0_u64, |value, byte| value.checked_mul(256)?.checked_add(u64::from(*byte)));
+    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+    if small.is_some_and(|value| value < RSA_EXPONENT_MIN) {
+        let value = small.unwrap_or_default();
+        let why = format!(
+            "is an RSA key with the public exponent {value}; below {RSA_EXPONENT_MIN} a careless verifier can be fooled"
+        );
+        return Err(("rsa-exponent", why));
+    }
+    if bits(exponent) > RSA_EXPONENT_BITS || !is_odd(exponent) || !is_odd(modulus) {
+        return Err((
+            "rsa-exponent",
+            "is an RSA key whose modulus or public exponent is not one that is used".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The bits of a number in big-endian bytes.
+pub(crate) fn bits(number: &[u8]) -> usize {
+    let number = &number[number.iter().take_while(|byte| **byte == 0).count()..];
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+}
+
+/// What a file is that is DER and not PEM.
+pub(super) fn der_shape(bytes: &[u8]) -> Option<Shape> {
+    let mut reader = SliceReader::new(bytes).ok()?;
+    let header = Header::decode(&mut reader).ok()?;
+    let is_whole = header.tag() == Tag::Sequence
+        && usize::try_from(header.length()).ok()? == usize::try_from(reader.remaining_len()).ok()?;
+    if !is_whole {
+        return None;
+    }
+    let first = Header::decode(&mut reader).ok()?;
+    let value = reader.read_slice(first.length()).ok()?;
+    let second = Header::decode(&mut reader).ok()?.tag();
+    Some(match (first.tag(), second) {
+        (Tag::Integer, Tag::Sequence) if value == [3] => Shape::Pkcs12,
+        (Tag::Integer, Tag::Sequence | Tag::OctetString | Tag::Integer) => Shape::DerPrivate,
+        (Tag::Sequence, Tag::OctetString) => Shape::DerEncrypted,
+        (Tag::Sequence, Tag::BitString) => Shape::DerPublic,
+        (Tag::Sequence, Tag::Sequence) => Shape::DerCertificate,
+        _ => Shape::Garbage,
+    })
+}
+
+/// The kind of a key in OpenSSH's own format, of which the public half is never encrypted.
+pub(super) fn openssh(key: &[u8]) -> OpenSsh {
+    openssh_kind(key).map_or(OpenSsh::Other, |kind| match kind {
+        b"ecdsa-sha2-nistp256" | b"ecdsa-sha2-nistp384" | b"ssh-rsa" => OpenSsh::Convertible,
+        b"ssh-ed25519" => OpenSsh::Ed25519,
+        _ => OpenSsh::Other,
+    })
+}
+
+fn openssh_kind(key: &[u8]) -> Option<&[u8]> {
+    let mut rest = key.strip_prefix(b"openssh-key-v1\0")?;
+    let mut string = |skipped: usize| {
+        let (length, after) = rest.get(skipped..)?.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let string = after.get(..length)?;
+        rest = &after[length..];
+        Some(string)
+    };
+    let (_cipher, _kdf, _options) = (string(0)?, string(0)?, string(0)?);
+    let public = string(4)?;
+    let (length, after) = public.split_first_chunk::<4>()?;
+    after.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
