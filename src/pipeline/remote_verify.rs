@@ -198,7 +198,8 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
         Base::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
         Base::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
-            let findings = fetch(base, scratch.path(), tools.listener)?;
+            let demanded = tools.requirements.require_signatures || tools.requirements.anchor.is_checked();
+            let findings = fetch(base, scratch.path(), demanded, tools.listener)?;
             // What could not be fetched is told once, and not again as missing.
             let whole = findings.is_empty();
             let verified =
@@ -233,7 +234,7 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
 
 /// Fetches a whole bundle into an empty directory. Files that lie about their size are findings;
 /// a place that does not work is a failure.
-fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Finding>> {
+fn fetch(base: &str, into: &Utf8Path, demanded: bool, listener: &dyn Listener) -> Result<Vec<Finding>> {
     let client = Client::new(ClientOptions::default());
     let known = bundle::DOCUMENTS.map(|(name, max)| (name.to_owned(), max as u64));
     let findings = fetch_all(&client, base, &known, into, listener)?;
@@ -246,7 +247,11 @@ fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Fin
     };
     let mut findings = fetch_all(&client, base, &rest, into, listener)?;
     if findings.is_empty() {
-        findings = fetch_evidence(&client, base, &rest, into, listener)?;
+        findings = match fetch_evidence(&client, base, &rest, into, listener) {
+            // Some places answer otherwise than with 404 where there is nothing, and nobody asked for it.
+            Err(failure) if !demanded && failure.code().exit() == Exit::Remote => Vec::new(),
+            fetched => fetched?,
+        };
     }
     Ok(findings)
 }
