@@ -77,7 +77,7 @@ impl InitArgs {
 
 /// Reads a key that is there to be named, and to sign if it is a private one.
 pub(super) fn public_or_private(context: &Context, path: &Utf8Path) -> Result<(PublicKey, Option<Box<dyn Signer>>)> {
-    let text = zeroize::Zeroizing::new(keys::read_public(&context.path(path))?);
+    let text = keys::read_any(&context.path(path))?;
     if memchr::memmem::find(&text, b"PRIVATE KEY").is_none() {
         let args = PubkeyArgs { pubkeys: vec![path.to_owned()] };
         let key = args.keys(context)?.remove(0);
