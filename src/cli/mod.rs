@@ -14,10 +14,12 @@ mod context;
 pub mod display;
 pub mod doctor;
 pub mod init;
+pub mod key;
 pub mod man;
 pub mod notes;
 pub mod output;
 pub mod package;
+pub mod passphrase;
 pub mod plan;
 pub mod planning;
 pub mod publish;
@@ -85,6 +87,8 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Make, show, inspect and encrypt signing keys
+    Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
     /// Write a commented consign.toml
@@ -113,6 +117,7 @@ impl Verb {
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),

@@ -78,14 +78,14 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The name of a key: the SHA-256 of its DER SubjectPublicKeyInfo.
+/// The name of a key: the SHA-256 of its DER `SubjectPublicKeyInfo`.
 pub type KeyId = Digest;
 
 /// A key that can judge signatures.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey {
     algorithm: Algorithm,
-    /// The SubjectPublicKeyInfo in DER.
+    /// The `SubjectPublicKeyInfo` in DER.
     spki: Vec<u8>,
     /// The bit string inside it, as ring takes it.
     raw: Vec<u8>,
@@ -110,7 +110,7 @@ impl NotAPublicKey {
 pub struct BadSignature;
 
 impl PublicKey {
-    /// Reads a SubjectPublicKeyInfo in DER.
+    /// Reads a `SubjectPublicKeyInfo` in DER.
     ///
     /// One key has one spelling: the shortest DER, parameters as RFC 5480, 8410 and 3279 want them, the
     /// point uncompressed and on its curve. Another spelling would be another id, and count as another key.
@@ -136,12 +136,12 @@ impl PublicKey {
         pem::write("PUBLIC KEY", &self.spki).to_string()
     }
 
-    /// Its SubjectPublicKeyInfo in DER.
+    /// Its `SubjectPublicKeyInfo` in DER.
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// The key itself without the SubjectPublicKeyInfo around it: for Ed25519 its 32 bytes.
+    /// The key itself without the `SubjectPublicKeyInfo` around it: for Ed25519 its 32 bytes.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }

@@ -1,6 +1,6 @@
 //! The inside of a public key: its algorithm, and whether it is spelled in the one proper way.
 //!
-//! [`read`] takes a SubjectPublicKeyInfo apart, puts it together again and compares: two spellings of one
+//! [`read`] takes a `SubjectPublicKeyInfo` apart, puts it together again and compares: two spellings of one
 //! key would have two ids. Points are looked for on their curves by ring.
 
 use pkcs8::der::asn1::{AnyRef, BitStringRef, Null, UintRef};
@@ -12,7 +12,7 @@ use ring::rand::SystemRandom;
 use super::key::{Algorithm, EC_PUBLIC_KEY, ED25519, P256, P384, RSA};
 use super::shapes::{PUBLIC_AGAIN, PUBLIC_EC, Refusal, Remedy, inner};
 
-/// The algorithm and the bare key of a SubjectPublicKeyInfo.
+/// The algorithm and the bare key of a `SubjectPublicKeyInfo`.
 pub(super) fn read(der: &[u8]) -> Result<(Algorithm, Vec<u8>), Refusal> {
     let info = SubjectPublicKeyInfoRef::from_der(der)
         .map_err(|_| refuse("public-damaged", "does not hold what its first line says: it is damaged"))?;

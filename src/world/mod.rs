@@ -10,3 +10,4 @@ pub mod keys;
 pub mod process;
 pub mod resolve;
 pub mod scratch;
+pub mod signer_command;

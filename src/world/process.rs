@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ pub struct Program {
     environment: BTreeMap<OsString, Option<OsString>>,
     timeout: Option<Duration>,
     is_contained: bool,
+    input: Option<Vec<u8>>,
 }
 
 /// What a program left behind.
@@ -74,6 +75,7 @@ impl Program {
             environment: BTreeMap::new(),
             timeout: None,
             is_contained: false,
+            input: None,
         }
     }
 
@@ -135,6 +137,13 @@ impl Program {
         self.timeout(timeout)
     }
 
+    /// What it reads from standard input where its [`output`](Self::output) is asked for; without this, nothing.
+    #[must_use]
+    pub fn input(mut self, bytes: Vec<u8>) -> Self {
+        self.input = Some(bytes);
+        self
+    }
+
     /// The program's name, as it is shown.
     pub fn name(&self) -> String {
         safe_line(&self.argv[0].to_string_lossy())
@@ -148,11 +157,22 @@ impl Program {
 
     /// Runs it to its end and gives back what it printed, whatever its exit code.
     pub fn output(&self) -> Result<Output> {
+        self.output_with(MAX_OUTPUT_BYTES)
+    }
+
+    /// The same, of which no more than a number of bytes of standard output is kept.
+    pub fn output_up_to(&self, max_bytes: usize) -> Result<Output> {
+        self.output_with(u64::try_from(max_bytes).unwrap_or(u64::MAX))
+    }
+
+    fn output_with(&self, max_stdout_bytes: u64) -> Result<Output> {
         let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
-            let reader = scope.spawn(move || read_bounded(stderr));
-            let out = scope.spawn(move || read_bounded(stdout));
+            // A program may end without having read everything; that is its own affair.
+            scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(self.input.as_deref().unwrap_or_default())));
+            let reader = scope.spawn(move || read_bounded(stderr, MAX_OUTPUT_BYTES));
+            let out = scope.spawn(move || read_bounded(stdout, max_stdout_bytes));
             let status = self.wait(&mut child)?;
             let collect = |result: std::thread::Result<std::io::Result<Vec<u8>>>| {
                 result
@@ -192,7 +212,8 @@ impl Program {
 
     fn spawn(&self, stdout: Stdio, stderr: Stdio) -> Result<Child> {
         let mut command = Command::new(&self.argv[0]);
-        command.args(&self.argv[1..]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.args(&self.argv[1..]).stdin(stdin).stdout(stdout).stderr(stderr);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
@@ -290,10 +311,10 @@ pub enum Line<'a> {
     Error(&'a str),
 }
 
-fn read_bounded(stream: Option<impl Read>) -> std::io::Result<Vec<u8>> {
+fn read_bounded(stream: Option<impl Read>, max_bytes: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
-        stream.by_ref().take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes)?;
+        stream.by_ref().take(max_bytes).read_to_end(&mut bytes)?;
         // What is past the bound is read and thrown away, so that the program does not hang.
         std::io::copy(&mut stream, &mut std::io::sink())?;
     }

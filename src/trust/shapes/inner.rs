@@ -111,7 +111,7 @@ fn octets_at(der: &[u8], contents: &[u8]) -> Option<usize> {
     at.checked_sub(header)
 }
 
-/// The fields of an ECPrivateKey (RFC 5915) that matter here.
+/// The fields of an `ECPrivateKey` (RFC 5915) that matter here.
 struct EcPrivate<'a> {
     curve: Option<AnyRef<'a>>,
     public: Option<BitStringRef<'a>>,
@@ -127,7 +127,7 @@ fn ec_private(der: &[u8]) -> pkcs8::der::Result<EcPrivate<'_>> {
             match field.tag() {
                 Tag::ContextSpecific { number: TagNumber(0), .. } => curve = Some(AnyRef::from_der(field.value())?),
                 Tag::ContextSpecific { number: TagNumber(1), .. } => {
-                    public = Some(BitStringRef::from_der(field.value())?)
+                    public = Some(BitStringRef::from_der(field.value())?);
                 }
                 other => return Err(other.value_error().into()),
             }
@@ -161,7 +161,7 @@ pub(super) fn sec1_refusal(der: &[u8]) -> Option<Refusal> {
     }
 }
 
-/// Whether an RSAPrivateKey (RFC 8017) is one that ring signs with.
+/// Whether an `RSAPrivateKey` (RFC 8017) is one that ring signs with.
 pub(super) fn pkcs1(der: &[u8]) -> Result<(), Refusal> {
     let fields = AnyRef::from_der(der).and_then(|any| {
         any.sequence(|reader| {
@@ -249,7 +249,7 @@ pub(super) fn der_shape(bytes: &[u8]) -> Option<Shape> {
     })
 }
 
-/// The kind of a key in OpenSSH's own format, of which the public half is never encrypted.
+/// The kind of a key as ssh-keygen writes it, of which the public half is never encrypted.
 pub(super) fn openssh(key: &[u8]) -> OpenSsh {
     openssh_kind(key).map_or(OpenSsh::Other, |kind| match kind {
         b"ecdsa-sha2-nistp256" | b"ecdsa-sha2-nistp384" | b"ssh-rsa" => OpenSsh::Convertible,

@@ -1,6 +1,6 @@
 //! The shapes that key files come in: which one it is, and what turns it into one that is read.
 //!
-//! [`recognise`] tells the three shapes that are read (PKCS#8 plain and encrypted, SubjectPublicKeyInfo)
+//! [`recognise`] tells the three shapes that are read (PKCS#8 plain and encrypted, `SubjectPublicKeyInfo`)
 //! from all the others, each of which has its own sentence and, where there is one, the command that
 //! converts it: [`Shape::refuse`]. What is inside a key of a readable shape is looked at in [`inner`].
 //! No sentence holds a byte of the file.
@@ -21,7 +21,7 @@ pub enum Found {
     Private(Zeroizing<Vec<u8>>),
     /// An encrypted PKCS#8 private key in DER.
     Encrypted(Zeroizing<Vec<u8>>),
-    /// A public key, a SubjectPublicKeyInfo in DER.
+    /// A public key, a `SubjectPublicKeyInfo` in DER.
     Public(Vec<u8>),
     /// Something that is not read, and may become so by being converted.
     Other(Shape),
@@ -83,7 +83,26 @@ pub enum Shape {
     Garbage,
 }
 
-/// The kinds of keys in OpenSSH's own format.
+impl Shape {
+    /// Which half of a key it is, or is taken for where nobody asked for one.
+    pub fn likely(self) -> Wanted {
+        match self {
+            Self::Spki
+            | Self::MinisignPublic
+            | Self::SignifyPublic
+            | Self::PgpPublic
+            | Self::SshPublic
+            | Self::Pkcs1Public
+            | Self::Certificate
+            | Self::CertificateRequest
+            | Self::DerPublic
+            | Self::DerCertificate => Wanted::Public,
+            _ => Wanted::Private,
+        }
+    }
+}
+
+/// The kinds of keys that ssh-keygen writes in its own format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenSsh {
     /// ECDSA over P-256 or P-384, or RSA: ssh-keygen writes them as PKCS#8.
