@@ -8,6 +8,8 @@
 
 pub mod anchor;
 pub mod build;
+pub mod catalog;
+pub mod catalog_source;
 pub mod completions;
 pub mod config;
 mod context;
@@ -31,6 +33,7 @@ pub mod sign;
 pub mod signing;
 pub mod smoke;
 pub mod summary;
+pub mod trust;
 pub mod verify;
 pub mod verify_blob;
 pub mod version_guard;
@@ -87,6 +90,10 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Say who may sign what in a catalog, one signature after another
+    Trust(trust::TrustArgs),
+    /// List versions in a catalog that any TUF client reads
+    Catalog(catalog::CatalogArgs),
     /// Make, show, inspect and encrypt signing keys
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
@@ -117,6 +124,8 @@ impl Verb {
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Trust(verb) => verb.run(context),
+            Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),

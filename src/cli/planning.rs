@@ -10,6 +10,7 @@ use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::pipeline::{Tools, guard::Guard, verify::Requirements};
+use crate::trust::key::Signer;
 use crate::world::clock;
 
 /// A plan and what it was made from.
@@ -20,6 +21,8 @@ pub struct Planned {
     pub around: Surroundings,
     /// The plan.
     pub plan: Plan,
+    /// What signs the catalog.
+    pub catalog_signers: Vec<Box<dyn Signer>>,
 }
 
 impl Planned {
@@ -28,13 +31,19 @@ impl Planned {
         Tools {
             repository: self.around.repository.as_ref(),
             guard,
-            requirements: Requirements { require_signatures: context.requires_signatures(), ..Requirements::default() },
+            requirements: requirements(context),
             signers: &[],
+            catalog_signers: &self.catalog_signers,
             step_summary: context.step_summary(),
             listener: context.listener(),
             now: &clock::now,
         }
     }
+}
+
+/// What every verification demands besides integrity.
+pub fn requirements(context: &Context) -> Requirements {
+    Requirements { require_signatures: context.requires_signatures(), ..Requirements::default() }
 }
 
 /// Makes the plan of a verb.
@@ -55,7 +64,12 @@ pub fn plan(
     let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
     let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
     let plan = plan::plan(&request, &around, &selection)?;
-    Ok(Planned { request, around, plan })
+    let releases = mode == Some(Mode::Release) && plan.publish.is_some();
+    let catalog_signers = match publish.filter(|_| releases) {
+        Some(publish) => publish.catalog_signers(context)?,
+        None => Vec::new(),
+    };
+    Ok(Planned { request, around, plan, catalog_signers })
 }
 
 /// The rules of the version guard, as flags.

@@ -53,6 +53,7 @@ impl RemoteVerifyArgs {
             guard: Guard::default(),
             requirements: self.anchor.requirements(context)?,
             signers: &[],
+            catalog_signers: &[],
             step_summary: None,
             listener: context.listener(),
             now: &clock::now,

@@ -113,7 +113,7 @@ fn wrapped<'a>(
 }
 
 fn public(path: &Utf8Path) -> Result<PublicKey> {
-    PublicKey::from_pem(&keys::read_public(path)?).map_err(|error| {
+    PublicKey::from_pem(&keys::read_any(path)?).map_err(|error| {
         Failure::new(Code::KeyInvalid, format!("`{path}` is not a public key that can be used"))
             .subject(path.as_str())
             .because(error)

@@ -48,6 +48,8 @@ pub struct Tools<'a> {
     pub guard: Guard,
     /// What the verifier demands besides integrity.
     pub requirements: verify::Requirements,
+    /// What signs the catalog beside the releases; nothing: it is left as it is.
+    pub catalog_signers: &'a [Box<dyn Signer>],
     /// Whatever signs, the first key first.
     pub signers: &'a [Box<dyn Signer>],
     /// Where GitHub wants the summary of a job, if it does.

@@ -10,6 +10,7 @@
 mod archive;
 mod cli;
 mod config;
+mod corpus;
 mod cross;
 mod fixture;
 mod git;
@@ -34,6 +35,7 @@ mod sign;
 mod signed_verify;
 mod sigstore;
 mod support;
+mod tuf_client;
 mod verify;
 mod workspaces;
 mod wycheproof;

@@ -26,6 +26,7 @@ fn run(place: &Place) -> Result<RemoteReport> {
         guard: Guard::default(),
         requirements: Requirements::default(),
         signers: &[],
+        catalog_signers: &[],
         step_summary: None,
         listener: &Silence,
         now: &|| "2025-06-07T08:09:10Z".parse().unwrap(),
