@@ -231,9 +231,23 @@ impl Testimony {
             let message = format!("it lists a signature of `{}`, which is no asset of the bundle", entry.file);
             self.findings.push(judge::finding(Code::FileUnlisted, signatures::FILE_NAME, &message));
         }
+        self.whole(&list, facts);
         self.has_signatures = !list.signatures.is_empty();
         self.list = Some(list);
         true
+    }
+
+    /// A key signs all of a bundle or nothing, so that an entry under another key's name is found even
+    /// where neither key is trusted.
+    fn whole(&mut self, list: &Signatures, facts: &Facts<'_>) {
+        let rows: BTreeSet<(KeyId, &FileName)> = list.signatures.iter().map(|row| (row.key_id, &row.file)).collect();
+        let keys: BTreeSet<KeyId> = rows.iter().map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(file) = facts.assets.iter().find(|file| !rows.contains(&(key, *file))) {
+                let message = format!("it lists signatures by key {key} and none of `{file}`");
+                self.found(Code::Unsigned, signatures::FILE_NAME, &message);
+            }
+        }
     }
 
     /// The files that are a signature each, against the list.
