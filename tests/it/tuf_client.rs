@@ -390,7 +390,7 @@ fn nothing_in_a_state_is_believed_unchecked() {
     let Some(made) = made() else { return };
     let pinned = made.root_of("rotated_root");
     let source = source(made.step("rotated_root", 2).as_str());
-    let foreign = made.documents("basic", 1);
+    let foreign = made.documents("key_ed25519", 1);
     let text = |name: &str| String::from_utf8(foreign[name].clone()).unwrap();
     let written = serde_json::json!({
         "type": "consign.catalog-state/v1",

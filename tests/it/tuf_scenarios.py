@@ -660,7 +660,7 @@ def documents():
         two(f"{role}_of_specification_2", signed_with(role, lambda s: s.update(spec_version="2.0.0")), INVALID)
         two(f"{role}_of_specification_1_99", signed_with(role, lambda s: s.update(spec_version="1.99.7")))
         two(f"{role}_with_unknown_members",
-            signed_with(role, lambda s: s.update({"x-a": {"b": [1, None, "\u00e9\ud83d\ude00"]}, "": True})))
+            signed_with(role, lambda s: s.update({"x-a": {"b": [1, None, "\u00e9\U0001f600"]}, "": True})))
         for name, change in {
             "invalid": lambda data: data[:-2],
             "empty": lambda data: b"",
