@@ -7,6 +7,7 @@
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
 pub mod build;
+pub mod catalog;
 pub mod catalog_source;
 pub mod completions;
 pub mod config;
@@ -25,8 +26,10 @@ pub mod rebuild;
 pub mod release_pipeline;
 pub mod remote_verify;
 pub mod selection;
+pub mod signing;
 pub mod smoke;
 pub mod summary;
+pub mod trust;
 pub mod verify;
 pub mod version_guard;
 
@@ -77,6 +80,10 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Say who may sign what in a catalog, one signature after another
+    Trust(trust::TrustArgs),
+    /// List versions in a catalog that any TUF client reads
+    Catalog(catalog::CatalogArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
     /// Write a commented consign.toml
@@ -103,6 +110,8 @@ impl Verb {
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Trust(verb) => verb.run(context),
+            Self::Catalog(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),

@@ -9,6 +9,7 @@ use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::pipeline::{Tools, guard::Guard, verify::Requirements};
+use crate::trust::key::Signer;
 use crate::world::clock;
 
 /// A plan and what it was made from.
@@ -19,6 +20,8 @@ pub struct Planned {
     pub around: Surroundings,
     /// The plan.
     pub plan: Plan,
+    /// What signs the catalog.
+    pub catalog_signers: Vec<Box<dyn Signer>>,
 }
 
 impl Planned {
@@ -28,6 +31,7 @@ impl Planned {
             repository: self.around.repository.as_ref(),
             guard,
             requirements: requirements(context),
+            catalog_signers: &self.catalog_signers,
             step_summary: context.step_summary(),
             listener: context.listener(),
             now: &clock::now,
@@ -56,7 +60,12 @@ pub fn plan(
     let request = context.request(&overrides)?;
     let around = surroundings::look(&request)?;
     let plan = plan::plan(&request, &around, selection)?;
-    Ok(Planned { request, around, plan })
+    let releases = mode == Some(Mode::Release) && plan.publish.is_some();
+    let catalog_signers = match publish.filter(|_| releases) {
+        Some(publish) => publish.catalog_signers(context)?,
+        None => Vec::new(),
+    };
+    Ok(Planned { request, around, plan, catalog_signers })
 }
 
 /// The rules of the version guard, as flags.

@@ -55,6 +55,7 @@ impl RemoteVerifyArgs {
             repository: None,
             guard: Guard::default(),
             requirements,
+            catalog_signers: &[],
             step_summary: None,
             listener: context.listener(),
             now: &clock::now,

@@ -36,7 +36,11 @@ variables! {
     CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory.";
     CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
-    CONSIGN_VERIFY_PUBKEY = "A key to verify with; set, it makes every verification demand signatures.";
+    CONSIGN_SIGNING_KEY = "The private key to sign with: a path, or the PEM text itself.";
+    CONSIGN_SIGNING_PUBKEY = "The public half that the signing key has to have: a path, or the PEM text itself.";
+    CONSIGN_CATALOG_KEY = "A private key for the catalog, a path or the PEM text itself; set, publishing adds each version to the catalog.";
+    CONSIGN_KEY_PASSPHRASE = "The passphrase of an encrypted private key.";
+    CONSIGN_VERIFY_PUBKEY = "A public key to verify with, a path or the PEM text itself; set, it makes every verification demand signatures.";
     CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";

@@ -30,6 +30,7 @@ pub mod verify;
 use jiff::Timestamp;
 
 use crate::model::failure::Result;
+use crate::trust::key::Signer;
 use crate::world::git::Repository;
 use events::Listener;
 use guard::Guard;
@@ -46,6 +47,8 @@ pub struct Tools<'a> {
     pub guard: Guard,
     /// What the verifier demands besides integrity.
     pub requirements: verify::Requirements,
+    /// What signs the catalog beside the releases; nothing: it is left as it is.
+    pub catalog_signers: &'a [Box<dyn Signer>],
     /// Where GitHub wants the summary of a job, if it does.
     pub step_summary: Option<&'a camino::Utf8Path>,
     /// Whoever hears what happens.

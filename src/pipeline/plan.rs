@@ -13,6 +13,7 @@ use super::choice;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::stage::Stage;
 use super::surroundings::Surroundings;
+use crate::catalog::edit::Lifetimes;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
@@ -73,6 +74,9 @@ pub struct Plan {
     /// Where what was published can be fetched from, if it is not where it was published.
     #[serde(skip)]
     pub remote_base_url: Option<String>,
+    /// How long the documents of the catalog are good for.
+    #[serde(skip)]
+    pub catalog: Lifetimes,
     /// The user's own template of the release notes.
     #[serde(skip)]
     pub notes_template: Option<Utf8PathBuf>,
@@ -259,6 +263,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
+        catalog: request.catalog.clone(),
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
         withheld: request.withheld.clone(),

@@ -121,8 +121,13 @@ pub(crate) fn publish(
             .subject("publish")
             .hint("run `release-pipeline --mode release` without `--skip verify`"));
     };
-    let publication = publish::publish(verified, plan, target, tools.listener)?;
-    let detail = format!("{} {}", publication.status.as_str(), publication.url);
+    let cataloguing = publish::Cataloguing { signers: tools.catalog_signers, now: (tools.now)() };
+    let publication = publish::publish(verified, plan, target, cataloguing, tools.listener)?;
+    let listed = publication
+        .catalog
+        .as_ref()
+        .map_or_else(String::new, |outcome| format!(", catalog {}", outcome.status.as_str()));
+    let detail = format!("{} {}{listed}", publication.status.as_str(), publication.url);
     Ok((Some(publication), detail))
 }
 

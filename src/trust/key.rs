@@ -156,7 +156,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Whoever signs: a private key in memory, or a program that has one.
-pub trait Signer {
+pub trait Signer: Send + Sync {
     /// The public half, which judges whatever comes back.
     fn public(&self) -> &PublicKey;
 

@@ -46,6 +46,18 @@ impl PrivateKey {
         Self::from_pkcs8(document.as_ref())
     }
 
+    /// Reads one private key in PEM.
+    pub fn from_pem(pem: &[u8]) -> Result<Self> {
+        let refuse = |why: String| Failure::new(Code::KeyInvalid, why);
+        let (label, der) = pkcs8::der::pem::decode_vec(pem)
+            .map_err(|error| refuse("it is not a private key in PEM".to_owned()).because(error))?;
+        let der = Zeroizing::new(der);
+        if label != "PRIVATE KEY" {
+            return Err(refuse(format!("it is a `{label}`, not a `PRIVATE KEY`")));
+        }
+        Self::from_pkcs8(&der)
+    }
+
     /// Reads a PKCS#8 private key in DER.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self> {
         let refuse = |why: String| Failure::new(Code::KeyInvalid, why);

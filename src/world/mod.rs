@@ -6,6 +6,7 @@ pub mod clock;
 pub mod files;
 pub mod git;
 pub mod http;
+pub mod keys;
 pub mod process;
 pub mod resolve;
 pub mod scratch;
