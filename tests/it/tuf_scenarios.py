@@ -571,6 +571,11 @@ def freezes():
 
 # --- Mix and match -------------------------------------------------------------------------------
 
+def unlike(named, served, hashes):
+    """Signatures differ in length: where lengths are signed, a longer document is not read to its end."""
+    return TOO_LARGE if hashes and len(served) > len(named) else INVALID
+
+
 @scenario
 def mixtures():
     for hashes in (False, True):
@@ -581,8 +586,8 @@ def mixtures():
             r.publish(*REST)
             old = r.files[f"{role}.json"]
             r.publish(*REST)
-            r.files[f"{role}.json"] = old
-            r.step(INVALID, [f"`{role}.json`"]).end()
+            named, r.files[f"{role}.json"] = r.files[f"{role}.json"], old
+            r.step(unlike(named, old, hashes)).end()
 
             r = Repository(f"new_{role}_beside_the_old{suffix}")
             r.hashes = hashes
@@ -590,8 +595,9 @@ def mixtures():
             old = dict(r.files)
             r.add("more", b"more")
             r.publish(*REST)
-            r.files = {**old, f"{role}.json": r.files[f"{role}.json"]}
-            r.step(TOO_LARGE if hashes and role == "targets" else INVALID).end()
+            served = r.files[f"{role}.json"]
+            r.files = {**old, f"{role}.json": served}
+            r.step(unlike(old[f"{role}.json"], served, hashes)).end()
 
     for role, by in (("targets", "snapshot"), ("snapshot", "timestamp")):
         def meta(r, role=role):
