@@ -509,7 +509,7 @@ fn every_flipped_byte_of_every_document_is_refused() {
     let pinned = made.root_of("rotated_root");
     let scratch = Scratch::new();
     let documents = made.documents("rotated_root", 2);
-    for (name, bytes) in documents {
+    for (name, bytes) in &documents {
         scratch.write(&format!("tuf/{name}"), bytes);
     }
     let source = source(scratch.path().as_str());
