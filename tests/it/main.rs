@@ -8,6 +8,7 @@
 )]
 
 mod archive;
+mod catalog;
 mod cli;
 mod config;
 mod corpus;
