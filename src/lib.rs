@@ -8,12 +8,13 @@
 //! |---|---|---|
 //! | 1 core | [`model`], [`archive`], [`trust`] | nouns, their written forms, the verifier: no I/O, no clock |
 //! | 2 outside | [`world`], [`provider`] | one file per thing we touch: processes, files, git, cargo, http |
-//! | 3 work | [`pipeline`] | plan, build, package, describe, verify, smoke, publish |
+//! | 3 work | [`catalog`], [`pipeline`] | the TUF client and repository; plan, build, package, describe, verify, smoke, publish |
 //! | 4 faces | [`cli`], [`config`] | flags and files become values; values become text, JSON and exit codes |
 //!
 //! Start reading at [`pipeline`]: the whole story stands there on one screen.
 
 pub mod archive;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod model;

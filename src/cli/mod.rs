@@ -6,7 +6,10 @@
 //!
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
+pub mod anchor;
 pub mod build;
+pub mod catalog;
+pub mod catalog_source;
 pub mod completions;
 pub mod config;
 mod context;
@@ -26,10 +29,13 @@ pub mod rebuild;
 pub mod release_pipeline;
 pub mod remote_verify;
 pub mod selection;
+pub mod sign;
 pub mod signing;
 pub mod smoke;
 pub mod summary;
+pub mod trust;
 pub mod verify;
+pub mod verify_blob;
 pub mod version_guard;
 
 use std::ffi::OsString;
@@ -60,9 +66,14 @@ pub enum Verb {
     Build(build::BuildArgs),
     /// Pack what was built into a bundle
     Package(package::PackageArgs),
+    /// Sign every file of a bundle
+    #[command(alias = "sign-release")]
+    Sign(sign::SignArgs),
     /// Check everything in a bundle against everything
     #[command(alias = "verify-release")]
     Verify(verify::VerifyArgs),
+    /// Check one file with one signature or Sigstore bundle
+    VerifyBlob(verify_blob::VerifyBlobArgs),
     /// Render the release notes
     #[command(alias = "release-notes")]
     Notes(notes::NotesArgs),
@@ -79,6 +90,10 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Say who may sign what in a catalog, one signature after another
+    Trust(trust::TrustArgs),
+    /// List versions in a catalog that any TUF client reads
+    Catalog(catalog::CatalogArgs),
     /// Make, show, inspect and encrypt signing keys
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
@@ -100,13 +115,17 @@ impl Verb {
             Self::VersionGuard(verb) => verb.run(context),
             Self::Build(verb) => verb.run(context),
             Self::Package(verb) => verb.run(context),
+            Self::Sign(verb) => verb.run(context),
             Self::Verify(verb) => verb.run(context),
+            Self::VerifyBlob(verb) => verb.run(context),
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Trust(verb) => verb.run(context),
+            Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),

@@ -4,11 +4,13 @@ use clap::Args;
 
 use super::Context;
 use super::selection::{PublishArgs, ReleaseArgs};
+use crate::config::environment;
 use crate::model::failure::Result;
 use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::pipeline::{Tools, guard::Guard, verify::Requirements};
+use crate::trust::key::Signer;
 use crate::world::clock;
 
 /// A plan and what it was made from.
@@ -19,6 +21,8 @@ pub struct Planned {
     pub around: Surroundings,
     /// The plan.
     pub plan: Plan,
+    /// What signs the catalog.
+    pub catalog_signers: Vec<Box<dyn Signer>>,
 }
 
 impl Planned {
@@ -28,6 +32,8 @@ impl Planned {
             repository: self.around.repository.as_ref(),
             guard,
             requirements: requirements(context),
+            signers: &[],
+            catalog_signers: &self.catalog_signers,
             step_summary: context.step_summary(),
             listener: context.listener(),
             now: &clock::now,
@@ -55,8 +61,15 @@ pub fn plan(
     }
     let request = context.request(&overrides)?;
     let around = surroundings::look(&request)?;
-    let plan = plan::plan(&request, &around, selection)?;
-    Ok(Planned { request, around, plan })
+    let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
+    let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
+    let plan = plan::plan(&request, &around, &selection)?;
+    let releases = mode == Some(Mode::Release) && plan.publish.is_some();
+    let catalog_signers = match publish.filter(|_| releases) {
+        Some(publish) => publish.catalog_signers(context)?,
+        None => Vec::new(),
+    };
+    Ok(Planned { request, around, plan, catalog_signers })
 }
 
 /// The rules of the version guard, as flags.

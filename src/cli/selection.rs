@@ -8,9 +8,12 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Context;
+use super::signing::{PubkeyArgs, SigningArgs};
 use crate::config::Overrides;
+use crate::config::environment::{CONSIGN_CATALOG_KEY, CONSIGN_SIGNING_KEY};
 use crate::model::failure::Result;
 use crate::pipeline::request::{Builder, Mode, ProviderKind, Request};
+use crate::trust::key::Signer;
 
 /// What is released and how it is built.
 #[derive(Clone, Debug, Default, Args)]
@@ -98,9 +101,25 @@ pub struct PublishArgs {
     /// Where what was published can be fetched from [default: the target itself]
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
+    /// A private key that adds the version to the catalog at the target [default: that of CONSIGN_CATALOG_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub catalog_key: Option<Utf8PathBuf>,
 }
 
 impl PublishArgs {
+    /// The keys that sign the catalog: the one for it and, beside that, the release key.
+    pub fn catalog_signers(&self, context: &Context) -> Result<Vec<Box<dyn Signer>>> {
+        let of = |keys: Vec<Utf8PathBuf>| SigningArgs { keys, ..SigningArgs::default() };
+        let mut signers = match &self.catalog_key {
+            Some(path) => of(vec![path.clone()]).signers(context, &PubkeyArgs::default(), None)?,
+            None => of(Vec::new()).of_variable(context, CONSIGN_CATALOG_KEY, None)?.into_iter().collect(),
+        };
+        if !signers.is_empty() {
+            signers.extend(of(Vec::new()).of_variable(context, CONSIGN_SIGNING_KEY, None)?);
+        }
+        Ok(signers)
+    }
+
     /// Adds what these flags say.
     pub fn apply(&self, overrides: &mut Overrides) {
         overrides.provider = self.provider;

@@ -38,6 +38,7 @@ variables! {
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
     CONSIGN_SIGNING_KEY = "The private key to sign with: a path, or the PEM text itself.";
     CONSIGN_SIGNING_PUBKEY = "The public half that the signing key has to have: a path, or the PEM text itself.";
+    CONSIGN_CATALOG_KEY = "A private key for the catalog, a path or the PEM text itself; set, publishing adds each version to the catalog.";
     CONSIGN_KEY_PASSPHRASE = "The passphrase of an encrypted private key.";
     CONSIGN_VERIFY_PUBKEY = "A public key to verify with, a path or the PEM text itself; set, it makes every verification demand signatures.";
     CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
@@ -54,6 +55,8 @@ variables! {
     PATH = "Where programs are looked for.";
     CARGO_HOME = "Cargo's home, whose path is kept out of what is built.";
     HOME = "The home directory, whose path is kept out of what is built.";
+    XDG_STATE_HOME = "Where `consign/tuf` keeps what was seen of catalogs [default: `~/.local/state`].";
+    LOCALAPPDATA = "The same on Windows.";
     RUSTFLAGS = "Flags of the user's own for the compiler, kept beside those of Consign.";
     CARGO_ENCODED_RUSTFLAGS = "The same, in cargo's own form.";
     CARGO_TARGET_DIR = "Cargo's target directory, if it is not the workspace's.";

@@ -76,6 +76,8 @@ pub(super) struct Content {
     pub(super) notes: NotesTable,
     /// Where to publish to.
     pub(super) publish: PublishTable,
+    /// The catalog of published versions.
+    pub(super) catalog: CatalogTable,
     /// Commands before and after stages, without a shell: before-<stage>, after-<stage>.
     pub(super) hooks: BTreeMap<String, Commands>,
 }
@@ -173,6 +175,22 @@ pub(super) struct PublishTable {
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,
+}
+
+/// The catalog of published versions.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct CatalogTable {
+    /// How long its timestamp is good for where a scheduled job signs it anew, such as 14d.
+    pub(super) refresh: Option<String>,
+    /// How long a root is good for; default: 365d.
+    pub(super) root_expires: Option<String>,
+    /// How long the list of files is good for; default: 365d.
+    pub(super) targets_expires: Option<String>,
+    /// How long a snapshot is good for; default: 365d.
+    pub(super) snapshot_expires: Option<String>,
+    /// How long a timestamp is good for; default: that of refresh, else 365d.
+    pub(super) timestamp_expires: Option<String>,
 }
 
 /// One command or several.

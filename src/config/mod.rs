@@ -12,7 +12,7 @@ mod file;
 mod resolve;
 pub mod secrets;
 pub mod template;
-mod values;
+pub(crate) mod values;
 
 use camino::{Utf8Path, Utf8PathBuf};
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
@@ -13,6 +14,7 @@ use serde_json::Value;
 use super::file::{Commands, Content, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
+use crate::catalog::edit::{Lifetimes, Refresh};
 use crate::model::failure::Result;
 use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
@@ -165,6 +167,7 @@ impl Settings {
             notes_template: layers.notes(flags),
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
+            catalog: layers.catalog()?,
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
             environment: self.environment.of_builds(),
@@ -369,6 +372,39 @@ impl<'a> Layers<'a> {
         let file = self.file(|file| file.publish.base_url.clone());
         let url = self.pick("publish.base-url", flags.base_url.clone(), variable, file, "the target itself");
         url.map(|(url, _)| url)
+    }
+
+    fn catalog(&mut self) -> Result<Lifetimes> {
+        let refresh = self.lifetime("catalog.refresh", |file| file.catalog.refresh.clone(), "by hand")?;
+        let mut of = |key: &str, file: fn(&Content) -> Option<String>, default| {
+            let lifetime =
+                self.lifetime(key, file, if default == Lifetimes::DEFAULT { "365d" } else { "that of refresh" });
+            lifetime.map(|lifetime| lifetime.unwrap_or(default))
+        };
+        Ok(Lifetimes {
+            root: of("catalog.root-expires", |file| file.catalog.root_expires.clone(), Lifetimes::DEFAULT)?,
+            targets: of("catalog.targets-expires", |file| file.catalog.targets_expires.clone(), Lifetimes::DEFAULT)?,
+            snapshot: of("catalog.snapshot-expires", |file| file.catalog.snapshot_expires.clone(), Lifetimes::DEFAULT)?,
+            timestamp: of(
+                "catalog.timestamp-expires",
+                |file| file.catalog.timestamp_expires.clone(),
+                refresh.unwrap_or(Lifetimes::DEFAULT),
+            )?,
+            refresh: if refresh.is_some() { Refresh::Scheduled } else { Refresh::ByHand },
+        })
+    }
+
+    fn lifetime(
+        &mut self,
+        key: &str,
+        file: impl FnOnce(&Content) -> Option<String>,
+        absent: &'static str,
+    ) -> Result<Option<Duration>> {
+        let file = self.file(file);
+        let given = self.pick(key, None, None, file, absent);
+        given
+            .map(|(given, origin)| values::lifetime(&given).map_err(|failure| blame(failure, key, &origin)))
+            .transpose()
     }
 
     fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {

@@ -22,6 +22,25 @@ pub(super) fn duration(given: &str) -> Result<Duration> {
     })
 }
 
+/// Reads `14d`, `12h`, `52w`.
+pub(crate) fn lifetime(given: &str) -> Result<Duration> {
+    const HOUR: u64 = 60 * 60;
+    let digits = given.len() - given.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+    let (number, unit) = given.split_at(digits);
+    let seconds = match unit {
+        "h" => Some(HOUR),
+        "d" => Some(24 * HOUR),
+        "w" => Some(7 * 24 * HOUR),
+        _ => None,
+    };
+    let seconds = number.parse::<u64>().ok().zip(seconds).and_then(|(number, unit)| number.checked_mul(unit));
+    // A hundred years are more than any document needs.
+    seconds.filter(|seconds| (1..=100 * 366 * 24 * HOUR).contains(seconds)).map(Duration::from_secs).ok_or_else(|| {
+        invalid(format!("{:?} is not how long a document is good for", text::shown(given)))
+            .hint("write a number with `h`, `d` or `w`, such as `14d`")
+    })
+}
+
 /// Reads `1`, `true`, `yes` and their opposites.
 pub(super) fn switch(given: &str) -> Result<bool> {
     match given.to_ascii_lowercase().as_str() {
@@ -102,6 +121,16 @@ mod tests {
         assert_eq!(duration("2m").expect("good"), Duration::from_secs(120));
         for wrong in ["", "10", "s", "-1s", "0s", "1 s", "99999999999999999999s", "307445734561825861m"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_of_hours_days_or_weeks() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(lifetime("14d").expect("good"), day * 14);
+        assert_eq!((lifetime("48h").expect("good"), lifetime("2w").expect("good")), (day * 2, day * 14));
+        for wrong in ["", "d", "0d", "14", "14 d", "-1d", "1y", "99999999999999999999d", "9999999w"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -13,6 +13,7 @@ use super::choice;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::stage::Stage;
 use super::surroundings::Surroundings;
+use crate::catalog::edit::Lifetimes;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
@@ -73,6 +74,9 @@ pub struct Plan {
     /// Where what was published can be fetched from, if it is not where it was published.
     #[serde(skip)]
     pub remote_base_url: Option<String>,
+    /// How long the documents of the catalog are good for.
+    #[serde(skip)]
+    pub catalog: Lifetimes,
     /// The user's own template of the release notes.
     #[serde(skip)]
     pub notes_template: Option<Utf8PathBuf>,
@@ -205,6 +209,8 @@ pub struct Selection {
     pub from: Option<Stage>,
     /// Leave these out.
     pub skip: BTreeSet<Stage>,
+    /// Whether there is a key to sign with.
+    pub signs: bool,
 }
 
 /// Decides everything.
@@ -259,6 +265,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
+        catalog: request.catalog.clone(),
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
         withheld: request.withheld.clone(),
@@ -512,13 +519,14 @@ fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Op
     let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
     let always = request.mode == Mode::Release && cheap;
     if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
-        let leaves_something = matches!(stage, Stage::Build | Stage::Package);
+        let leaves_something = matches!(stage, Stage::Build | Stage::Package | Stage::Sign);
         let why =
             if leaves_something { "what is in dist/ is taken".into() } else { format!("the run starts at `{from}`") };
         return Ok(Some(why));
     }
     let publishes = request.mode == Mode::Release && request.publish.is_some();
     Ok(match stage {
+        Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
         Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
             Some("a rehearsal publishes nothing; `--mode release` does".into())
         }
@@ -536,6 +544,7 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::Test => test_command(request, around).join(" "),
         Stage::Build => "one release build per platform".into(),
         Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
+        Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
         Stage::Smoke => "run the programs that this host can run".into(),

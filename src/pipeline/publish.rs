@@ -1,20 +1,25 @@
 //! Publishing: a verified bundle becomes visible, and what was published is written down.
 //!
 //! [`publish`] takes the proof that the bundle was verified, so it cannot be called without. How a
-//! place keeps its promises is the provider's business ([`crate::provider`]).
+//! place keeps its promises is the provider's business ([`crate::provider`]). Where a catalog lies
+//! beside the releases and there is a key for it, the version is added to it ([`crate::catalog`]).
 
 use std::time::Instant;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::events::{Event, Listener};
 use super::plan::Plan;
 use super::request::{ProviderKind, Publish};
 use super::stage::Stage;
+use crate::catalog::edit::{self, Act, Hand, Listing, Outcome};
+use crate::catalog::repository::Repository;
 use crate::model::failure::Result;
-use crate::model::pretty;
+use crate::model::{pretty, text};
 use crate::provider::{self, Asset, Status, Upload};
+use crate::trust::key::Signer;
 use crate::trust::{self, Bundle, Verified};
 use crate::world::files;
 
@@ -43,6 +48,18 @@ pub struct Publication {
     pub status: Status,
     /// Every asset that is there, sorted by name.
     pub assets: Vec<Asset>,
+    /// What became of the catalog beside it, where there is one and a key for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<Outcome>,
+}
+
+/// With what a catalog is signed.
+#[derive(Clone, Copy)]
+pub struct Cataloguing<'a> {
+    /// The keys; none: a catalog is left as it is.
+    pub signers: &'a [Box<dyn Signer>],
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Publishes a bundle and writes down what was published.
@@ -50,6 +67,7 @@ pub fn publish(
     bundle: &Verified<Bundle>,
     plan: &Plan,
     target: &Publish,
+    cataloguing: Cataloguing<'_>,
     listener: &dyn Listener,
 ) -> Result<Publication> {
     let upload = Upload {
@@ -59,6 +77,17 @@ pub fn publish(
         evidence: bundle.evidence.iter().map(asset).collect(),
     };
     let (began, task) = (Instant::now(), target.target.clone());
+    let catalog = catalog_of(&upload, target)?;
+    let hand = Hand {
+        signers: cataloguing.signers.iter().map(AsRef::as_ref).collect(),
+        now: cataloguing.now,
+        lifetimes: &plan.catalog,
+        act: Act::Write,
+    };
+    // A key that cannot add the version is told before anything becomes visible.
+    if let Some((repository, _)) = catalog.as_ref().filter(|_| !hand.signers.is_empty()) {
+        edit::require(repository, &hand)?;
+    }
     listener.hear(&Event::TaskStarted { stage: Stage::Publish, task: task.clone() });
     let published = match target.provider {
         ProviderKind::Directory => provider::directory::publish(&upload, Utf8Path::new(&target.target))?,
@@ -68,6 +97,10 @@ pub fn publish(
         Status::Unchanged => 0,
     };
     listener.hear(&Event::TaskFinished { stage: Stage::Publish, task, bytes, duration: began.elapsed() });
+    let catalog = match catalog {
+        Some((repository, place)) => list(bundle, &repository, &place, &hand, listener)?,
+        None => None,
+    };
     let publication = Publication {
         kind: TYPE,
         provider: target.provider,
@@ -75,9 +108,45 @@ pub fn publish(
         url: published.url,
         status: published.status,
         assets: upload.assets,
+        catalog,
     };
     write(&publication, &plan.places.releases)?;
     Ok(publication)
+}
+
+/// The catalog beside the releases, if there is one, and where in it this release lies.
+fn catalog_of(upload: &Upload<'_>, target: &Publish) -> Result<Option<(Repository, Utf8PathBuf)>> {
+    match target.provider {
+        ProviderKind::Directory => {
+            let place = provider::directory::place_of(&upload.release, Utf8Path::new(&target.target))?;
+            let repository = Repository::at(place.parent().unwrap_or(&place));
+            Ok(repository.exists().then_some((repository, place)))
+        }
+    }
+}
+
+/// Adds the release to the catalog.
+fn list(
+    bundle: &Verified<Bundle>,
+    repository: &Repository,
+    place: &Utf8Path,
+    hand: &Hand<'_>,
+    listener: &dyn Listener,
+) -> Result<Option<Outcome>> {
+    if hand.signers.is_empty() {
+        let (place, target) = (text::shown(place.as_str()), text::shown(repository.target().as_str()));
+        let message = format!(
+            "the catalog does not list this release yet: run `consign catalog add {place} --target {target} --key FILE`, \
+             or set CONSIGN_CATALOG_KEY"
+        );
+        listener.hear(&Event::Warning { message });
+        return Ok(None);
+    }
+    let outcome = edit::add(repository, &[Listing::of(bundle, place, None)?], hand)?;
+    for message in outcome.warnings.iter().cloned().chain(outcome.missing.iter().map(ToString::to_string)) {
+        listener.hear(&Event::Warning { message });
+    }
+    Ok(Some(outcome))
 }
 
 fn asset(listed: &trust::Asset) -> Asset {

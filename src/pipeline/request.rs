@@ -9,6 +9,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::edit::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
 
@@ -49,6 +50,8 @@ pub struct Request {
     pub publish: Option<Publish>,
     /// Where what was published can be fetched from; default: the provider's own address.
     pub remote_base_url: Option<String>,
+    /// How long the documents of the catalog are good for.
+    pub catalog: Lifetimes,
     /// `SOURCE_DATE_EPOCH`, if it is set.
     pub source_date_epoch: Option<i64>,
     /// The variables of the environment that bear on a build: where cargo and rustc are, and the

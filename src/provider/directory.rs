@@ -15,7 +15,7 @@ use reqwest::Url;
 use super::{Asset, Published, Status, Upload};
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
-use crate::model::{Code, Digest, Failure, index, text};
+use crate::model::{Code, Digest, Failure, FileName, index, text};
 use crate::trust::documents::is_evidence;
 use crate::world::files;
 
@@ -80,11 +80,15 @@ enum Found {
     Same,
 }
 
-/// Where the release goes, as an absolute path that has nothing to do with the bundle's own.
-fn destination(upload: &Upload<'_>, target: &Utf8Path) -> Result<Utf8PathBuf> {
+/// Where a release goes, as an absolute path. Its parent is the directory of all versions.
+pub fn place_of(release: &FileName, target: &Utf8Path) -> Result<Utf8PathBuf> {
     let target = camino::absolute_utf8(target).map_err(|error| files::failed("find", target, error))?;
-    let destination =
-        if target.file_name() == Some(upload.release.as_str()) { target } else { target.join(upload.release.as_str()) };
+    Ok(if target.file_name() == Some(release.as_str()) { target } else { target.join(release.as_str()) })
+}
+
+/// The same, which must have nothing to do with the bundle's own path.
+fn destination(upload: &Upload<'_>, target: &Utf8Path) -> Result<Utf8PathBuf> {
+    let destination = place_of(&upload.release, target)?;
     let (ours, theirs) = (resolved(upload.directory), resolved(&destination));
     if theirs.starts_with(&ours) || ours.starts_with(&theirs) {
         return Err(foreign(&destination, "is the bundle itself, or a directory in or around it")
@@ -158,7 +162,7 @@ fn is_same(path: &Utf8Path, asset: &Asset) -> Result<bool> {
 }
 
 /// Makes the directory of all versions, readable for everybody whatever the umask.
-fn create_root(root: &Utf8Path) -> Result<()> {
+pub fn create_root(root: &Utf8Path) -> Result<()> {
     if root.is_dir() {
         return Ok(());
     }
@@ -272,15 +276,16 @@ fn is_unsupported(failure: &Failure) -> bool {
     cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput))
 }
 
-/// One publisher's turn in a directory of releases.
-struct Lock {
+/// One writer's turn in a directory of releases: a publisher's, or that of whoever changes its catalog.
+#[derive(Debug)]
+pub struct Lock {
     path: Utf8PathBuf,
     _file: std::fs::File,
 }
 
 impl Lock {
     /// Waits for the turn. Nothing where the file system has no locks.
-    fn take(root: &Utf8Path) -> Result<Option<Self>> {
+    pub fn take(root: &Utf8Path) -> Result<Option<Self>> {
         let path = root.join(LOCK_NAME);
         let failed = |error| files::failed("lock", &path, error);
         loop {

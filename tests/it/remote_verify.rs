@@ -25,6 +25,8 @@ fn run(place: &Place) -> Result<RemoteReport> {
         repository: None,
         guard: Guard::default(),
         requirements: Requirements::default(),
+        signers: &[],
+        catalog_signers: &[],
         step_summary: None,
         listener: &Silence,
         now: &|| "2025-06-07T08:09:10Z".parse().unwrap(),

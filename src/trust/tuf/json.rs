@@ -3,11 +3,15 @@
 //! The signatures of TUF are over a canonical form of a value, not over the bytes of a file. So the
 //! value is read by a reader that refuses whatever two readers could understand differently: doubled
 //! keys, and numbers that are not whole. Depth is bounded by `serde_json`; size by the caller.
+//!
+//! The canonical form is OLPC's as every TUF implementation writes it: members sorted by their names,
+//! `"` and `\\` escaped and nothing else, text exactly as it was given. (The crate `olpc-cjson` sorts
+//! by the escaped names and changes the text to Unicode's form C, so that `a` and `a b` come in
+//! another order and two names can become one; it agrees where names are plain.)
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use olpc_cjson::CanonicalFormatter;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -36,10 +40,36 @@ impl Json {
 
     /// The canonical form, which is what is signed.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, CanonicalFormatter::new());
-        self.serialize(&mut serializer).expect("whole numbers and text always have a canonical form");
-        out
+        let mut out = String::new();
+        self.write_canonical(&mut out);
+        out.into_bytes()
+    }
+
+    fn write_canonical(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Self::Number(value) => out.push_str(&value.to_string()),
+            Self::Text(value) => write_text(value, out),
+            Self::List(values) => {
+                out.push('[');
+                for (index, value) in values.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    value.write_canonical(out);
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (index, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    write_text(name, out);
+                    out.push(':');
+                    value.write_canonical(out);
+                }
+                out.push('}');
+            }
+        }
     }
 
     /// A member of an object.
@@ -49,6 +79,17 @@ impl Json {
             _ => None,
         }
     }
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
 }
 
 impl Serialize for Json {
@@ -140,5 +181,21 @@ mod tests {
     fn the_canonical_form_is_olpc_s() {
         let value = Json::parse(br#" { "b" : [ 1 , -2, true, null ], "a": "q\"\\\u0001\n" } "#).expect("good");
         assert_eq!(value.canonical(), b"{\"a\":\"q\\\"\\\\\x01\n\",\"b\":[1,-2,true,null]}");
+        let other = serde_json::to_vec(&value).map(|text| {
+            let plain: serde_json::Value = serde_json::from_slice(&text).expect("it was just written");
+            let mut out = Vec::new();
+            let formatter = olpc_cjson::CanonicalFormatter::new();
+            plain.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter)).expect("plain data");
+            out
+        });
+        assert_eq!(value.canonical(), other.expect("plain data"));
+    }
+
+    #[test]
+    fn names_are_sorted_as_they_are_and_never_changed() {
+        // What Python's securesystemslib writes for the same value.
+        let value = Json::parse("{\"a!\":1,\"a\":2,\"e\u{301}\":3,\"\u{e9}\":4,\"\\\"\":5}".as_bytes()).expect("good");
+        let expected = "{\"\\\"\":5,\"a\":2,\"a!\":1,\"e\u{301}\":3,\"\u{e9}\":4}";
+        assert_eq!(value.canonical(), expected.as_bytes());
     }
 }

@@ -10,9 +10,11 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use jiff::Timestamp;
 use ring::signature::{self, UnparsedPublicKey};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::delegations::Delegations;
 use super::json::Json;
+use crate::model::Digest;
 use crate::trust::key::{Algorithm, PublicKey};
 
 /// The version of the specification that is written and read.
@@ -72,6 +74,8 @@ pub trait Role: Serialize + DeserializeOwned {
     fn version(&self) -> u64;
     /// When it ends.
     fn expires(&self) -> Timestamp;
+    /// Whether it says something that no document of its role may say.
+    fn check(&self) -> Result<(), Invalid>;
 }
 
 /// One signature under a document.
@@ -121,6 +125,11 @@ impl<T: Role> Signed<T> {
         if signatures.len() > MAX_SIGNATURES {
             return Err(Invalid(format!("it has more than {MAX_SIGNATURES} signatures")));
         }
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = signatures.iter().find(|signature| !ids.insert(&signature.keyid)) {
+            return Err(Invalid(format!("it has two signatures by the key {:?}", twice.keyid)));
+        }
+        signed.check()?;
         Ok(Self { signed, signatures, value })
     }
 
@@ -177,6 +186,26 @@ impl Key {
         Some(Self { keytype: keytype.to_owned(), scheme: scheme.to_owned(), keyval: KeyValue { public } })
     }
 
+    /// The id that TUF gives it: the digest of its canonical form.
+    pub fn id(&self) -> String {
+        let text = serde_json::to_vec(self).expect("a key is plain data with text keys");
+        let value = Json::parse(&text).expect("a key has no doubled members");
+        Digest::of(&value.canonical()).to_string()
+    }
+
+    /// Reads a key that stands under an id.
+    ///
+    /// Kinds of keys that are not known may look different, and are not a key here. Neither is one
+    /// whose id is not its own. The id is that of the specification, over the key with or without
+    /// the members that are not known, or the digest of the DER `SubjectPublicKeyInfo`.
+    fn read(id: &str, value: &Json) -> Option<Self> {
+        let key: Self = serde_json::from_slice(&serde_json::to_vec(value).ok()?).ok()?;
+        let is_its_own = Digest::of(&value.canonical()).to_string() == id
+            || key.id() == id
+            || key.public().is_some_and(|public| public.id().to_string() == id);
+        is_its_own.then_some(key)
+    }
+
     /// The public key, if it is of a kind that is known.
     pub fn public(&self) -> Option<PublicKey> {
         if self.keytype == "ed25519" && self.scheme == "ed25519" {
@@ -204,6 +233,12 @@ impl Key {
     }
 }
 
+/// Reads keys by their ids, without those that cannot be used.
+pub(super) fn usable_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Key>, D::Error> {
+    let all = BTreeMap::<String, Json>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|(id, value)| Key::read(&id, &value).map(|key| (id, key))).collect())
+}
+
 /// Which keys may sign for a role, and how many of them have to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleKeys {
@@ -226,6 +261,18 @@ impl RoleKeys {
         valid.collect()
     }
 
+    /// Whether it can be meant: some key has to sign, and none is named twice.
+    pub(super) fn check(&self, role: &str) -> Result<(), Invalid> {
+        if self.threshold == 0 {
+            return Err(Invalid(format!("its threshold for {role:?} is 0")));
+        }
+        let mut ids = BTreeSet::new();
+        match self.keyids.iter().find(|id| !ids.insert(*id)) {
+            Some(twice) => Err(Invalid(format!("it names the key {twice:?} twice for {role:?}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether enough different keys have signed.
     pub fn accepts<T: Role>(&self, keys: &BTreeMap<String, Key>, document: &Signed<T>) -> bool {
         self.threshold >= 1 && self.signers(keys, document).len() as u64 >= self.threshold
@@ -244,8 +291,10 @@ pub struct Root {
     #[serde(with = "seconds")]
     pub expires: Timestamp,
     /// Whether files are also found under names with their digest or version.
+    #[serde(default)]
     pub consistent_snapshot: bool,
-    /// Every key, by the id that it has here.
+    /// Every key that can be used, by the id that it has here.
+    #[serde(deserialize_with = "usable_keys")]
     pub keys: BTreeMap<String, Key>,
     /// The roles.
     pub roles: Roles,
@@ -312,6 +361,9 @@ pub struct Targets {
     pub expires: Timestamp,
     /// Every file, by its path.
     pub targets: BTreeMap<String, Target>,
+    /// Who else may say which files there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegations: Option<Delegations>,
 }
 
 /// One file of a repository.
@@ -330,7 +382,7 @@ impl Targets {
     /// The files of a repository.
     pub fn new(version: u64, expires: Timestamp, targets: BTreeMap<String, Target>) -> Self {
         let (kind, spec_version) = written(RoleName::Targets);
-        Self { kind, spec_version, version, expires, targets }
+        Self { kind, spec_version, version, expires, targets, delegations: None }
     }
 }
 
@@ -398,7 +450,7 @@ fn written(role: RoleName) -> (String, String) {
 }
 
 macro_rules! role {
-    ($type:ty, $name:expr) => {
+    ($type:ty, $name:expr, $check:expr) => {
         impl Role for $type {
             const NAME: RoleName = $name;
             fn kind(&self) -> &str {
@@ -413,13 +465,30 @@ macro_rules! role {
             fn expires(&self) -> Timestamp {
                 self.expires
             }
+            fn check(&self) -> Result<(), Invalid> {
+                $check(self)
+            }
         }
     };
 }
-role!(Root, RoleName::Root);
-role!(Targets, RoleName::Targets);
-role!(Snapshot, RoleName::Snapshot);
-role!(TimestampRole, RoleName::Timestamp);
+role!(Root, RoleName::Root, |root: &Root| {
+    RoleName::ALL.into_iter().try_for_each(|role| root.roles.get(role).check(role.as_str()))
+});
+role!(Targets, RoleName::Targets, |targets: &Targets| {
+    targets.delegations.as_ref().map_or(Ok(()), Delegations::check)
+});
+role!(Snapshot, RoleName::Snapshot, |snapshot: &Snapshot| listed(&snapshot.meta, "targets.json"));
+role!(TimestampRole, RoleName::Timestamp, |timestamp: &TimestampRole| listed(&timestamp.meta, "snapshot.json"));
+
+fn listed(meta: &BTreeMap<String, Meta>, name: &str) -> Result<(), Invalid> {
+    if !meta.contains_key(name) {
+        return Err(Invalid(format!("it does not name {name:?}")));
+    }
+    match meta.iter().find(|(_, meta)| meta.version == 0) {
+        Some((name, _)) => Err(Invalid(format!("it names version 0 of {name:?}"))),
+        None => Ok(()),
+    }
+}
 
 /// Times as TUF writes them: whole seconds, UTC, `2030-01-01T00:00:00Z`.
 mod seconds {

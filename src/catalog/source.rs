@@ -1,0 +1,297 @@
+//! Where a catalog is read from: an address, or a directory.
+//!
+//! [`Source`] turns the names of documents and targets into places and brings bounded bytes. A name
+//! from a document never becomes a path or an address unchecked. Nothing is believed here.
+
+use std::io::{ErrorKind, Read, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use reqwest::Url;
+
+use crate::model::failure::Result;
+use crate::model::text::{shown, without_credentials};
+use crate::model::{Code, Failure};
+use crate::world::files;
+use crate::world::http::{self, Client, ClientOptions};
+
+/// The directory of the metadata beside the versions.
+pub const DIRECTORY: &str = "tuf";
+
+/// Where a catalog is read from.
+#[derive(Debug)]
+pub struct Source {
+    place: Place,
+    client: Client,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Addresses without a slash at their ends.
+    Web {
+        metadata: String,
+        targets: String,
+    },
+    Directory {
+        metadata: Utf8PathBuf,
+        targets: Utf8PathBuf,
+    },
+}
+
+impl Source {
+    /// The catalog beside the versions at an address (https, http of this machine, `file://`) or a
+    /// path: the directory that holds `tuf/`, or that `tuf/` itself.
+    pub fn of_catalog(given: &str) -> Result<Self> {
+        let place = match Place::parse(given)? {
+            Place::Web { metadata, .. } => match metadata.strip_suffix("/tuf") {
+                Some(targets) => Place::Web { targets: targets.to_owned(), metadata },
+                None => Place::Web { metadata: format!("{metadata}/{DIRECTORY}"), targets: metadata },
+            },
+            Place::Directory { metadata, .. } => match metadata.parent() {
+                Some(parent) if metadata.file_name() == Some(DIRECTORY) => {
+                    Place::Directory { targets: parent.to_owned(), metadata }
+                }
+                _ => Place::Directory { metadata: metadata.join(DIRECTORY), targets: metadata },
+            },
+        };
+        Ok(Self { place, client: Client::new(ClientOptions::default()) })
+    }
+
+    /// Any TUF repository: where its metadata is, and where its targets are.
+    pub fn of_repository(metadata: &str, targets: &str) -> Result<Self> {
+        let place = match (Place::parse(metadata)?, Place::parse(targets)?) {
+            (Place::Web { metadata, .. }, Place::Web { targets, .. }) => Place::Web { metadata, targets },
+            (Place::Directory { metadata, .. }, Place::Directory { targets, .. }) => {
+                Place::Directory { metadata, targets }
+            }
+            _ => {
+                return Err(Failure::new(Code::Usage, "metadata and targets are not both on the web or both here")
+                    .hint("name two addresses or two directories"));
+            }
+        };
+        Ok(Self { place, client: Client::new(ClientOptions::default()) })
+    }
+
+    /// The same, with other patience.
+    #[must_use]
+    pub fn with_options(self, options: ClientOptions) -> Self {
+        Self { client: Client::new(options), ..self }
+    }
+
+    /// Where the metadata is, without credentials.
+    pub fn shown(&self) -> String {
+        match &self.place {
+            Place::Web { metadata, .. } => without_credentials(metadata).into_owned(),
+            Place::Directory { metadata, .. } => metadata.to_string(),
+        }
+    }
+
+    /// The document of a role, if it is there: its newest version or the one that is named.
+    pub fn metadata(&self, role: &str, version: Option<u64>, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Web { metadata, .. } => {
+                let name = document_name(&quoted(role), version);
+                match self.client.get(&format!("{metadata}/{name}"), max_bytes) {
+                    Err(failure) if failure.code() == Code::RemoteNotFound => Ok(None),
+                    fetched => fetched.map(Some),
+                }
+            }
+            Place::Directory { metadata, .. } => {
+                let name = if is_plain_name(role) { role.to_owned() } else { quoted(role) };
+                read_document(&metadata.join(document_name(&name, version)), max_bytes)
+            }
+        }
+    }
+
+    /// Brings a target of at most `max_bytes` to a place where nothing is yet. Where names begin with
+    /// digests, the digest is handed in.
+    pub fn target(&self, path: &str, digest: Option<&str>, max_bytes: u64, to: &Utf8Path) -> Result<()> {
+        let mut segments = segments(path)?;
+        let last = segments.pop().unwrap_or_default();
+        let last = digest.map_or_else(|| last.to_owned(), |digest| format!("{digest}.{last}"));
+        segments.push(&last);
+        match &self.place {
+            Place::Web { targets, .. } => {
+                let path: Vec<_> = segments.into_iter().map(quoted).collect();
+                self.client.download(&format!("{targets}/{}", path.join("/")), max_bytes, to).map(|_| ())
+            }
+            Place::Directory { targets, .. } => copy(&targets.join(segments.join("/")), max_bytes, to),
+        }
+    }
+
+    /// The failure of a catalog without its first document.
+    pub(super) fn nothing_there(&self, file: &str) -> Failure {
+        let code = match &self.place {
+            Place::Web { .. } => Code::RemoteNotFound,
+            Place::Directory { .. } => Code::CatalogMissing,
+        };
+        Failure::new(code, format!("there is no `{file}` at `{}`", shown(&self.shown())))
+            .subject(self.shown())
+            .hint("name the place that holds `tuf/timestamp.json`")
+    }
+}
+
+impl Place {
+    /// One place, for metadata and targets alike.
+    fn parse(given: &str) -> Result<Self> {
+        let directory = |path: Utf8PathBuf| Self::Directory { metadata: path.clone(), targets: path };
+        if !given.contains("://") {
+            return Ok(directory(given.into()));
+        }
+        let is_plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
+        if given.starts_with("file://") {
+            let path = Url::parse(given).ok().filter(is_plain).and_then(|url| url.to_file_path().ok());
+            let path = path.ok_or_else(|| {
+                Failure::new(Code::Usage, format!("`{}` is no directory on this machine", shown(given)))
+                    .hint("write it as `file:///path/to/directory`")
+            })?;
+            return files::utf8(path).map(directory);
+        }
+        let url = http::address(given)?;
+        if !is_plain(&url) {
+            let message = format!("the address `{}` has a query or a fragment", http::Shown(&url));
+            return Err(Failure::new(Code::Usage, message).hint("name the directory that holds `tuf/`"));
+        }
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self::Web { metadata: base.clone(), targets: base })
+    }
+}
+
+fn document_name(role: &str, version: Option<u64>) -> String {
+    version.map_or_else(|| format!("{role}.json"), |version| format!("{version}.{role}.json"))
+}
+
+/// A name as one segment of an address, and as a file name that is nothing else anywhere.
+pub fn quoted(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Whether a name is a file name on every system.
+fn is_plain_name(name: &str) -> bool {
+    !name.chars().any(|character| character.is_control() || "/\\:*?\"<>|%".contains(character))
+}
+
+/// The pieces of a target's path, none of which leads anywhere else.
+fn segments(path: &str) -> Result<Vec<&str>> {
+    let segments: Vec<_> = path.split('/').collect();
+    let is_name = |segment: &&str| {
+        !matches!(*segment, "" | "." | "..")
+            && !segment.chars().any(|one| one.is_control() || matches!(one, '\\' | ':'))
+    };
+    if segments.iter().all(is_name) {
+        return Ok(segments);
+    }
+    Err(Failure::new(Code::CatalogInvalid, format!("the catalog lists {path:?}, which is no path below a directory"))
+        .subject(shown(path))
+        .hint("such a file is never fetched: ask the publisher"))
+}
+
+fn read_document(path: &Utf8Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| files::failed("read", path, error))?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(too_large(path, max_bytes));
+    }
+    Ok(Some(bytes))
+}
+
+fn copy(path: &Utf8Path, max_bytes: u64, to: &Utf8Path) -> Result<()> {
+    let file = open(path)?.ok_or_else(|| {
+        Failure::new(Code::FileMissing, format!("the catalog lists `{}`, which is not there", shown(path.as_str())))
+            .subject(path.as_str())
+            .hint("ask the publisher")
+    })?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut place = options.open(to).map_err(|error| files::failed("create", to, error))?;
+    let copied = std::io::copy(&mut file.take(max_bytes.saturating_add(1)), &mut place)
+        .and_then(|copied| place.flush().map(|()| copied))
+        .map_err(|error| files::failed("copy", path, error));
+    let outcome = copied.and_then(|copied| if copied > max_bytes { Err(too_large(path, max_bytes)) } else { Ok(()) });
+    outcome.inspect_err(|_| {
+        // What is left is the failure that is already being told.
+        let _ = fs_err::remove_file(to);
+    })
+}
+
+/// Opens a regular file, if there is one.
+fn open(path: &Utf8Path) -> Result<Option<std::fs::File>> {
+    match path.symlink_metadata() {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        // A name that no file can have.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidFilename | ErrorKind::InvalidInput) => return Ok(None),
+        _ => {}
+    }
+    files::open_regular(path)?.map(Some).ok_or_else(|| {
+        Failure::new(Code::FileIrregular, format!("`{path}` is not a regular file"))
+            .subject(path.as_str())
+            .hint("a catalog holds regular files only")
+    })
+}
+
+fn too_large(path: &Utf8Path, max_bytes: u64) -> Failure {
+    Failure::new(Code::FileTooLarge, format!("`{path}` is larger than {max_bytes} bytes"))
+        .subject(path.as_str())
+        .hint("ask the publisher")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_never_lead_anywhere_else() {
+        for (name, expected) in [
+            ("targets", "targets"),
+            ("../a", "..%2Fa"),
+            ("?", "%3F"),
+            ("/a#b", "%2Fa%23b"),
+            ("a b\u{e9}", "a%20b%C3%A9"),
+            ("%2e%2e", "%252e%252e"),
+        ] {
+            assert_eq!(quoted(name), expected);
+        }
+        for good in ["a", "v1.0.0/a b.tar.gz", "..a/b..", "\u{e9}/'\""] {
+            assert!(segments(good).is_ok(), "{good}");
+        }
+        for wrong in ["", "/a", "a/", "a//b", "../a", "a/../b", "a/..", ".", "a\\b", "C:a", "a\0b", "a\nb"] {
+            assert_eq!(segments(wrong).expect_err(wrong).code(), Code::CatalogInvalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_versions_lie_beside_the_metadata() {
+        for (given, metadata, targets) in [
+            ("https://a.example/x", "https://a.example/x/tuf", "https://a.example/x"),
+            ("https://a.example/x/", "https://a.example/x/tuf", "https://a.example/x"),
+            ("https://a.example/x/tuf/", "https://a.example/x/tuf", "https://a.example/x"),
+        ] {
+            let Place::Web { metadata: found, targets: base } = Source::of_catalog(given).expect("good").place else {
+                panic!("{given}")
+            };
+            assert_eq!((found.as_str(), base.as_str()), (metadata, targets));
+        }
+        for (given, metadata, targets) in [("r", "r/tuf", "r"), ("r/tuf", "r/tuf", "r"), ("tuf", "tuf", "")] {
+            let Place::Directory { metadata: found, targets: base } = Source::of_catalog(given).expect("good").place
+            else {
+                panic!("{given}")
+            };
+            assert_eq!((found.as_str(), base.as_str()), (metadata, targets));
+        }
+        for wrong in ["https://a.example/x?y", "file://host/x", "ftp://a.example/", "http://a.example/"] {
+            assert!(Source::of_catalog(wrong).is_err(), "{wrong}");
+        }
+    }
+}

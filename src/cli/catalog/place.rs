@@ -1,0 +1,93 @@
+//! What every verb about a catalog takes: where it is, with which keys it is signed, and whether
+//! anything is written.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use crate::catalog::edit::{Act, Hand, Lifetimes};
+use crate::catalog::repository::Repository;
+use crate::cli::signing::{PubkeyArgs, SigningArgs};
+use crate::cli::{Context, usage};
+use crate::config::Overrides;
+use crate::config::environment::CONSIGN_CATALOG_KEY;
+use crate::model::failure::Result;
+use crate::trust::key::Signer;
+use crate::world::clock;
+
+/// Where the catalog is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// The directory of the versions, with `tuf/` in it [default: the publishing target]
+    #[arg(id = "catalog-target", long = "target", value_name = "ROOT")]
+    target: Option<Utf8PathBuf>,
+}
+
+impl TargetArgs {
+    /// The catalog that is meant.
+    pub fn repository(&self, context: &Context) -> Result<Repository> {
+        repository(context, self.target.as_ref())
+    }
+}
+
+/// The catalog of a directory, or that of the publishing target where none is named.
+pub fn repository(context: &Context, given: Option<&Utf8PathBuf>) -> Result<Repository> {
+    if let Some(given) = given {
+        return Ok(Repository::at(&context.path(given)));
+    }
+    let publish = context.request(&Overrides::default())?.publish;
+    let publish = publish.ok_or_else(|| {
+        usage("nobody said where the catalog is")
+            .hint("name the directory of the versions, or set `[publish]` in consign.toml")
+    })?;
+    Ok(Repository::at(&context.path(publish.target.as_str().into())))
+}
+
+/// The private keys that sign, and how carefully.
+#[derive(Debug, Default, Args)]
+pub struct HandArgs {
+    #[command(flatten)]
+    signing: SigningArgs,
+    #[command(flatten)]
+    pubkeys: PubkeyArgs,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl HandArgs {
+    /// The keys that were named; for everyday work also that of CONSIGN_CATALOG_KEY.
+    pub fn keys(&self, context: &Context, for_catalog: ForCatalog) -> Result<Vec<Box<dyn Signer>>> {
+        let mut keys = match for_catalog {
+            ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
+            // A key of the environment has no business in a ceremony.
+            ForCatalog::Ceremony if self.signing.keys.is_empty() => Vec::new(),
+            ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
+        };
+        if for_catalog == ForCatalog::Everyday
+            && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, None)?
+            && keys.iter().all(|known| known.public() != key.public())
+        {
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// Whether anything is written.
+    pub fn act(&self) -> Act {
+        if self.dry_run { Act::Rehearse } else { Act::Write }
+    }
+}
+
+/// Which keys are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForCatalog {
+    /// Those that lists are signed with, every day and by machines.
+    Everyday,
+    /// Those that a root is signed with, by people.
+    Ceremony,
+}
+
+/// Who changes the catalog now.
+pub fn hand<'a>(keys: &'a [Box<dyn Signer>], lifetimes: &'a Lifetimes, act: Act) -> Hand<'a> {
+    Hand { signers: keys.iter().map(AsRef::as_ref).collect(), now: clock::now(), lifetimes, act }
+}
