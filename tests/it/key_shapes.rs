@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use consign::trust::key::{self, PublicKey, Signer as _};
 use consign::trust::private::{Opened, PrivateKey};
 use serde_json::Value;
@@ -440,6 +440,6 @@ fn no_refusal_repeats_a_byte_of_the_key() {
                 }
             }
         }
-        assert!(!Utf8PathBuf::from(scratch.path().join("new.pem")).exists());
+        assert!(!scratch.path().join("new.pem").exists());
     }
 }
