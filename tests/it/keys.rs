@@ -471,7 +471,11 @@ fn a_signer_command_that_fails_or_lies_writes_nothing() {
         "openssl genpkey -algorithm ED25519 -out key.pem; openssl pkey -in key.pem -pubout -out pub.pem; openssl genpkey -algorithm ED25519 -out other.pem",
     );
     for (script, exit, code) in [
-        ("echo \"the card is locked \x1b[31m $CONSIGN_SIGNING_KEY\" >&2; exit 3\n", 1, "command_failed"),
+        (
+            "[ -z \"$CONSIGN_SIGNING_KEY\" ] || touch \"$1/leaked\"; echo \"the card is locked \x1b[31m $CONSIGN_SIGNING_KEY\" >&2; exit 3\n",
+            1,
+            "command_failed",
+        ),
         ("exit 0\n", 1, "command_failed"),
         ("head -c 2000 /dev/zero\n", 1, "command_failed"),
         ("yes | head -c 50000000\n", 1, "command_failed"),
@@ -495,6 +499,7 @@ fn a_signer_command_that_fails_or_lies_writes_nothing() {
         assert!(!both(&output).contains("canary") && !both(&output).contains('\x1b'), "{}", both(&output));
         assert_eq!(names(&directory), before, "{script}");
     }
+    assert!(!scratch.path().join("leaked").exists(), "the key reached the program");
     for arguments in [
         &["--signer-cmd", "sh"][..],
         &["--algorithm", "p256"],
