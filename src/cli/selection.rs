@@ -101,7 +101,7 @@ pub struct PublishArgs {
     /// Where what was published can be fetched from [default: the target itself]
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
-    /// A private key that adds the version to the catalog at the target [default: that of CONSIGN_CATALOG_KEY]
+    /// A private key that adds the version to the catalog at the target [default: that of `CONSIGN_CATALOG_KEY`]
     #[arg(long, value_name = "FILE")]
     pub catalog_key: Option<Utf8PathBuf>,
 }

@@ -122,7 +122,6 @@ codes! {
     CatalogRollback = "catalog_rollback", Verification, "A catalog is older than one that was seen before.";
     CatalogMissing = "catalog_missing", Configuration, "There is no catalog, or no root of one, at the place that was named.";
     TargetUnknown = "target_unknown", Verification, "The catalog does not list the file.";
-    Yanked = "yanked", Refused, "The version was withdrawn.";
     ThresholdUnmet = "threshold_unmet", Refused, "A role would have fewer keys than have to sign for it.";
     ProposalPending = "proposal_pending", Refused, "Another change of the catalog waits for signatures.";
     RebuildDiffers = "rebuild_differs", Verification, "Building the recorded source again gives other bytes.";

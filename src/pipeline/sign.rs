@@ -162,15 +162,12 @@ impl<'a> Desk<'a> {
                 .map(|entry| &entry.signature)
                 .chain(there)
                 .find(|signature| key.verify(&bytes, signature).is_ok());
-            let signature = match valid {
-                Some(signature) => {
-                    *kept += 1;
-                    signature.clone()
-                }
-                None => {
-                    *made += 1;
-                    key::sign(*signer, &bytes)?
-                }
+            let signature = if let Some(signature) = valid {
+                *kept += 1;
+                signature.clone()
+            } else {
+                *made += 1;
+                key::sign(*signer, &bytes)?
             };
             entries.push(Entry {
                 file: asset.name.clone(),
@@ -380,6 +377,7 @@ fn evidence_name(name: &str) -> Result<FileName> {
     })
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
 fn as_word<S: serde::Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(algorithm.as_str())
 }

@@ -231,9 +231,23 @@ impl Testimony {
             let message = format!("it lists a signature of `{}`, which is no asset of the bundle", entry.file);
             self.findings.push(judge::finding(Code::FileUnlisted, signatures::FILE_NAME, &message));
         }
+        self.whole(&list, facts);
         self.has_signatures = !list.signatures.is_empty();
         self.list = Some(list);
         true
+    }
+
+    /// A key signs all of a bundle or nothing, so that an entry under another key's name is found even
+    /// where neither key is trusted.
+    fn whole(&mut self, list: &Signatures, facts: &Facts<'_>) {
+        let rows: BTreeSet<(KeyId, &FileName)> = list.signatures.iter().map(|row| (row.key_id, &row.file)).collect();
+        let keys: BTreeSet<KeyId> = rows.iter().map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(file) = facts.assets.iter().find(|file| !rows.contains(&(key, *file))) {
+                let message = format!("it lists signatures by key {key} and none of `{file}`");
+                self.found(Code::Unsigned, signatures::FILE_NAME, &message);
+            }
+        }
     }
 
     /// The files that are a signature each, against the list.
@@ -250,12 +264,11 @@ impl Testimony {
                     && raw.key.is_none_or(|key| short(entry.key_id) == key)
                     && !taken.contains_key(&(&entry.file, entry.key_id))
             };
-            match list.of(raw.asset).find(fits) {
-                Some(entry) => drop(taken.insert((&entry.file, entry.key_id), raw.file)),
-                None => {
-                    let message = format!("it is not a signature that `{}` lists", signatures::FILE_NAME);
-                    self.found(Code::SignatureInvalid, raw.file.as_str(), &message);
-                }
+            if let Some(entry) = list.of(raw.asset).find(fits) {
+                taken.insert((&entry.file, entry.key_id), raw.file);
+            } else {
+                let message = format!("it is not a signature that `{}` lists", signatures::FILE_NAME);
+                self.found(Code::SignatureInvalid, raw.file.as_str(), &message);
             }
         }
         for entry in &list.signatures {
@@ -311,7 +324,7 @@ impl Testimony {
                 continue;
             }
             let key = bundle.key();
-            let listed = key.and_then(|key| Some(self.list.as_ref()?.of(asset).find(|entry| entry.key_id == key)?));
+            let listed = key.and_then(|key| self.list.as_ref()?.of(asset).find(|entry| entry.key_id == key));
             let same = listed
                 .map(|entry| bundle.signature().as_ref() == Some(&entry.signature) && bundle.is_about(entry.sha256));
             if same == Some(true) && bundle.is_plain() && bundle.render() != bytes {

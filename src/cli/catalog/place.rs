@@ -4,7 +4,8 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 
-use crate::catalog::edit::{Act, Hand, Lifetimes};
+use crate::catalog::edit::{Act, Hand};
+use crate::catalog::lifetimes::Lifetimes;
 use crate::catalog::repository::Repository;
 use crate::cli::signing::{PubkeyArgs, SigningArgs};
 use crate::cli::{Context, usage};
@@ -55,13 +56,12 @@ pub struct HandArgs {
 }
 
 impl HandArgs {
-    /// The keys that were named; for everyday work also that of CONSIGN_CATALOG_KEY.
+    /// The keys that were named; for everyday work also that of `CONSIGN_CATALOG_KEY`.
     pub fn keys(&self, context: &Context, for_catalog: ForCatalog) -> Result<Vec<Box<dyn Signer>>> {
         let mut keys = match for_catalog {
-            ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
             // A key of the environment has no business in a ceremony.
             ForCatalog::Ceremony if self.signing.keys.is_empty() => Vec::new(),
-            ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
+            ForCatalog::Everyday | ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
         };
         if for_catalog == ForCatalog::Everyday
             && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, None)?
