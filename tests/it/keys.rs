@@ -527,7 +527,7 @@ fn a_signer_command_that_never_ends_is_ended() {
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?} in {}", begin.elapsed(), scratch.path());
 }
 
-/// A SubjectPublicKeyInfo that says the same as another in other bytes, or says what it must not.
+/// A `SubjectPublicKeyInfo` that says the same as another in other bytes, or says what it must not.
 #[test]
 fn one_public_key_has_one_spelling() {
     let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
