@@ -20,6 +20,7 @@ mod hostile;
 mod hostile_workspaces;
 mod http;
 mod key_shapes;
+mod keys;
 mod kill;
 mod notes;
 mod pipeline;

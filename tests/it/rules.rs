@@ -37,7 +37,8 @@ fn a_key_in_the_environment_demands_signatures() {
     json(scratch.path(), &["build"]).passed();
     json(scratch.path(), &["package"]).passed();
     json(scratch.path(), &["verify"]).passed();
-    let ran = run(consign(scratch.path()).args(["verify"]).env("CONSIGN_VERIFY_PUBKEY", "key.pub"));
+    json(scratch.path(), &["key", "generate", "--out", "key.pem"]).passed();
+    let ran = run(consign(scratch.path()).args(["verify"]).env("CONSIGN_VERIFY_PUBKEY", "key.pub.pem"));
     assert_eq!(ran.code, 4, "{}", ran.out);
     assert!(ran.out.contains("unsigned"), "{}", ran.out);
 }
