@@ -297,7 +297,7 @@ fn pour_without_an_end(stream: &mut std::net::TcpStream) {
     use std::io::Write as _;
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     // It ends when the other side hangs up.
-    while stream.write_all(&[b' '; 4 << 10]).is_ok() {}
+    while stream.write_all(&[b' '; 8 << 10]).is_ok() {}
 }
 
 #[test]

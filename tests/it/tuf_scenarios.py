@@ -529,6 +529,19 @@ def rollbacks():
         again(r, role, 1, *rest)
         r.step(ROLLBACK).end()
 
+    # The key that stays has signed the old documents, too; they are forgotten all the same.
+    for role, rest in (("timestamp", []), ("snapshot", ["timestamp"])):
+        r = Repository(f"one_of_two_keys_of_{role}_is_replaced")
+        r.appoint(role)
+        r.publish(*ALL)
+        r.step()
+        stolen = r.signers[role].pop(0)
+        r.root.revoke_key(stolen.public_key.keyid, role)
+        r.appoint(role)
+        r.publish("root")
+        again(r, "timestamp" if role == "timestamp" else "targets", 1, *(["snapshot", "timestamp"] if rest else []))
+        r.step(root=3).end()
+
     r = Repository("another_key_is_no_rotation")
     r.publish(*REST)
     r.step()
