@@ -57,8 +57,7 @@ pub struct SignedBy {
     pub made: usize,
     /// How many were there and are valid.
     pub kept: usize,
-    /// What checks one of them without Consign, in the bundle's directory and with the public key in
-    /// `pub.pem`.
+    /// What checks one of them without Consign, where the public key is in `pub.pem`.
     pub command: String,
 }
 
@@ -367,7 +366,11 @@ impl<'a> Desk<'a> {
             algorithm: key.algorithm(),
             made,
             kept,
-            command: key.algorithm().openssl_command("pub.pem", &name, index::FILE_NAME),
+            command: key.algorithm().openssl_command(
+                "pub.pem",
+                self.directory.join(name).as_str(),
+                self.directory.join(index::FILE_NAME).as_str(),
+            ),
         }
     }
 }
