@@ -17,7 +17,7 @@ use super::verify::{self, Requirements};
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, FileName, Release, index, provenance};
 use crate::trust::dsse::{self, Envelope};
-use crate::trust::key::{self, Algorithm, KeyId, Signer};
+use crate::trust::key::{self, KeyId, Signer};
 use crate::trust::signatures::{self, Entry, Signatures, file_name, short};
 use crate::trust::{Anchor, Asset, Bundle, sigstore};
 use crate::world::files;
@@ -51,8 +51,7 @@ pub struct SignedBy {
     /// The key.
     pub key_id: KeyId,
     /// How it signs.
-    #[serde(serialize_with = "as_word")]
-    pub algorithm: Algorithm,
+    pub algorithm: &'static str,
     /// How many signatures are new.
     pub made: usize,
     /// How many were there and are valid.
@@ -161,15 +160,12 @@ impl<'a> Desk<'a> {
                 .map(|entry| &entry.signature)
                 .chain(there)
                 .find(|signature| key.verify(&bytes, signature).is_ok());
-            let signature = match valid {
-                Some(signature) => {
-                    *kept += 1;
-                    signature.clone()
-                }
-                None => {
-                    *made += 1;
-                    key::sign(*signer, &bytes)?
-                }
+            let signature = if let Some(signature) = valid {
+                *kept += 1;
+                signature.clone()
+            } else {
+                *made += 1;
+                key::sign(*signer, &bytes)?
             };
             entries.push(Entry {
                 file: asset.name.clone(),
@@ -363,7 +359,7 @@ impl<'a> Desk<'a> {
         let name = if self.after.get(first.as_str()) == signature { first } else { own };
         SignedBy {
             key_id: key.id(),
-            algorithm: key.algorithm(),
+            algorithm: key.algorithm().as_str(),
             made,
             kept,
             command: key.algorithm().openssl_command(
@@ -381,8 +377,4 @@ fn evidence_name(name: &str) -> Result<FileName> {
             .because(error)
             .hint("choose a shorter `archive.name-pattern`")
     })
-}
-
-fn as_word<S: serde::Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(algorithm.as_str())
 }

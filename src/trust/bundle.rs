@@ -243,7 +243,7 @@ impl Case {
         let cut_off = asset.size_bytes > task.max_bytes;
         let inside = self.look_inside(examiner, &asset, bytes);
         let heard = if cut_off { Heard::default() } else { self.testimony.hear(&asset.name, bytes) };
-        Exhibit { cut_off, asset, inside, heard }
+        Exhibit { asset, inside, heard, cut_off }
     }
 
     /// Compares everything with everything. `noted` is what was found wrong on the way to the files.

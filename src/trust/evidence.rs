@@ -264,12 +264,11 @@ impl Testimony {
                     && raw.key.is_none_or(|key| short(entry.key_id) == key)
                     && !taken.contains_key(&(&entry.file, entry.key_id))
             };
-            match list.of(raw.asset).find(fits) {
-                Some(entry) => drop(taken.insert((&entry.file, entry.key_id), raw.file)),
-                None => {
-                    let message = format!("it is not a signature that `{}` lists", signatures::FILE_NAME);
-                    self.found(Code::SignatureInvalid, raw.file.as_str(), &message);
-                }
+            if let Some(entry) = list.of(raw.asset).find(fits) {
+                taken.insert((&entry.file, entry.key_id), raw.file);
+            } else {
+                let message = format!("it is not a signature that `{}` lists", signatures::FILE_NAME);
+                self.found(Code::SignatureInvalid, raw.file.as_str(), &message);
             }
         }
         for entry in &list.signatures {
@@ -325,7 +324,7 @@ impl Testimony {
                 continue;
             }
             let key = bundle.key();
-            let listed = key.and_then(|key| Some(self.list.as_ref()?.of(asset).find(|entry| entry.key_id == key)?));
+            let listed = key.and_then(|key| self.list.as_ref()?.of(asset).find(|entry| entry.key_id == key));
             let same = listed
                 .map(|entry| bundle.signature().as_ref() == Some(&entry.signature) && bundle.is_about(entry.sha256));
             if same == Some(true) && bundle.is_plain() && bundle.render() != bytes {
