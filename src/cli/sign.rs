@@ -93,7 +93,7 @@ fn describe(signed: &Signed) -> String {
             key.kept
         ));
     }
-    out.push_str("Without Consign, in that directory and with the public key in pub.pem:\n");
+    out.push_str("Without Consign, where the public key is in pub.pem:\n");
     let commands: Vec<_> = signed.keys.iter().map(|key| format!("  {}", key.command)).collect();
     out + &commands.join("\n")
 }

@@ -11,6 +11,7 @@ pub mod events;
 pub mod guard;
 pub mod include;
 pub mod linker;
+pub mod matrix;
 pub mod notes;
 pub mod package;
 pub mod plan;

@@ -10,6 +10,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
+use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::stage::Stage;
 use super::surroundings::Surroundings;
@@ -182,26 +183,6 @@ pub struct StagePlan {
     pub after: Vec<Vec<String>>,
 }
 
-/// A CI matrix.
-#[derive(Clone, Debug, Serialize)]
-pub struct Matrix {
-    /// One job per platform.
-    pub include: Vec<MatrixJob>,
-}
-
-/// One job of a CI matrix.
-#[derive(Clone, Debug, Serialize)]
-pub struct MatrixJob {
-    /// The platform.
-    pub platform: Platform,
-    /// The Rust target triple.
-    pub target: String,
-    /// The builder.
-    pub builder: Builder,
-    /// The label of the machine that can build it.
-    pub runner: &'static str,
-}
-
 /// Which stages to run.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -258,7 +239,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
         files: files(&platforms)?,
         stages: stages(request, around, selection)?,
-        matrix: matrix(&platforms),
+        matrix: Matrix::of(&platforms),
         host: around.compiler.host.clone(),
         warnings: warnings(request, around),
         test: choice::test_command(request, around),
@@ -559,23 +540,6 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
         Stage::Summary => "expected against published assets".into(),
     }
-}
-
-fn matrix(platforms: &[PlatformPlan]) -> Matrix {
-    let job = |platform: &PlatformPlan| MatrixJob {
-        platform: platform.platform,
-        target: platform.target.clone(),
-        builder: platform.builder,
-        runner: match (platform.builder, platform.platform.name()) {
-            (Builder::Cargo, "linux-arm64" | "linux-arm64-musl") => "ubuntu-24.04-arm",
-            (Builder::Cargo, "macos-arm64") => "macos-15",
-            (Builder::Cargo, "macos-amd64") => "macos-15-intel",
-            (Builder::Cargo, "windows-arm64") => "windows-11-arm",
-            (Builder::Cargo, name) if name.starts_with("windows-") => "windows-2025",
-            _ => "ubuntu-24.04",
-        },
-    };
-    Matrix { include: platforms.iter().map(job).collect() }
 }
 
 fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {

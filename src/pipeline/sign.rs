@@ -17,7 +17,7 @@ use super::verify::{self, Requirements};
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, FileName, Release, index, provenance};
 use crate::trust::dsse::{self, Envelope};
-use crate::trust::key::{self, Algorithm, KeyId, Signer};
+use crate::trust::key::{self, KeyId, Signer};
 use crate::trust::signatures::{self, Entry, Signatures, file_name, short};
 use crate::trust::{Anchor, Asset, Bundle, sigstore};
 use crate::world::files;
@@ -51,14 +51,12 @@ pub struct SignedBy {
     /// The key.
     pub key_id: KeyId,
     /// How it signs.
-    #[serde(serialize_with = "as_word")]
-    pub algorithm: Algorithm,
+    pub algorithm: &'static str,
     /// How many signatures are new.
     pub made: usize,
     /// How many were there and are valid.
     pub kept: usize,
-    /// What checks one of them without Consign, in the bundle's directory and with the public key in
-    /// `pub.pem`.
+    /// What checks one of them without Consign, where the public key is in `pub.pem`.
     pub command: String,
 }
 
@@ -361,10 +359,14 @@ impl<'a> Desk<'a> {
         let name = if self.after.get(first.as_str()) == signature { first } else { own };
         SignedBy {
             key_id: key.id(),
-            algorithm: key.algorithm(),
+            algorithm: key.algorithm().as_str(),
             made,
             kept,
-            command: key.algorithm().openssl_command("pub.pem", &name, index::FILE_NAME),
+            command: key.algorithm().openssl_command(
+                "pub.pem",
+                self.directory.join(name).as_str(),
+                self.directory.join(index::FILE_NAME).as_str(),
+            ),
         }
     }
 }
@@ -375,9 +377,4 @@ fn evidence_name(name: &str) -> Result<FileName> {
             .because(error)
             .hint("choose a shorter `archive.name-pattern`")
     })
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
-fn as_word<S: serde::Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(algorithm.as_str())
 }

@@ -123,7 +123,7 @@ mod base64 {
 mod word {
     use super::{Algorithm, Deserialize};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
     pub(super) fn serialize<S: serde::Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(algorithm.as_str())
     }

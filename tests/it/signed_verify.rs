@@ -79,11 +79,16 @@ fn with_list(change: impl FnOnce(&mut Vec<Entry>)) -> Files {
 }
 
 fn set_list(files: &mut Files, entries: Vec<Entry>) {
-    files.retain(|name, _| !name.ends_with(".sig"));
+    files.retain(|name, _| !is_signature(name));
     for entry in &entries {
         files.insert(format!("{}.sig", entry.file), entry.signature.clone());
     }
     files.insert("signatures.json".to_owned(), Signatures::new("1.0.0".parse().unwrap(), entries).render());
+}
+
+/// Whether a name is that of a detached signature; such names are always written so.
+fn is_signature(name: &str) -> bool {
+    name.strip_suffix(".sig").is_some()
 }
 
 fn archive() -> String {
@@ -118,11 +123,10 @@ fn a_flipped_bit_in_any_byte_of_any_file_is_refused() {
     let mut files = whole.clone();
     assert!(judged(&files).bundle.is_some());
     for name in whole.keys() {
-        #[expect(clippy::needless_range_loop, reason = "the byte is flipped in place and back")]
-        for at in 0..files[name].len() {
+        for (at, byte) in whole[name].iter().enumerate() {
             files.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
             assert!(judged(&files).bundle.is_none(), "byte {at} of {name}");
-            files.get_mut(name).unwrap()[at] = whole[name][at];
+            files.get_mut(name).unwrap()[at] = *byte;
         }
     }
 }
@@ -215,7 +219,7 @@ fn borrowed(signer: &'static dyn Signer) -> Box<dyn Signer> {
 fn what_is_not_signed_is_unsigned() {
     let unsigned = [Code::Unsigned].into();
     assert_eq!(codes(&judged(&bundle_fixture())), unsigned);
-    assert_eq!(refused(&with(|files| files.retain(|name, _| !name.ends_with(".sig")))), unsigned);
+    assert_eq!(refused(&with(|files| files.retain(|name, _| !is_signature(name)))), unsigned);
     assert_eq!(refused(&with_list(Vec::clear)), unsigned);
     for name in bundle_fixture().keys() {
         // One signature's file is gone; or its entry too.
@@ -431,13 +435,13 @@ fn is_trusted_part(envelope: &[u8], at: usize, key: &dyn Signer) -> bool {
 #[test]
 fn signatures_without_a_list_are_those_of_openssl() {
     let bare = |files: &Files| -> Files {
-        let keep = |name: &String| !consign::trust::documents::is_evidence(name) || name.ends_with(".sig");
+        let keep = |name: &String| !consign::trust::documents::is_evidence(name) || is_signature(name);
         files.iter().filter(|(name, _)| keep(name)).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
     };
     let files = bare(&scene().files);
     assert_eq!(judged(&files).findings, []);
     assert!(judge_with(&files, &trusting(scene().other.as_ref())).bundle.is_none());
-    for name in files.keys().filter(|name| name.ends_with(".sig")) {
+    for name in files.keys().filter(|name| is_signature(name)) {
         let mut less = files.clone();
         less.remove(name);
         assert_eq!(codes(&judged(&less)), [Code::Unsigned].into());

@@ -751,7 +751,7 @@ fn what_is_no_json_is_no_document() {
 }
 
 /// Vectors of other projects, beside the workspace or where `CONSIGN_VECTORS` says.
-fn vectors(kind: &str) -> Option<std::path::PathBuf> {
+pub fn vectors(kind: &str) -> Option<std::path::PathBuf> {
     let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors").into();
     let place = std::env::var_os("CONSIGN_VECTORS").map_or_else(beside, std::path::PathBuf::from).join(kind);
     missing_unless(place.is_dir(), "a directory of test vectors (CONSIGN_VECTORS)").then_some(place)

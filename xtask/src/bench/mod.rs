@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::repository;
 use measure::{Contender, Measured};
-use scene::Scene;
+use scene::{Extent, Scene};
 
 /// The arguments of `bench`.
 #[derive(Debug, Args)]
@@ -42,6 +42,10 @@ enum Subject {
     Package,
     /// `consign verify` against openssl and libdeflate-gunzip
     Verify,
+    /// `consign verify` of a signed bundle of twelve packages against the same without signatures
+    #[value(name = "verify-signed")]
+    #[serde(rename = "verify-signed")]
+    VerifySigned,
 }
 
 impl Subject {
@@ -50,6 +54,7 @@ impl Subject {
         match self {
             Self::Package => 1.15,
             Self::Verify => 0.8,
+            Self::VerifySigned => 1.25,
         }
     }
 }
@@ -92,14 +97,23 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
             "`{tool}` is not installed: `apt-get install {package}`"
         );
     }
-    let scene = Scene::set(&build()?)?;
+    let consign = build()?;
     let subjects = match arguments.subjects.as_slice() {
-        [] => vec![Subject::Package, Subject::Verify],
+        [] => vec![Subject::Package, Subject::Verify, Subject::VerifySigned],
         named => named.to_vec(),
     };
     let mut reports = Vec::new();
+    let mut scene: Option<(bool, Scene)> = None;
     for subject in subjects {
-        let report = measure(&scene, subject, arguments.runs.get())?;
+        let is_large = subject == Subject::VerifySigned;
+        if scene.as_ref().is_none_or(|(large, _)| *large != is_large) {
+            // The scene before goes first: two of them need a lot of space.
+            drop(scene.take());
+            let extent = if is_large { Extent::LARGE } else { Extent::USUAL };
+            scene = Some((is_large, Scene::set(&consign, extent)?));
+        }
+        let Some((_, scene)) = &scene else { continue };
+        let report = measure(scene, subject, arguments.runs.get())?;
         print(&report);
         reports.push(report);
     }
@@ -154,6 +168,7 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
 /// Consign first, then what it is held against, then what is good to know.
 fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
     let reference = match subject {
+        Subject::VerifySigned => String::new(),
         Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
         Subject::Verify => parallel(
             workers,
@@ -172,6 +187,10 @@ fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender>
         Subject::Verify => vec![
             Contender::new("consign verify", scene.verify()),
             Contender::new("openssl; libdeflate-gunzip, openssl", scene.check(&reference)),
+        ],
+        Subject::VerifySigned => vec![
+            Contender::new("consign verify --pubkey", scene.verify_signed()),
+            Contender::new("consign verify", scene.verify()),
         ],
     }
 }

@@ -11,37 +11,73 @@ use consign::world::process::Program;
 use super::files_in;
 use super::measure::Command;
 
-const PLATFORMS: [&str; 6] =
-    ["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64", "windows-amd64", "windows-arm64"];
-/// The size of each program.
-const PROGRAM_BYTES: usize = 32 << 20;
+/// How much there is.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    platforms: &'static [&'static str],
+    /// The size of each program.
+    program_bytes: usize,
+}
+
+impl Extent {
+    /// What most subjects work on.
+    pub(super) const USUAL: Self = Self {
+        platforms: &["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64", "windows-amd64", "windows-arm64"],
+        program_bytes: 32 << 20,
+    };
+    /// Twelve packages of some 250 MB together.
+    pub(super) const LARGE: Self = Self {
+        platforms: &[
+            "linux-amd64",
+            "linux-arm64",
+            "linux-armv7",
+            "linux-386",
+            "linux-riscv64",
+            "linux-amd64-musl",
+            "linux-arm64-musl",
+            "macos-amd64",
+            "macos-arm64",
+            "windows-amd64",
+            "windows-arm64",
+            "freebsd-amd64",
+        ],
+        program_bytes: 56 << 20,
+    };
+}
+
 const VERSION: &str = "1.0.0";
 
 /// A directory with everything in it, removed at the end.
 pub(super) struct Scene {
     directory: tempfile::TempDir,
     consign: Utf8PathBuf,
+    extent: Extent,
 }
 
 impl Scene {
-    /// Sets the scene: programs, workspace, one bundle, and the tar streams of its archives.
-    pub(super) fn set(consign: &Utf8Path) -> Result<Self> {
+    /// Sets the scene: programs, workspace, one bundle, the same signed, and the tar streams of its archives.
+    pub(super) fn set(consign: &Utf8Path, extent: Extent) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("consign-bench-").tempdir()?;
-        let scene = Self { directory, consign: consign.to_owned() };
+        let scene = Self { directory, consign: consign.to_owned(), extent };
         scene.write_programs()?;
         scene.write_workspace()?;
-        for path in [scene.tars(), scene.bundle()] {
+        for path in [scene.tars(), scene.bundle(), scene.signed()] {
             fs_err::create_dir_all(path)?;
         }
         run(&scene.take_in())?;
         // `package` is measured on what it makes anew; `verify` needs something that stays.
         let made = scene.workspace().join("dist/packages").join(format!("v{VERSION}"));
         for (name, _) in consign::world::files::list(&made)? {
-            fs_err::copy(made.join(&name), scene.bundle().join(&name))?;
+            for place in [scene.bundle(), scene.signed()] {
+                fs_err::copy(made.join(&name), place.join(&name))?;
+            }
             if let Some(stem) = name.strip_suffix(".gz") {
                 let line = format!("libdeflate-gunzip -c '{}' > '{}'", made.join(&name), scene.tars().join(stem));
                 run(&shell(&line, scene.tars()))?;
             }
+        }
+        for words in [&["key", "generate", "--out"][..], &["sign", scene.signed().as_str(), "--key"][..]] {
+            run(&scene.consign(words, &[scene.key().as_str()]))?;
         }
         Ok(scene)
     }
@@ -62,6 +98,11 @@ impl Scene {
     pub(super) fn verify(&self) -> Command {
         let bundle = self.bundle().to_string();
         Command { argv: vec![self.consign.to_string(), "verify".to_owned(), bundle], directory: self.workspace() }
+    }
+
+    /// Verifying the same bundle with the signatures of one key.
+    pub(super) fn verify_signed(&self) -> Command {
+        self.consign(&["verify", self.signed().as_str()], &["--pubkey", self.public().as_str()])
     }
 
     /// Compressing the tar files, and then a list of their digests.
@@ -115,13 +156,14 @@ impl Scene {
             .find(|(name, _)| name.starts_with("librustc_driver"))
             .with_context(|| format!("there is no librustc_driver in `{lib}` to cut programs from"))?;
         let bytes = fs_err::read(lib.join(library.0))?;
-        let spare = bytes.len().checked_sub(PROGRAM_BYTES).context("the compiler's library is too small")?;
-        for (number, platform) in PLATFORMS.iter().enumerate() {
-            let start = spare / (PLATFORMS.len() - 1) * number;
+        let Extent { platforms, program_bytes } = self.extent;
+        let spare = bytes.len().checked_sub(program_bytes).context("the compiler's library is too small")?;
+        for (number, platform) in platforms.iter().enumerate() {
+            let start = spare / (platforms.len() - 1) * number;
             let name = if platform.starts_with("windows") { "bench.exe" } else { "bench" };
             let directory = self.programs().join(platform);
             fs_err::create_dir_all(&directory)?;
-            fs_err::write(directory.join(name), &bytes[start..start + PROGRAM_BYTES])?;
+            fs_err::write(directory.join(name), &bytes[start..start + program_bytes])?;
         }
         Ok(())
     }
@@ -132,7 +174,8 @@ impl Scene {
         // Cargo keeps what it knows of the compiler there, as it does wherever something was built.
         fs_err::create_dir_all(root.join("target"))?;
         let package = format!("name = \"bench\"\nversion = \"{VERSION}\"\n");
-        let platforms = PLATFORMS.map(|platform| format!("\"{platform}\"")).join(", ");
+        let platforms: Vec<_> = self.extent.platforms.iter().map(|platform| format!("\"{platform}\"")).collect();
+        let platforms = platforms.join(", ");
         for (path, text) in [
             ("Cargo.toml", format!("[package]\n{package}edition = \"2021\"\nlicense = \"MIT\"\n")),
             ("Cargo.lock", format!("version = 4\n\n[[package]]\n{package}")),
@@ -169,6 +212,23 @@ impl Scene {
 
     fn bundle(&self) -> Utf8PathBuf {
         self.place("bundle")
+    }
+
+    fn signed(&self) -> Utf8PathBuf {
+        self.place("signed")
+    }
+
+    fn key(&self) -> Utf8PathBuf {
+        self.place("key.pem")
+    }
+
+    fn public(&self) -> Utf8PathBuf {
+        self.place("key.pub.pem")
+    }
+
+    fn consign(&self, words: &[&str], more: &[&str]) -> Command {
+        let words = words.iter().chain(more).map(|word| (*word).to_owned());
+        Command { argv: std::iter::once(self.consign.to_string()).chain(words).collect(), directory: self.workspace() }
     }
 }
 
