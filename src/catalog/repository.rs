@@ -314,18 +314,6 @@ impl State {
         Ok(())
     }
 
-    /// Whether everything is there and each document names the next one.
-    pub fn is_whole(&self) -> bool {
-        let is_named = match (&self.snapshot, &self.timestamp) {
-            (Some(snapshot), Some(timestamp)) => {
-                let meta = &timestamp.document.signed.signed.meta;
-                meta.get("snapshot.json").is_some_and(|meta| snapshot.document.is_named_by(meta))
-            }
-            _ => false,
-        };
-        is_named && self.is_targets_named()
-    }
-
     /// Whether the snapshot names the targets metadata that is there.
     pub fn is_targets_named(&self) -> bool {
         match (&self.targets, &self.snapshot) {

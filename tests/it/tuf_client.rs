@@ -304,7 +304,8 @@ fn a_silent_or_a_broken_server_is_no_end_of_the_roots() {
 fn nothing_is_asked_for_where_the_pinned_root_is_no_root() {
     let Some(made) = made() else { return };
     let server = made.server();
-    for name in ["a_pinned_root_without_version", "a_pinned_root_that_is_not_signed", "a_pinned_root_that_was_changed"] {
+    for name in ["a_pinned_root_without_version", "a_pinned_root_that_is_not_signed", "a_pinned_root_that_was_changed"]
+    {
         let source = source(&server.url(&format!("{name}/1")));
         assert!(client::update(&source, &made.root_of(name), None, now(), Patience::default()).is_err());
     }

@@ -1,7 +1,7 @@
 //! What every verb about a catalog takes: where it is, with which keys it is signed, and whether
 //! anything is written.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::catalog::edit::{Act, Hand, Lifetimes};
@@ -60,7 +60,7 @@ impl HandArgs {
         let mut keys = match for_catalog {
             ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
             // A key of the environment has no business in a ceremony.
-            ForCatalog::Ceremony if self.signing.keys.is_empty() => Vec::new(),
+            ForCatalog::Ceremony if self.signing.keys.is_empty() && self.signing.signer_cmd.is_none() => Vec::new(),
             ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
         };
         if for_catalog == ForCatalog::Everyday
@@ -70,6 +70,18 @@ impl HandArgs {
             keys.push(key);
         }
         Ok(keys)
+    }
+
+    /// The private key of a file, opened as carefully as the others.
+    pub fn key_of(&self, context: &Context, path: &Utf8Path) -> Result<Box<dyn Signer>> {
+        let alone = SigningArgs {
+            keys: vec![path.to_owned()],
+            signer_cmd: None,
+            signer_args: Vec::new(),
+            algorithm: None,
+            ..self.signing.clone()
+        };
+        Ok(alone.required_signers(context, &PubkeyArgs::default(), None)?.remove(0))
     }
 
     /// Whether anything is written.
