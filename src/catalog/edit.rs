@@ -208,8 +208,8 @@ fn add_one(targets: &mut BTreeMap<String, Target>, listing: &Listing) -> Result<
             .hint("what is published is never changed: release a new version")
     };
     let gone = targets.keys().filter_map(|path| path.strip_prefix(&prefix));
-    let gone = gone.filter(|name| !listing.files.contains_key(*name) && !is_evidence(name)).next();
-    if let Some(name) = gone {
+    let mut gone = gone.filter(|name| !listing.files.contains_key(*name) && !is_evidence(name));
+    if let Some(name) = gone.next() {
         return Err(refuse(name, "is not part of this bundle"));
     }
     for (name, file) in &listing.files {

@@ -105,7 +105,7 @@ pub fn propose(
         (None, _) => chain.current().clone(),
     };
     let next = Signed::new(root::change(&from, version, changes, hand.expires(RoleName::Root)?)?);
-    bring(repository, Some(chain), next, out, hand)
+    bring(repository, Some(&chain), next, out, hand)
 }
 
 /// Adds one holder's signature, and those of other copies, to a document that waits for them.
@@ -174,7 +174,7 @@ fn sign_root(
         merge(&mut next, &other, &appointed_for(previous.as_ref(), &own))?;
     }
     match home {
-        Some(home) => bring(&home, chain, next, None, hand),
+        Some(home) => bring(&home, chain.as_ref(), next, None, hand),
         None => travel(path, previous.as_ref(), next, hand),
     }
 }
@@ -232,12 +232,12 @@ fn report(
 /// Signs a root in its catalog, and puts it in force if that is enough.
 fn bring(
     repository: &Repository,
-    chain: Option<Chain>,
+    chain: Option<&Chain>,
     mut next: Signed<Root>,
     out: Option<&Utf8Path>,
     hand: &Hand<'_>,
 ) -> Result<Signing> {
-    let previous = chain.as_ref().map(|chain| chain.current().clone());
+    let previous = chain.map(|chain| chain.current().clone());
     let signed_by = sign_by(&mut next, previous.as_ref(), hand)?;
     let is_good = follow(previous.as_ref(), &next).is_ok() && next.signed.expires > hand.now;
     let proposed = out.map_or_else(|| repository.path(PROPOSED_ROOT), Utf8Path::to_owned);
@@ -256,11 +256,11 @@ fn bring(
     let file = repository.path(&format!("{}.root.json", next.signed.version));
     let mut signing = report(&file, previous.as_ref(), &next, signed_by, Ending::Published, hand);
     signing.warnings = warnings;
-    if let (Some(chain), Some(previous)) = (&chain, &previous) {
+    if let (Some(chain), Some(previous)) = (chain, &previous) {
         signing.warnings.extend(orphaned(repository, &repository.state(chain)?, previous, &next.signed)?);
     }
     let bytes = next.render();
-    if let Some(chain) = &chain {
+    if let Some(chain) = chain {
         // What has been counted here is judged once more by the client's own rule.
         Roots::begin(&chain.last().render())?.advance(&bytes)?;
     }

@@ -97,6 +97,7 @@ impl Chain {
     }
 
     /// Goes on with a root that follows the last.
+    #[must_use]
     pub fn extended(mut self, next: Signed<Root>) -> Self {
         self.0.push(next);
         self

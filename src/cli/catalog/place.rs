@@ -55,13 +55,13 @@ pub struct HandArgs {
 }
 
 impl HandArgs {
-    /// The keys that were named; for everyday work also that of CONSIGN_CATALOG_KEY.
+    /// The keys that were named; for everyday work also that of `CONSIGN_CATALOG_KEY`.
     pub fn keys(&self, context: &Context, for_catalog: ForCatalog) -> Result<Vec<Box<dyn Signer>>> {
+        // A key of the environment has no business in a ceremony.
+        let named = !self.signing.keys.is_empty() || self.signing.signer_cmd.is_some();
         let mut keys = match for_catalog {
-            ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
-            // A key of the environment has no business in a ceremony.
-            ForCatalog::Ceremony if self.signing.keys.is_empty() && self.signing.signer_cmd.is_none() => Vec::new(),
-            ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
+            ForCatalog::Ceremony if !named => Vec::new(),
+            ForCatalog::Ceremony | ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
         };
         if for_catalog == ForCatalog::Everyday
             && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, None)?
@@ -74,13 +74,9 @@ impl HandArgs {
 
     /// The private key of a file, opened as carefully as the others.
     pub fn key_of(&self, context: &Context, path: &Utf8Path) -> Result<Box<dyn Signer>> {
-        let alone = SigningArgs {
-            keys: vec![path.to_owned()],
-            signer_cmd: None,
-            signer_args: Vec::new(),
-            algorithm: None,
-            ..self.signing.clone()
-        };
+        let mut alone = self.signing.clone();
+        alone.keys = vec![path.to_owned()];
+        (alone.signer_cmd, alone.signer_args, alone.algorithm) = (None, Vec::new(), None);
         Ok(alone.required_signers(context, &PubkeyArgs::default(), None)?.remove(0))
     }
 
