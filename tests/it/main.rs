@@ -32,6 +32,7 @@ mod rules;
 mod sbom;
 mod secrets;
 mod support;
+mod trust;
 mod tuf_client;
 mod verify;
 mod workspaces;
