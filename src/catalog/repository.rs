@@ -333,5 +333,7 @@ fn named(meta: &BTreeMap<String, Meta>, file: &str) -> u64 {
 
 /// A document that cannot be believed.
 pub(super) fn invalid(path: &Utf8Path, problem: &str) -> Failure {
-    Failure::new(Code::CatalogInvalid, format!("`{path}` cannot be used: {problem}")).subject(path.as_str())
+    Failure::new(Code::CatalogInvalid, format!("`{path}` cannot be used: {problem}"))
+        .subject(path.as_str())
+        .hint("restore it from a backup or a mirror, or get it again from its author")
 }

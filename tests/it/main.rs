@@ -8,6 +8,7 @@
 )]
 
 mod archive;
+mod catalog;
 mod cli;
 mod config;
 mod corpus;
@@ -18,6 +19,7 @@ mod guard;
 mod hostile;
 mod hostile_workspaces;
 mod http;
+mod key_life;
 mod key_shapes;
 mod kill;
 mod notes;
