@@ -1,6 +1,6 @@
 //! The life of keys from end to end: replaced, stolen, lost, and followed by clients that were away.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use consign::catalog::edit::{self, Act, Hand, Lifetimes};
 use consign::catalog::proposal::{self, Base};
