@@ -12,8 +12,11 @@ use consign::trust::private::PrivateKey;
 use consign::trust::tuf::json::Json;
 use consign::trust::tuf::roles::{Role, Root, Signed, Snapshot, Targets, TimestampRole};
 
+/// Reads bytes from outside, or refuses them; panics where something does not hold.
+type Reader = fn(&[u8]);
+
 /// Every reader, by the name of its target and of its corpus.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Reader)] = &[
     ("archive", archive),
     ("checksums", checksums),
     ("index", index),
@@ -57,6 +60,9 @@ pub fn sbom(bytes: &[u8]) {
     let _ = cyclonedx::described(bytes);
 }
 
+/// How much an archive may unpack to here.
+const MAX_UNPACKED_BYTES: u64 = 1 << 20;
+
 /// An archive is read within its bounds or refused; the first byte says in which format.
 pub fn archive(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };
@@ -65,7 +71,6 @@ pub fn archive(bytes: &[u8]) {
         (ArchiveFormat::TarZst, "tool-0.1.0-linux-arm64"),
         (ArchiveFormat::Zip, "tool-0.1.0-windows-amd64"),
     ][usize::from(*first) % 3];
-    const MAX_UNPACKED_BYTES: u64 = 1 << 20;
     if let Ok(contents) = Inspector::default().inspect(format, bytes, stem, MAX_UNPACKED_BYTES) {
         let unpacked: u64 = contents.entries.iter().map(|entry| entry.size_bytes).sum();
         assert!(unpacked <= MAX_UNPACKED_BYTES);

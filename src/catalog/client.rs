@@ -286,6 +286,7 @@ impl Catalog<'_> {
             Failure::new(Code::CatalogInvalid, format!("the catalog does not say which bytes {:?} has", found.path()))
                 .subject(shown(found.path()))
                 .because(why)
+                .hint("ask the publisher")
         })?;
         let digest = self.trusted.root().consistent_snapshot.then(|| expected.prefix());
         self.source.target(found.path(), digest.as_deref(), found.length(), to)?;

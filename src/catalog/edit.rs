@@ -14,64 +14,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::entry::{Entry, Status, path_of, release_of};
+use super::lifetimes::{Lifetimes, NEAR, Refresh, near};
+pub use super::listing::{Listed, Listing};
 use super::repository::{Chain, Document, Repository, Standed, Standing, State, file_of, proposed_file_of};
 use super::signatures::{Appointed, Signatures, add as sign, count, without_role};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
+use crate::trust::documents::is_evidence;
 use crate::trust::key::Signer;
 use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Target, Targets, TimestampRole};
 use crate::trust::tuf::trusted::Roots;
 
 /// The document type of an [`Outcome`].
 pub const TYPE: &str = "consign.catalog-change/v1";
-/// A document that ends within this time is signed anew by a refresh.
-const NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
-
-/// How long documents are good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// The root.
-    pub root: Duration,
-    /// The list of files.
-    pub targets: Duration,
-    /// What belongs together.
-    pub snapshot: Duration,
-    /// What is the newest.
-    pub timestamp: Duration,
-    /// Whether something signs the timestamp anew in time.
-    pub refresh: Refresh,
-}
-
-/// Whether something signs the timestamp anew in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refresh {
-    /// A scheduled job does.
-    Scheduled,
-    /// Nobody does unless asked.
-    ByHand,
-}
-
-impl Lifetimes {
-    /// A year for everything.
-    pub const DEFAULT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-    /// How long a role's document is good for.
-    pub fn of(&self, role: RoleName) -> Duration {
-        match role {
-            RoleName::Root => self.root,
-            RoleName::Targets => self.targets,
-            RoleName::Snapshot => self.snapshot,
-            RoleName::Timestamp => self.timestamp,
-        }
-    }
-}
-
-impl Default for Lifetimes {
-    fn default() -> Self {
-        let year = Self::DEFAULT;
-        Self { root: year, targets: year, snapshot: year, timestamp: year, refresh: Refresh::ByHand }
-    }
-}
 
 /// Whether anything is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,28 +115,6 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// One version as it is to be listed.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// The name of its directory.
-    pub release: String,
-    /// What is said of it.
-    pub entry: Entry,
-    /// Its files by name.
-    pub files: BTreeMap<String, Listed>,
-}
-
-/// One file as it is to be listed.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its size.
-    pub size_bytes: u64,
-    /// Its digest.
-    pub sha256: crate::model::Digest,
-    /// Whether it may be remade.
-    pub is_evidence: bool,
-}
-
 /// Whether versions can be added with the keys at hand.
 pub fn require(repository: &Repository, hand: &Hand<'_>) -> Result<()> {
     let looking = Hand { signers: Vec::new(), now: hand.now, lifetimes: hand.lifetimes, act: Act::Rehearse };
@@ -207,9 +140,9 @@ fn add_one(targets: &mut BTreeMap<String, Target>, listing: &Listing) -> Result<
             .subject(name)
             .hint("what is published is never changed: release a new version")
     };
-    let gone = targets.keys().filter_map(|path| path.strip_prefix(&prefix));
-    let mut gone = gone.filter(|name| !listing.files.contains_key(*name) && !is_evidence(name));
-    if let Some(name) = gone.next() {
+    let mut gone = targets.keys().filter_map(|path| path.strip_prefix(&prefix));
+    let gone = gone.find(|name| !listing.files.contains_key(*name) && !is_evidence(name));
+    if let Some(name) = gone {
         return Err(refuse(name, "is not part of this bundle"));
     }
     for (name, file) in &listing.files {
@@ -226,10 +159,6 @@ fn add_one(targets: &mut BTreeMap<String, Target>, listing: &Listing) -> Result<
         targets.insert(path, Target { length: file.size_bytes, hashes, custom });
     }
     Ok(())
-}
-
-fn is_evidence(name: &str) -> bool {
-    crate::trust::documents::is_evidence(name)
 }
 
 /// Withdraws a version, or gives it back.
@@ -295,14 +224,6 @@ pub fn refresh(repository: &Repository, hand: &Hand<'_>) -> Result<Outcome> {
     let mut outcome = settle(repository, &chain, &state, &wanted, hand)?;
     outcome.warnings.extend(warnings);
     Ok(outcome)
-}
-
-fn near(role: RoleName, end: Timestamp) -> String {
-    let way = match role {
-        RoleName::Root => "`consign trust renew`, with its keys".to_owned(),
-        _ => format!("`consign catalog refresh`, with a key of the role {role}"),
-    };
-    format!("{role}.json ends {}; sign it anew: {way}", end.strftime("%Y-%m-%d"))
 }
 
 /// Waits for its turn and reads what there is.

@@ -1,10 +1,11 @@
 //! From a verified bundle to what the catalog lists of it.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use semver::Version;
 
 use super::audit::hash;
-use super::edit::{Listed, Listing};
 use super::entry::{Entry, Status};
 use crate::model::failure::Result;
 use crate::trust::documents::is_evidence;
@@ -14,6 +15,28 @@ use crate::world::files;
 /// The largest file of evidence that is listed, in bytes.
 const MAX_EVIDENCE_BYTES: u64 = 16 << 20;
 
+/// One version as it is to be listed.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The name of its directory.
+    pub release: String,
+    /// What is said of it.
+    pub entry: Entry,
+    /// Its files by name.
+    pub files: BTreeMap<String, Listed>,
+}
+
+/// One file as it is to be listed.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its digest.
+    pub sha256: crate::model::Digest,
+    /// Whether it may be remade.
+    pub is_evidence: bool,
+}
+
 impl Listing {
     /// What is to be listed of a bundle. Evidence is listed as it lies in the directory that readers
     /// fetch from, for what was published first is what they get.
@@ -22,8 +45,7 @@ impl Listing {
             let file = Listed { size_bytes: asset.size_bytes, sha256: asset.sha256, is_evidence };
             (asset.name.to_string(), file)
         };
-        let mut all: std::collections::BTreeMap<_, _> =
-            bundle.assets.iter().map(|asset| listed(asset, false)).collect();
+        let mut all: BTreeMap<_, _> = bundle.assets.iter().map(|asset| listed(asset, false)).collect();
         if published.is_dir() {
             for (name, is_regular) in files::list(published)? {
                 if is_regular && is_evidence(&name) {

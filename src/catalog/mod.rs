@@ -13,6 +13,7 @@ pub mod audit;
 pub mod client;
 pub mod edit;
 pub mod entry;
+pub mod lifetimes;
 mod listing;
 pub mod overview;
 pub mod proposal;

@@ -96,8 +96,14 @@ impl Source {
                 }
             }
             Place::Directory { metadata, .. } => {
-                let name = if is_plain_name(role) { role.to_owned() } else { quoted(role) };
-                read_document(&metadata.join(document_name(&name, version)), max_bytes)
+                // Some repositories quote the names on the disk as well.
+                let plain = is_plain_name(role).then(|| role.to_owned());
+                for name in plain.into_iter().chain([quoted(role)]) {
+                    if let Some(bytes) = read_document(&metadata.join(document_name(&name, version)), max_bytes)? {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Ok(None)
             }
         }
     }

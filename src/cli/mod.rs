@@ -6,6 +6,7 @@
 //!
 //! Standard output is data and standard error is narrative; [`output`] and [`display`] see to that.
 
+pub mod anchor;
 pub mod build;
 pub mod catalog;
 pub mod catalog_source;
@@ -28,11 +29,13 @@ pub mod rebuild;
 pub mod release_pipeline;
 pub mod remote_verify;
 pub mod selection;
+pub mod sign;
 pub mod signing;
 pub mod smoke;
 pub mod summary;
 pub mod trust;
 pub mod verify;
+pub mod verify_blob;
 pub mod version_guard;
 
 use std::ffi::OsString;
@@ -63,9 +66,14 @@ pub enum Verb {
     Build(build::BuildArgs),
     /// Pack what was built into a bundle
     Package(package::PackageArgs),
+    /// Sign every file of a bundle
+    #[command(alias = "sign-release")]
+    Sign(sign::SignArgs),
     /// Check everything in a bundle against everything
     #[command(alias = "verify-release")]
     Verify(verify::VerifyArgs),
+    /// Check one file with one signature or Sigstore bundle
+    VerifyBlob(verify_blob::VerifyBlobArgs),
     /// Render the release notes
     #[command(alias = "release-notes")]
     Notes(notes::NotesArgs),
@@ -107,7 +115,9 @@ impl Verb {
             Self::VersionGuard(verb) => verb.run(context),
             Self::Build(verb) => verb.run(context),
             Self::Package(verb) => verb.run(context),
+            Self::Sign(verb) => verb.run(context),
             Self::Verify(verb) => verb.run(context),
+            Self::VerifyBlob(verb) => verb.run(context),
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),

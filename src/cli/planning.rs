@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Context;
 use super::selection::{PublishArgs, ReleaseArgs};
+use crate::config::environment;
 use crate::model::failure::Result;
 use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
@@ -31,6 +32,7 @@ impl Planned {
             repository: self.around.repository.as_ref(),
             guard,
             requirements: requirements(context),
+            signers: &[],
             catalog_signers: &self.catalog_signers,
             step_summary: context.step_summary(),
             listener: context.listener(),
@@ -59,7 +61,9 @@ pub fn plan(
     }
     let request = context.request(&overrides)?;
     let around = surroundings::look(&request)?;
-    let plan = plan::plan(&request, &around, selection)?;
+    let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
+    let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
+    let plan = plan::plan(&request, &around, &selection)?;
     let releases = mode == Some(Mode::Release) && plan.publish.is_some();
     let catalog_signers = match publish.filter(|_| releases) {
         Some(publish) => publish.catalog_signers(context)?,

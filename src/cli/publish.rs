@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::anchor::AnchorArgs;
 use super::selection::{PublishArgs, ReleaseArgs};
 use super::{Context, planning};
 use crate::model::failure::Result;
@@ -11,25 +12,28 @@ use crate::pipeline::plan::Selection;
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
 use crate::pipeline::stage::Stage;
-use crate::pipeline::{package, stages};
+use crate::pipeline::{Tools, package, stages};
 
 /// The arguments of `publish`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign publish --provider directory --target /srv/releases
-  consign publish v1.2.3 --provider directory --target /mnt/mirror/v1.2.3")]
+  consign publish v1.2.3 --provider directory --target /mnt/mirror/v1.2.3 --pubkey release.pub")]
 pub struct PublishVerbArgs {
     #[command(flatten)]
     release: ReleaseArgs,
     #[command(flatten)]
     publish: PublishArgs,
+    #[command(flatten)]
+    anchor: AnchorArgs,
 }
 
 impl PublishVerbArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let planned =
             planning::plan(context, &self.release, Some(&self.publish), Some(Mode::Release), &Selection::default())?;
-        let (plan, tools) = (&planned.plan, planned.tools(context, Guard::default()));
+        let requirements = self.anchor.requirements(context)?;
+        let (plan, tools) = (&planned.plan, Tools { requirements, ..planned.tools(context, Guard::default()) });
         if plan.publish.is_none() {
             return Err(Failure::new(Code::ProviderMissing, "there is nowhere to publish to")
                 .hint("name a place with `--provider directory --target DIR`, or in `[publish]` of consign.toml"));

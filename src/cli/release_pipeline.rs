@@ -3,8 +3,10 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::anchor::AnchorArgs;
 use super::planning::{self, GuardArgs};
 use super::selection::{PublishArgs, ReleaseArgs, mode_values};
+use super::signing::SigningArgs;
 use super::{Context, output};
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -13,7 +15,7 @@ use crate::pipeline::plan::{Plan, Selection};
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Journal;
 use crate::pipeline::stage::Stage;
-use crate::pipeline::{events::Outcome, package};
+use crate::pipeline::{Tools, events::Outcome, package};
 
 /// The arguments of `release-pipeline`.
 #[derive(Debug, Args)]
@@ -22,9 +24,9 @@ use crate::pipeline::{events::Outcome, package};
   consign release-pipeline --dry-run                    print the plan
   consign release-pipeline --skip test --skip smoke
   consign release-pipeline --from package               go on with what was built
-  consign release-pipeline v1.2.3 --mode release --provider directory --target /srv/releases
+  consign release-pipeline v1.2.3 --mode release --key release.pem --provider directory --target /srv/releases
 
-Stages: guard, preflight, test, build, package, verify, notes, smoke, publish, remote-verify, summary.")]
+Stages: guard, preflight, test, build, package, sign, verify, notes, smoke, publish, remote-verify, summary.")]
 pub struct ReleasePipelineArgs {
     #[command(flatten)]
     release: ReleaseArgs,
@@ -44,17 +46,24 @@ pub struct ReleasePipelineArgs {
     publish: PublishArgs,
     #[command(flatten)]
     guard: GuardArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
+    #[command(flatten)]
+    anchor: AnchorArgs,
 }
 
 impl ReleasePipelineArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let selection = Selection { from: self.from, skip: self.skip.iter().copied().collect() };
+        let skip = self.skip.iter().copied().collect();
+        let selection = Selection { from: self.from, skip, signs: self.signing.is_given(context) };
         let planned = planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &selection)?;
         if self.dry_run {
             super::plan::print(context, &planned.plan)?;
             return Ok(Exit::Done);
         }
-        let tools = planned.tools(context, self.guard.guard(context));
+        let signers = self.signing.signers(context, &self.anchor.pubkeys, Some(&planned.plan.places.dist))?;
+        let requirements = self.anchor.requirements_of(context, &signers)?;
+        let tools = Tools { requirements, signers: &signers, ..planned.tools(context, self.guard.guard(context)) };
         let journal = crate::pipeline::release(&planned.plan, &tools)?;
         let packages =
             package::recall(&planned.plan).map(|packed| super::package::packages(&packed.packages)).unwrap_or_default();

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::Context;
-use super::planning;
+use super::anchor::AnchorArgs;
 use crate::config::Overrides;
 use crate::model::failure::Result;
 use crate::model::{Exit, Release};
@@ -18,7 +18,7 @@ use crate::world::clock;
 #[command(after_help = "Examples:
   consign remote-verify --base-url https://example.com/releases/v1.2.3
   consign remote-verify --index https://example.com/releases/v1.2.3/index.json v1.2.3
-  consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/")]
+  consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/ --pubkey release.pub")]
 pub struct RemoteVerifyArgs {
     /// The release that has to be there [default: the one that the address is named after, if any]
     #[arg(value_name = "VERSION")]
@@ -32,9 +32,8 @@ pub struct RemoteVerifyArgs {
     /// Where remote-verify.json and remote-verify.md go [default: dist/releases/<version>, where there is a dist/]
     #[arg(long, value_name = "DIR")]
     report: Option<Utf8PathBuf>,
-    /// Fail where there are no signatures
-    #[arg(long)]
-    require_signatures: bool,
+    #[command(flatten)]
+    anchor: AnchorArgs,
 }
 
 impl RemoteVerifyArgs {
@@ -49,12 +48,11 @@ impl RemoteVerifyArgs {
         if let Some(version) = &self.version {
             place = place.expecting(Release::parse(version)?);
         }
-        let mut requirements = planning::requirements(context);
-        requirements.require_signatures |= self.require_signatures;
         let tools = Tools {
             repository: None,
             guard: Guard::default(),
-            requirements,
+            requirements: self.anchor.requirements(context)?,
+            signers: &[],
             catalog_signers: &[],
             step_summary: None,
             listener: context.listener(),

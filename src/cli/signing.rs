@@ -48,7 +48,7 @@ pub struct SigningArgs {
     )]
     pub algorithm: Option<AlgorithmWord>,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    pub(super) passphrase: PassphraseArgs,
     /// Take private keys that others can read, or that a link leads to
     #[arg(long)]
     pub insecure_key_perms: bool,

@@ -4,29 +4,31 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use owo_colors::OwoColorize as _;
 
+use super::anchor::AnchorArgs;
 use super::selection::ReleaseArgs;
 use super::{Context, output, planning};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Exit, pretty};
 use crate::pipeline::plan::Selection;
-use crate::pipeline::verify::{self, Report, Requirements};
+use crate::pipeline::verify::{self, Authenticated, Report, Requirements};
+use crate::trust::evidence::NotChecked;
 use crate::world::files;
 
 /// The arguments of `verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign verify                                 the bundle of this workspace's version
-  consign verify dist/packages/v1.2.3
+  consign verify dist/packages/v1.2.3 --pubkey release.pub
+  consign verify dist/packages/v1.2.3 --trust-root root.json
   consign verify downloads/ --report verify.json --format json")]
 pub struct VerifyArgs {
     /// The bundle's directory; one named after a release has to hold that release [default: that of this workspace's version]
     // The name is not that of the global `--directory`, which would take this value as its own.
     #[arg(id = "bundle", value_name = "DIR")]
     directory: Option<Utf8PathBuf>,
-    /// Fail where there are no signatures
-    #[arg(long)]
-    require_signatures: bool,
+    #[command(flatten)]
+    anchor: AnchorArgs,
     /// Also write the report to this file
     #[arg(long, value_name = "FILE")]
     report: Option<Utf8PathBuf>,
@@ -43,10 +45,7 @@ impl VerifyArgs {
             let plan = planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan;
             (plan.places.bundle, Some(plan.release))
         };
-        let requirements = Requirements {
-            require_signatures: self.require_signatures || context.requires_signatures(),
-            threads: self.threads.map(Into::into),
-        };
+        let requirements = Requirements { threads: self.threads.map(Into::into), ..self.anchor.requirements(context)? };
         let report = verify::verify(&directory, expected.as_ref(), &requirements, context.listener())?;
         if let Some(path) = &self.report {
             files::write(&context.path(path), &pretty(&report))?;
@@ -79,10 +78,23 @@ pub fn describe(report: &Report) -> String {
             vec![file.name.to_string(), file.kind.clone(), output::bytes(file.size_bytes), file.sha256.to_string()]
         })
         .collect();
-    format!(
-        "{}\n{} files agree with each other; authenticity {}: no signature was checked",
-        output::table(&rows),
-        report.files.len(),
-        report.authenticity
-    )
+    let mut lines = vec![output::table(&rows)];
+    for NotChecked { file, reason } in &report.not_checked {
+        lines.push(format!("not checked: {file}: {}", shown(reason)));
+    }
+    lines.push(format!("{} files agree with each other; {}", report.files.len(), authenticity(report)));
+    lines.join("\n")
+}
+
+/// How far it is known who made the bundle, and by which keys.
+fn authenticity(report: &Report) -> String {
+    let word = report.authenticity;
+    let keys: Vec<_> = report.signed_by.iter().map(ToString::to_string).collect();
+    let root = report.root_version.map(|version| format!(" of root version {version}")).unwrap_or_default();
+    match (word, keys.as_slice()) {
+        (Authenticated::Unchecked, _) => format!("authenticity {word}: no signature was checked"),
+        (Authenticated::Catalog, []) => format!("authenticity {word}{root}: every asset is listed there"),
+        (_, []) => format!("authenticity {word}{root}: every asset is signed by enough trusted keys"),
+        (_, keys) => format!("authenticity {word}{root}: every asset is signed by {}", keys.join(" and ")),
+    }
 }

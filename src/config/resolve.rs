@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::file::{Commands, Content, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
-use crate::catalog::edit::{Lifetimes, Refresh};
+use crate::catalog::lifetimes::{Lifetimes, Refresh};
 use crate::model::failure::Result;
 use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};

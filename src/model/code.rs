@@ -97,6 +97,7 @@ codes! {
     BuildStale = "build_stale", Configuration, "What was built belongs to another commit, or was changed since.";
     ProviderMissing = "provider_missing", Configuration, "Publishing was asked for without a provider or a target.";
     KeyInvalid = "key_invalid", Configuration, "A key cannot be read or used as it is.";
+    KeyMissing = "key_missing", Configuration, "Signatures are demanded and there is no key to make them with.";
     KeyExposed = "key_exposed", Configuration, "A private key lies where others can read it.";
     // Verification.
     BundleMissing = "bundle_missing", Verification, "There is no bundle at the place that was named.";
@@ -116,13 +117,11 @@ codes! {
     SignatureInvalid = "sig_invalid", Verification, "A signature is not one of its key over these bytes.";
     KeyUntrusted = "key_untrusted", Verification, "No signature is by a key that is trusted.";
     Unsigned = "unsigned", Verification, "Signatures are required and there are none.";
-    SignaturesUnsupported = "signatures_unsupported", Verification, "Signatures were asked for that this version cannot check.";
     CatalogInvalid = "catalog_invalid", Verification, "A document of a catalog is not what its keys and the others say.";
     CatalogExpired = "catalog_expired", Verification, "A document of a catalog, or its last root, has expired.";
     CatalogRollback = "catalog_rollback", Verification, "A catalog is older than one that was seen before.";
     CatalogMissing = "catalog_missing", Configuration, "There is no catalog, or no root of one, at the place that was named.";
     TargetUnknown = "target_unknown", Verification, "The catalog does not list the file.";
-    Yanked = "yanked", Refused, "The version was withdrawn.";
     ThresholdUnmet = "threshold_unmet", Refused, "A role would have fewer keys than have to sign for it.";
     ProposalPending = "proposal_pending", Refused, "Another change of the catalog waits for signatures.";
     RebuildDiffers = "rebuild_differs", Verification, "Building the recorded source again gives other bytes.";

@@ -23,6 +23,12 @@ impl Digest {
     }
 }
 
+impl From<[u8; 32]> for Digest {
+    fn from(raw: [u8; 32]) -> Self {
+        Self(raw)
+    }
+}
+
 /// A digest in the making, for bytes that arrive in pieces.
 pub struct Hasher(ring::digest::Context);
 

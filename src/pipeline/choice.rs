@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::request::Request;
+use super::surroundings::Surroundings;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName, Release, text};
 use crate::world::cargo::{FeatureChoice, Member, Workspace};
@@ -212,4 +213,12 @@ pub(super) fn programs(request: &Request, members: &[&Member], features: &[Strin
         })?;
     }
     Ok(wanted)
+}
+/// What the stage `test` runs.
+pub(super) fn test_command(request: &Request, around: &Surroundings) -> Vec<String> {
+    if !request.test.is_empty() {
+        return request.test.clone();
+    }
+    let locked = around.workspace.has_lock.then_some("--locked");
+    [request.cargo(), "test", "--workspace"].into_iter().chain(locked).map(str::to_owned).collect()
 }

@@ -21,6 +21,7 @@ pub mod remap;
 pub mod remote_verify;
 pub mod request;
 pub mod run;
+pub mod sign;
 pub mod smoke;
 pub mod stage;
 pub(crate) mod stages;
@@ -49,6 +50,8 @@ pub struct Tools<'a> {
     pub requirements: verify::Requirements,
     /// What signs the catalog beside the releases; nothing: it is left as it is.
     pub catalog_signers: &'a [Box<dyn Signer>],
+    /// Whatever signs, the first key first.
+    pub signers: &'a [Box<dyn Signer>],
     /// Where GitHub wants the summary of a job, if it does.
     pub step_summary: Option<&'a camino::Utf8Path>,
     /// Whoever hears what happens.
@@ -61,11 +64,12 @@ pub struct Tools<'a> {
 pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
     let mut run = Run::begin(plan, tools.listener, tools.now)?;
     run.stage(Stage::Guard, || stages::guard(plan, tools), || Ok(()))?;
-    run.stage(Stage::Preflight, || stages::preflight(plan), || Ok(()))?;
+    run.stage(Stage::Preflight, || stages::preflight(plan, tools), || Ok(()))?;
     run.stage(Stage::Test, || stages::test(plan, tools), || Ok(()))?;
     let built = run.stage(Stage::Build, || stages::build(plan, tools), || build::recall(plan))?;
     let built = build::settle(plan, built)?;
     let packed = run.stage(Stage::Package, || stages::package(plan, &built, tools), || package::recall(plan))?;
+    run.stage(Stage::Sign, || stages::sign(plan, &packed, tools), || Ok(()))?;
     let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, tools), || Ok(None))?;
     run.stage(Stage::Notes, || stages::notes(plan, tools), || Ok(()))?;
     run.stage(Stage::Smoke, || stages::smoke(plan, &built, tools), || Ok(()))?;

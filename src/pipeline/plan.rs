@@ -13,7 +13,7 @@ use super::choice;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::stage::Stage;
 use super::surroundings::Surroundings;
-use crate::catalog::edit::Lifetimes;
+use crate::catalog::lifetimes::Lifetimes;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
@@ -209,6 +209,8 @@ pub struct Selection {
     pub from: Option<Stage>,
     /// Leave these out.
     pub skip: BTreeSet<Stage>,
+    /// Whether there is a key to sign with.
+    pub signs: bool,
 }
 
 /// Decides everything.
@@ -259,7 +261,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         matrix: matrix(&platforms),
         host: around.compiler.host.clone(),
         warnings: warnings(request, around),
-        test: test_command(request, around),
+        test: choice::test_command(request, around),
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
@@ -517,13 +519,16 @@ fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Op
     let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
     let always = request.mode == Mode::Release && cheap;
     if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
-        let leaves_something = matches!(stage, Stage::Build | Stage::Package);
-        let why =
-            if leaves_something { "what is in dist/ is taken".into() } else { format!("the run starts at `{from}`") };
-        return Ok(Some(why));
+        let taken = matches!(stage, Stage::Build | Stage::Package | Stage::Sign);
+        return Ok(Some(if taken {
+            "what is in dist/ is taken".into()
+        } else {
+            format!("the run starts at `{from}`")
+        }));
     }
     let publishes = request.mode == Mode::Release && request.publish.is_some();
     Ok(match stage {
+        Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
         Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
             Some("a rehearsal publishes nothing; `--mode release` does".into())
         }
@@ -538,9 +543,10 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
     match stage {
         Stage::Guard => "check that this version may be released".into(),
         Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
-        Stage::Test => test_command(request, around).join(" "),
+        Stage::Test => choice::test_command(request, around).join(" "),
         Stage::Build => "one release build per platform".into(),
         Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
+        Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
         Stage::Smoke => "run the programs that this host can run".into(),
@@ -553,14 +559,6 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
         Stage::Summary => "expected against published assets".into(),
     }
-}
-
-fn test_command(request: &Request, around: &Surroundings) -> Vec<String> {
-    if !request.test.is_empty() {
-        return request.test.clone();
-    }
-    let locked = around.workspace.has_lock.then_some("--locked");
-    [request.cargo(), "test", "--workspace"].into_iter().chain(locked).map(str::to_owned).collect()
 }
 
 fn matrix(platforms: &[PlatformPlan]) -> Matrix {

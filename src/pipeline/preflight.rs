@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::linker;
 use super::plan::{Plan, PlatformPlan};
 use super::request::{Builder, Mode};
+use super::stage::Stage;
+use super::verify::Requirements;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 use crate::world::cargo;
@@ -87,6 +89,22 @@ pub fn require(plan: &Plan) -> Result<Examination> {
         failure = failure.because(others.join("\n"));
     }
     Err(failure)
+}
+
+/// Fails where signatures are demanded of a bundle that this run packs and nothing will sign.
+pub fn require_key(plan: &Plan, requirements: &Requirements) -> Result<()> {
+    let demanded = requirements.require_signatures || requirements.anchor.is_checked();
+    let stage = |wanted: Stage| plan.stages.iter().find(|planned| planned.stage == wanted);
+    let runs = |wanted: Stage| stage(wanted).is_some_and(|planned| planned.runs);
+    // A hook may hand the bundle to whoever has the key.
+    let is_signed_by_hook = stage(Stage::Package).is_some_and(|planned| !planned.after.is_empty())
+        || stage(Stage::Verify).is_some_and(|planned| !planned.before.is_empty());
+    if !demanded || !runs(Stage::Verify) || !runs(Stage::Package) || runs(Stage::Sign) || is_signed_by_hook {
+        return Ok(());
+    }
+    Err(Failure::new(Code::KeyMissing, "signatures are demanded, and there is no key to make them with")
+        .subject("sign")
+        .hint("give `--key FILE`, or set CONSIGN_SIGNING_KEY"))
 }
 
 fn check(name: String, outcome: Result<String>) -> Check {

@@ -5,7 +5,7 @@
 //! before it is read: the documents by constants, the rest by the sizes in the index. Nothing is
 //! believed before the verifier has seen it; the index only says what to ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,10 @@ use crate::model::failure::Result;
 use crate::model::index::{self, Index};
 use crate::model::{Code, Exit, Failure, FileName, Finding, Release, markdown, pretty, provenance, text};
 use crate::trust::bundle::{self, Asset, finding};
-use crate::trust::documents;
+use crate::trust::evidence::NotChecked;
+use crate::trust::key::KeyId;
+use crate::trust::signatures::{self, Signatures};
+use crate::trust::{documents, dsse, sigstore};
 use crate::world::http::{self, Client, ClientOptions};
 use crate::world::{files, scratch};
 
@@ -80,10 +83,17 @@ pub struct RemoteReport {
     pub status: RemoteStatus,
     /// Whether it is known who made it.
     pub authenticity: Authenticated,
+    /// The trusted keys that have signed every asset.
+    pub signed_by: BTreeSet<KeyId>,
+    /// The version of the trust root, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_version: Option<u64>,
     /// How many of the files are archives.
     pub archives: usize,
     /// Every file that was examined, sorted by name.
     pub files: Vec<Asset>,
+    /// The evidence that proves nothing here.
+    pub not_checked: Vec<NotChecked>,
     /// Everything that is wrong.
     pub findings: Vec<Finding>,
 }
@@ -188,7 +198,8 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
         Base::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
         Base::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
-            let findings = fetch(base, scratch.path(), tools.listener)?;
+            let demanded = tools.requirements.require_signatures || tools.requirements.anchor.is_checked();
+            let findings = fetch(base, scratch.path(), demanded, tools.listener)?;
             // What could not be fetched is told once, and not again as missing.
             let whole = findings.is_empty();
             let verified =
@@ -196,20 +207,25 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
             (verified.transpose()?, findings)
         }
     };
-    let (version, files) = match verified {
-        Some(verify::Report { version, files, findings: found, .. }) => {
+    let known = verified.as_ref().map(|report| (report.authenticity, report.root_version, report.signed_by.clone()));
+    let (authenticity, root_version, signed_by) = known.unwrap_or((Authenticated::Unchecked, None, BTreeSet::new()));
+    let (version, files, not_checked) = match verified {
+        Some(verify::Report { version, files, not_checked, findings: found, .. }) => {
             findings.extend(found);
-            (version, files)
+            (version, files, not_checked)
         }
-        None => (None, Vec::new()),
+        None => (None, Vec::new(), Vec::new()),
     };
     Ok(RemoteReport {
         kind: TYPE,
         version,
+        signed_by,
+        root_version,
+        not_checked,
         base_url: place.base.shown(),
         generated_at: (tools.now)(),
         status: if findings.is_empty() { RemoteStatus::Passed } else { RemoteStatus::Failed },
-        authenticity: Authenticated::Unchecked,
+        authenticity,
         archives: files.iter().filter(|file| file.kind == "package").count(),
         files,
         findings,
@@ -218,7 +234,7 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
 
 /// Fetches a whole bundle into an empty directory. Files that lie about their size are findings;
 /// a place that does not work is a failure.
-fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Finding>> {
+fn fetch(base: &str, into: &Utf8Path, demanded: bool, listener: &dyn Listener) -> Result<Vec<Finding>> {
     let client = Client::new(ClientOptions::default());
     let known = bundle::DOCUMENTS.map(|(name, max)| (name.to_owned(), max as u64));
     let findings = fetch_all(&client, base, &known, into, listener)?;
@@ -229,7 +245,64 @@ fn fetch(base: &str, into: &Utf8Path, listener: &dyn Listener) -> Result<Vec<Fin
         Ok(rest) => rest,
         Err(finding) => return Ok(vec![finding]),
     };
-    fetch_all(&client, base, &rest, into, listener)
+    let mut findings = fetch_all(&client, base, &rest, into, listener)?;
+    if findings.is_empty() {
+        findings = match fetch_evidence(&client, base, &rest, into, listener) {
+            // Some places answer otherwise than with 404 where there is nothing, and nobody asked for it.
+            Err(failure) if !demanded && failure.code().exit() == Exit::Remote => Vec::new(),
+            fetched => fetched?,
+        };
+    }
+    Ok(findings)
+}
+
+/// Fetches what there is of evidence. No document says which of it there is, so it is asked for by
+/// the names that signing gives; whether enough of it is there is the verifier's business.
+fn fetch_evidence(
+    client: &Client,
+    base: &str,
+    rest: &[(String, u64)],
+    into: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<Vec<Finding>> {
+    let max_bytes = bundle::MAX_EVIDENCE_BYTES as u64;
+    let first = [signatures::FILE_NAME, dsse::FILE_NAME].map(|name| (name.to_owned(), max_bytes));
+    let findings = fetch_present(client, base, &first, into, listener)?;
+    if !findings.is_empty() {
+        return Ok(findings);
+    }
+    let list = into.join(signatures::FILE_NAME);
+    let list = if list.is_file() { files::read_bounded(&list, signatures::MAX_BYTES)? } else { Vec::new() };
+    // A list that cannot be read is found by the verifier.
+    let list = Signatures::read(&list).ok();
+    let assets = rest.iter().map(|(name, _)| name.as_str()).chain(bundle::DOCUMENTS.map(|(name, _)| name));
+    let mut wanted = Vec::new();
+    for asset in assets {
+        let keys: Vec<KeyId> = list.iter().flat_map(|list| list.of(asset)).map(|entry| entry.key_id).collect();
+        // One key's signature has no key in its name; of several, all but one have.
+        let further = if keys.len() > 1 { keys } else { Vec::new() };
+        for key in std::iter::once(None).chain(further.into_iter().map(Some)) {
+            wanted.push((signatures::file_name(asset, key, signatures::ENDING), max_bytes));
+            if asset == index::FILE_NAME {
+                wanted.push((signatures::file_name(asset, key, sigstore::ENDING), max_bytes));
+            }
+        }
+    }
+    fetch_present(client, base, &wanted, into, listener)
+}
+
+/// The same as [`fetch_all`], where a file may be missing.
+fn fetch_present(
+    client: &Client,
+    base: &str,
+    wanted: &[(String, u64)],
+    into: &Utf8Path,
+    listener: &dyn Listener,
+) -> Result<Vec<Finding>> {
+    fetch_files(wanted, |name, max_bytes| match fetch_one(client, base, name, max_bytes, into, listener) {
+        Err(failure) if failure.code() == Code::RemoteNotFound => Ok(()),
+        fetched => fetched,
+    })
 }
 
 /// What is to be fetched besides the documents: name and largest size.
@@ -275,13 +348,18 @@ fn fetch_all(
     into: &Utf8Path,
     listener: &dyn Listener,
 ) -> Result<Vec<Finding>> {
+    fetch_files(wanted, |name, max_bytes| fetch_one(client, base, name, max_bytes, into, listener))
+}
+
+/// Fetches several files at a time.
+fn fetch_files(wanted: &[(String, u64)], fetch: impl Fn(&str, u64) -> Result<()> + Sync) -> Result<Vec<Finding>> {
     let next = AtomicUsize::new(0);
     let (findings, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL.min(wanted.len()) {
             scope.spawn(|| {
                 while let Some((name, max_bytes)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match fetch_one(client, base, name, *max_bytes, into, listener) {
+                    match fetch(name, *max_bytes) {
                         Ok(()) => {}
                         Err(failure) if failure.code().exit() == Exit::Verification => {
                             locked(&findings).push(as_finding(name, &failure));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::edit::Lifetimes;
+use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
 

@@ -187,6 +187,9 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What signing writes besides one file per asset and key.
+const EVIDENCE: [&str; 3] = ["signatures.json", "index.json.sigstore.json", "provenance.intoto.jsonl"];
+
 /// What a stage reads and writes, below the workspace's root.
 fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
     let below = |path: &Utf8PathBuf| path.strip_prefix(&plan.places.root).unwrap_or(path).to_string();
@@ -202,6 +205,7 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
         Stage::Guard | Stage::Preflight | Stage::Test => (vec![], vec![]),
         Stage::Build => (vec![], releases()),
         Stage::Package => (releases(), bundle()),
+        Stage::Sign => (bundle(), EVIDENCE.map(|name| below(&plan.places.bundle.join(name))).to_vec()),
         Stage::Verify => (bundle(), report(&["verify.json"])),
         Stage::Notes => (bundle(), report(&["release-notes.md"])),
         Stage::Smoke => (releases(), vec![below(&plan.places.dist.join("smoke/host.log"))]),

@@ -21,6 +21,8 @@ pub enum Stage {
     Build,
     /// Archives, SBOMs, index, provenance and checksums.
     Package,
+    /// Detached signatures over every file of the bundle.
+    Sign,
     /// Everything agrees with everything.
     Verify,
     /// The release notes.
@@ -37,12 +39,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Guard,
         Self::Preflight,
         Self::Test,
         Self::Build,
         Self::Package,
+        Self::Sign,
         Self::Verify,
         Self::Notes,
         Self::Smoke,
@@ -59,6 +62,7 @@ impl Stage {
             Self::Test => "test",
             Self::Build => "build",
             Self::Package => "package",
+            Self::Sign => "sign",
             Self::Verify => "verify",
             Self::Notes => "notes",
             Self::Smoke => "smoke",

@@ -14,7 +14,7 @@ use super::request::Mode;
 use super::run::attend;
 use super::stage::Stage;
 use super::summary::{RemoteStatus, Summary};
-use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, smoke, summary, verify};
+use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, sign, smoke, summary, verify};
 use crate::model::failure::Result;
 use crate::model::index;
 use crate::model::{Code, Failure};
@@ -34,8 +34,9 @@ pub(crate) fn guard(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     Ok(((), format!("{} {} may be released", plan.name, guarded.tag)))
 }
 
-pub(crate) fn preflight(plan: &Plan) -> Done<()> {
+pub(crate) fn preflight(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let examination = preflight::require(plan)?;
+    preflight::require_key(plan, &tools.requirements)?;
     Ok(((), format!("{} checks passed", examination.checks.len())))
 }
 
@@ -59,6 +60,13 @@ pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Pac
     let bytes: u64 = packed.packages.iter().map(|package| package.size_bytes).sum();
     let detail = format!("{}, {} kB", count(packed.packages.len(), "archive"), bytes.div_ceil(1000));
     Ok((packed, detail))
+}
+
+pub(crate) fn sign(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<()> {
+    let signed = sign::sign(&packed.directory, Some(&plan.release), tools.signers, tools.listener)?;
+    let (made, kept) = signed.keys.iter().fold((0, 0), |(made, kept), key| (made + key.made, kept + key.kept));
+    let keys = count(signed.keys.len(), "key");
+    Ok(((), format!("{} by {keys}, {kept} of them kept", count(made + kept, "signature"))))
 }
 
 pub(crate) fn verify(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<Option<Verified<Bundle>>> {

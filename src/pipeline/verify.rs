@@ -4,9 +4,10 @@
 //! Links and other entries are never followed, and no file is read beyond the size that the index
 //! gives it. A file may be changed after it was verified: whoever copies it checks its digest again.
 //!
-//! Signatures are not checked: [`Report::authenticity`] says so, and where they are required, the
-//! bundle is refused.
+//! Whose signatures count is said by [`Requirements::anchor`]. Without one only integrity is checked;
+//! [`Report::authenticity`] says so, and where signatures are required, the bundle is refused.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,17 +21,21 @@ use super::stage::Stage;
 use crate::model::failure::Result;
 use crate::model::{Code, Exit, Failure, Finding, Release, index, text};
 use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};
-use crate::trust::{Asset, Bundle, Verified};
+use crate::trust::evidence::NotChecked;
+use crate::trust::key::KeyId;
+use crate::trust::{Anchor, Asset, Bundle, Verified, documents};
 use crate::world::files;
 
 /// The document type of a [`Report`].
 pub const TYPE: &str = "consign.verify/v1";
 
 /// What is demanded besides integrity, and with what means.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Requirements {
-    /// Whether a bundle without signatures is refused.
+    /// Whether a bundle that nobody known has signed is refused.
     pub require_signatures: bool,
+    /// Whose signatures are demanded, if anybody's.
+    pub anchor: Anchor,
     /// How many threads to use; default: one per processor.
     pub threads: Option<usize>,
 }
@@ -51,8 +56,15 @@ pub struct Report {
     pub status: Status,
     /// Whether it is known who made it.
     pub authenticity: Authenticated,
+    /// The trusted keys that have signed every asset.
+    pub signed_by: BTreeSet<KeyId>,
+    /// The version of the trust root, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_version: Option<u64>,
     /// Every file that was examined, sorted by name.
     pub files: Vec<Asset>,
+    /// The evidence that proves nothing here: by keys that are not trusted, or of other kinds.
+    pub not_checked: Vec<NotChecked>,
     /// Everything that is wrong.
     pub findings: Vec<Finding>,
     #[serde(skip)]
@@ -73,11 +85,17 @@ pub enum Status {
 
 /// Whether it is known who made a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Authenticated {
-    /// No signature was checked: the bundle is whole, and whoever could change one file could have
-    /// changed all of them.
+    /// No signature was checked, or not all hold: whoever could change one file could have changed all
+    /// of them.
     Unchecked,
+    /// A key that was given has signed every asset.
+    Signed,
+    /// Enough keys of a trust root have signed every asset.
+    TrustedRoot,
+    /// The catalog under a trust root lists every asset.
+    Catalog,
 }
 
 impl Authenticated {
@@ -85,6 +103,9 @@ impl Authenticated {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unchecked => "unchecked",
+            Self::Signed => "signed",
+            Self::TrustedRoot => "trusted-root",
+            Self::Catalog => "catalog",
         }
     }
 }
@@ -148,11 +169,11 @@ pub(super) fn verify_from(
 ) -> Result<Report> {
     let listing = list(directory)?;
     let documents = read_documents(directory, &listing)?;
-    let case = Case::open(&listing, &documents);
+    let case = Case::open(&listing, &documents, &requirements.anchor);
     let (exhibits, mut noted) = examine(&case, directory, requirements, listener)?;
     noted.extend(missing_signatures(&listing, requirements));
     noted.extend(case.tag().and_then(|tag| unexpected(expected, place, tag)));
-    Ok(report(directory, case.judge(exhibits, noted)))
+    Ok(report(directory, case.judge(exhibits, noted), &requirements.anchor))
 }
 
 /// Another release than the one that should be there.
@@ -179,7 +200,7 @@ fn named_otherwise(place: &str, tag: &str) -> Option<String> {
     (!same && !nested).then(|| named.to_owned())
 }
 
-fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
+pub(super) fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
     if !directory.is_dir() {
         return Err(Failure::new(Code::BundleMissing, format!("there is no bundle at `{directory}`"))
             .subject(directory.as_str())
@@ -188,18 +209,15 @@ fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
     files::list(directory)
 }
 
-fn read_documents(directory: &Utf8Path, listing: &[(String, bool)]) -> Result<Documents> {
-    let read = |(name, max): (&str, usize)| {
-        if !listing.iter().any(|(listed, is_regular)| listed == name && *is_regular) {
-            return Ok(None);
-        }
-        let Some(file) = files::open_regular(&directory.join(name))? else { return Ok(None) };
+/// Reads what has to be known before anything else: the documents and the evidence.
+pub(super) fn read_documents(directory: &Utf8Path, listing: &[(String, bool)]) -> Result<Documents> {
+    Documents::gather(listing, |name, max_bytes| {
+        let path = directory.join(name);
+        let Some(file) = files::open_regular(&path)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
-        read.map(|_| Some(bytes)).map_err(|error| files::failed("read", &directory.join(name), error))
-    };
-    let [index, provenance, checksums] = bundle::DOCUMENTS;
-    Ok(Documents { index: read(index)?, provenance: read(provenance)?, checksums: read(checksums)? })
+        let read = file.take(max_bytes as u64).read_to_end(&mut bytes);
+        read.map(|_| Some(bytes)).map_err(|error| files::failed("read", &path, error))
+    })
 }
 
 /// Lets one worker per processor take file after file, the largest first.
@@ -271,29 +289,42 @@ impl Worker {
     }
 }
 
-/// Signatures cannot be checked, so whoever requires them is told so, and the bundle is refused.
+/// Where nobody's signatures are demanded, none can be checked: whoever requires them is told so.
 fn missing_signatures(listing: &[(String, bool)], requirements: &Requirements) -> Option<Finding> {
-    if !requirements.require_signatures {
+    if !requirements.require_signatures || requirements.anchor.is_checked() {
         return None;
     }
-    let has = |ending: &str| listing.iter().any(|(name, _)| name.ends_with(ending));
-    Some(if has(".sig") || has(".sigstore.json") || has("signatures.json") {
-        bundle::finding(Code::SignaturesUnsupported, "signatures.json", "its signatures cannot be checked yet")
+    Some(if listing.iter().any(|(name, _)| documents::is_evidence(name)) {
+        bundle::finding(
+            Code::KeyUntrusted,
+            index::FILE_NAME,
+            "signatures are required, and no key is given to check them",
+        )
     } else {
         bundle::finding(Code::Unsigned, index::FILE_NAME, "it is not signed, and signatures are required")
     })
 }
 
-fn report(directory: &Utf8Path, verdict: Verdict) -> Report {
+fn report(directory: &Utf8Path, verdict: Verdict, anchor: &Anchor) -> Report {
     let index = verdict.index.as_ref();
+    let (word, root_version) = match anchor {
+        Anchor::Unchecked => (Authenticated::Unchecked, None),
+        Anchor::Keys(_) => (Authenticated::Signed, None),
+        Anchor::Role { root_version, listed: None, .. } => (Authenticated::TrustedRoot, Some(*root_version)),
+        Anchor::Role { root_version, listed: Some(_), .. } => (Authenticated::Catalog, Some(*root_version)),
+    };
+    let is_accepted = verdict.bundle.is_some();
     Report {
         kind: TYPE,
         name: index.map(|index| index.name.to_string()),
         version: index.map(|index| index.version.to_string()),
         tag: index.map(|index| index.tag.clone()),
-        status: if verdict.bundle.is_some() { Status::Passed } else { Status::Failed },
-        authenticity: Authenticated::Unchecked,
+        status: if is_accepted { Status::Passed } else { Status::Failed },
+        authenticity: if is_accepted { word } else { Authenticated::Unchecked },
+        signed_by: verdict.bundle.as_ref().map(|bundle| bundle.signed_by.clone()).unwrap_or_default(),
+        root_version,
         files: verdict.files,
+        not_checked: verdict.not_checked,
         findings: verdict.findings,
         directory: directory.to_owned(),
         bundle: verdict.bundle,

@@ -1,13 +1,14 @@
 //! Verifying a bundle: open the case, examine every file once, judge.
 //!
 //! ```text
-//! case    = Case::open(listing, documents)     the documents read; what is there against what is listed
-//! exhibit = case.examine(examiner, task, bytes)  one per file, on any thread: size, digest, inside
-//! verdict = case.judge(exhibits, noted)          everything against everything
+//! documents = Documents::gather(listing, read)         what has to be known before anything else
+//! case      = Case::open(listing, documents, anchor)   what is there against what is listed; what is claimed
+//! exhibit   = case.examine(examiner, task, bytes)      one per file, on any thread: digest, inside, signatures
+//! verdict   = case.judge(exhibits, noted)              everything against everything
 //! ```
 //!
 //! Every problem is collected, none stops the others, and a [`Verified`] bundle comes out only where
-//! there is none. Signatures are not looked at.
+//! there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,15 +23,20 @@ use crate::model::sbom::{self, Described};
 use crate::model::{Code, Digest, FileName, Finding, Release, text};
 
 use super::Verified;
+use super::anchor::Anchor;
 use super::documents::{self, Evidence, evidence_of};
+use super::evidence::{self, Facts, Heard, NotChecked, Testimony};
 use super::judge;
+use super::key::KeyId;
 
 pub use super::judge::finding;
 
 /// What evidence is called where the kinds of files are named.
 const EVIDENCE: &str = "evidence";
 /// The largest file of evidence that is looked at, in bytes.
-const MAX_EVIDENCE_BYTES: u64 = 4 << 20;
+pub const MAX_EVIDENCE_BYTES: usize = 4 << 20;
+/// How much evidence is read altogether, in bytes.
+const MAX_ALL_EVIDENCE_BYTES: usize = 64 << 20;
 
 /// How many files of evidence a bundle may have: this many, and as many again for every asset.
 const MAX_EVIDENCE_FILES: usize = 64;
@@ -44,8 +50,10 @@ pub struct Bundle {
     pub index: Index,
     /// Every asset, sorted by name.
     pub assets: Vec<Asset>,
-    /// Every file of evidence, sorted by name. Whether it is worth anything has not been checked.
+    /// Every file of evidence, sorted by name. [`Asset::signed_by`] says what has been checked of it.
     pub evidence: Vec<Asset>,
+    /// The trusted keys that have signed every asset.
+    pub signed_by: BTreeSet<KeyId>,
 }
 
 /// One file of a bundle.
@@ -59,9 +67,13 @@ pub struct Asset {
     pub size_bytes: u64,
     /// What it is: `package`, `sbom-spdx`, `index`, `provenance`, `checksums`, `evidence`…
     pub kind: String,
+    /// The trusted keys whose signatures over it, or in it, have been verified.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub signed_by: BTreeSet<KeyId>,
 }
 
-/// The documents of a bundle as they were found, each read to one byte more than it may have.
+/// The documents and the evidence of a bundle as they were found, each read to one byte more than it
+/// may have.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
     /// `index.json`.
@@ -70,6 +82,34 @@ pub struct Documents {
     pub provenance: Option<Vec<u8>>,
     /// `checksums.txt`.
     pub checksums: Option<Vec<u8>>,
+    /// Whatever has the name of evidence.
+    pub evidence: BTreeMap<FileName, Vec<u8>>,
+}
+
+impl Documents {
+    /// Reads what has to be known before anything else. `read` is asked for a name that is listed as
+    /// a regular file and for how many bytes at most; it gives nothing where there is no such file.
+    pub fn gather<E>(
+        listing: &[(String, bool)],
+        mut read: impl FnMut(&str, usize) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Self, E> {
+        let regular = |wanted: &str| listing.iter().any(|(name, is_regular)| name == wanted && *is_regular);
+        let mut document = |(name, max): (&str, usize)| if regular(name) { read(name, max + 1) } else { Ok(None) };
+        let [index, provenance, checksums] = DOCUMENTS;
+        let (index, provenance, checksums) = (document(index)?, document(provenance)?, document(checksums)?);
+        let (mut evidence, mut left) = (BTreeMap::new(), MAX_ALL_EVIDENCE_BYTES);
+        for (name, is_regular) in listing {
+            let Ok(name) = name.parse::<FileName>() else { continue };
+            if !is_regular || !documents::is_evidence(name.as_str()) || left == 0 {
+                continue;
+            }
+            if let Some(bytes) = read(name.as_str(), MAX_EVIDENCE_BYTES.saturating_add(1))? {
+                left = left.saturating_sub(bytes.len());
+                evidence.insert(name, bytes);
+            }
+        }
+        Ok(Self { index, provenance, checksums, evidence })
+    }
 }
 
 /// The names of the documents, with the largest size of each in bytes.
@@ -81,19 +121,23 @@ pub const DOCUMENTS: [(&str, usize); 3] = [
 
 /// A bundle under examination.
 pub struct Case {
+    pub(super) anchor: Anchor,
+    pub(super) testimony: Testimony,
     pub(super) index: Option<Index>,
     pub(super) provenance: Option<Statement>,
     pub(super) checksums: Option<Checksums>,
     tasks: Vec<Task>,
-    /// The documents themselves.
+    /// The documents themselves, and the evidence.
     read: Vec<Exhibit>,
+    /// The names of the evidence that belongs here.
+    evidence: Vec<FileName>,
     findings: Vec<Finding>,
 }
 
 /// A file that is to be read and examined.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Its name, which the index lists or which is that of evidence.
+    /// Its name, which the index lists.
     pub name: FileName,
     /// How many bytes to read at most, and one more to see whether there are more.
     pub max_bytes: u64,
@@ -104,8 +148,15 @@ pub struct Task {
 pub struct Exhibit {
     pub(super) asset: Asset,
     pub(super) inside: Inside,
+    pub(super) heard: Heard,
     /// Whether only its beginning was read: then its digest is nobody's.
     cut_off: bool,
+}
+
+impl Exhibit {
+    pub(super) fn is_asset(&self) -> bool {
+        self.asset.kind != EVIDENCE
+    }
 }
 
 /// What was seen inside a file whose digest is the index's.
@@ -136,22 +187,35 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What the index calls the product, if the index could be read.
     pub index: Option<Index>,
+    /// The evidence that proves nothing here, sorted by name.
+    pub not_checked: Vec<NotChecked>,
     /// The bundle, if nothing is wrong with it.
     pub bundle: Option<Verified<Bundle>>,
 }
 
 impl Case {
-    /// Reads the documents and compares the names in the directory (and whether each is a regular
-    /// file) with what is listed.
-    pub fn open(listing: &[(String, bool)], found: &Documents) -> Self {
-        let mut case =
-            Self { index: None, provenance: None, checksums: None, tasks: vec![], read: vec![], findings: vec![] };
+    /// Reads the documents and the evidence, and compares the names in the directory (and whether each
+    /// is a regular file) with what is listed.
+    pub fn open(listing: &[(String, bool)], found: &Documents, anchor: &Anchor) -> Self {
+        let mut case = Self {
+            anchor: anchor.clone(),
+            testimony: Testimony::default(),
+            index: None,
+            provenance: None,
+            checksums: None,
+            tasks: vec![],
+            read: vec![],
+            evidence: vec![],
+            findings: vec![],
+        };
         case.index = case.document(DOCUMENTS[0], found.index.as_deref(), "index", documents::read_index);
         case.provenance =
             case.document(DOCUMENTS[1], found.provenance.as_deref(), "provenance", documents::read_provenance);
         case.checksums =
             case.document(DOCUMENTS[2], found.checksums.as_deref(), "checksums", documents::read_checksums);
-        case.list(listing);
+        let assets = case.list(listing);
+        case.admit(found);
+        case.weigh(found, &assets);
         case
     }
 
@@ -172,17 +236,20 @@ impl Case {
             sha256: Digest::of(bytes),
             size_bytes: bytes.len() as u64,
             kind: task.kind.clone(),
+            signed_by: BTreeSet::new(),
         };
         // What was cut off is a part of a file, and its digest is nobody's.
         asset.size_bytes = asset.size_bytes.min(task.max_bytes.saturating_add(1));
+        let cut_off = asset.size_bytes > task.max_bytes;
         let inside = self.look_inside(examiner, &asset, bytes);
-        Exhibit { cut_off: asset.size_bytes > task.max_bytes, asset, inside }
+        let heard = if cut_off { Heard::default() } else { self.testimony.hear(&asset.name, bytes) };
+        Exhibit { asset, inside, heard, cut_off }
     }
 
     /// Compares everything with everything. `noted` is what was found wrong on the way to the files.
     pub fn judge(mut self, exhibits: Vec<Exhibit>, noted: Vec<Finding>) -> Verdict {
         let mut findings = std::mem::take(&mut self.findings);
-        let mut seen: BTreeMap<FileName, Exhibit> =
+        let seen: BTreeMap<FileName, Exhibit> =
             self.read.drain(..).chain(exhibits).map(|exhibit| (exhibit.asset.name.clone(), exhibit)).collect();
         for task in &self.tasks {
             let noted = noted.iter().any(|finding| finding.file == task.name.as_str());
@@ -191,27 +258,87 @@ impl Case {
             }
         }
         findings.extend(noted);
-        for Exhibit { asset, cut_off, .. } in seen.values() {
-            if *cut_off && asset.kind == EVIDENCE {
-                let message = format!("it is larger than {MAX_EVIDENCE_BYTES} bytes");
-                findings.push(judge::finding(Code::FileTooLarge, asset.name.as_str(), &message));
-            }
+        for exhibit in seen.values().filter(|exhibit| exhibit.cut_off && !exhibit.is_asset()) {
+            let message = format!("it is larger than {MAX_EVIDENCE_BYTES} bytes");
+            findings.push(judge::finding(Code::FileTooLarge, exhibit.asset.name.as_str(), &message));
         }
         judge::compare(&self, &seen, &mut findings);
         // A document that cannot be read is the cause of much that comes after it.
         findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
-        let whole = std::mem::take(&mut seen).into_values().filter(|exhibit| !exhibit.cut_off);
-        let files: Vec<Asset> = whole.map(|exhibit| exhibit.asset).collect();
-        let bundle = if findings.is_empty() { self.vouch(&files) } else { None };
-        Verdict { files, findings, index: self.index, bundle }
+        let covered = seen.values().filter(|it| it.is_asset()).all(|it| evidence::is_covered(&self.anchor, it));
+        let files = self.report(seen);
+        let bundle = if findings.is_empty() && covered { self.vouch(&files) } else { None };
+        let mut not_checked = std::mem::take(&mut self.testimony.not_checked);
+        not_checked.sort();
+        Verdict { files, findings, index: self.index, not_checked, bundle }
+    }
+
+    /// Every file that was seen whole, with the keys whose signatures hold.
+    fn report(&self, seen: BTreeMap<FileName, Exhibit>) -> Vec<Asset> {
+        let mut files: BTreeMap<FileName, Asset> = BTreeMap::new();
+        let mut vouched = self.testimony.vouched.clone();
+        for (name, exhibit) in seen {
+            vouched.extend(exhibit.heard.vouched);
+            vouched.extend(exhibit.heard.signers.iter().map(|key| (name.clone(), key.id())));
+            if !exhibit.cut_off {
+                files.insert(name, exhibit.asset);
+            }
+        }
+        for (file, key) in vouched {
+            files.entry(file).and_modify(|asset| _ = asset.signed_by.insert(key));
+        }
+        files.into_values().collect()
     }
 
     fn vouch(&self, files: &[Asset]) -> Option<Verified<Bundle>> {
         let (Some(index), Some(_), Some(_)) = (&self.index, &self.provenance, &self.checksums) else { return None };
         let release = Release::parse(&index.tag).ok()?;
-        let (evidence, assets) = files.iter().cloned().partition(|file| file.kind == EVIDENCE);
-        Some(Verified::vouch(Bundle { release, index: index.clone(), assets, evidence }))
+        let (evidence, assets): (Vec<_>, Vec<Asset>) = files.iter().cloned().partition(|file| file.kind == EVIDENCE);
+        let mut signed_by = assets.first().map(|asset| asset.signed_by.clone()).unwrap_or_default();
+        signed_by.retain(|key| assets.iter().all(|asset| asset.signed_by.contains(key)));
+        Some(Verified::vouch(Bundle { release, index: index.clone(), assets, evidence, signed_by }))
+    }
+
+    /// Takes in every file of evidence that belongs here.
+    fn admit(&mut self, found: &Documents) {
+        for name in std::mem::take(&mut self.evidence) {
+            let Some(bytes) = found.evidence.get(&name) else {
+                self.found(
+                    Code::FileTooLarge,
+                    name.as_str(),
+                    "it was not read: there is more evidence than is looked at",
+                );
+                continue;
+            };
+            let exhibit = Exhibit {
+                cut_off: bytes.len() > MAX_EVIDENCE_BYTES,
+                asset: seen_whole(name.clone(), bytes, EVIDENCE),
+                inside: Inside::NotExamined,
+                heard: Heard::default(),
+            };
+            if !exhibit.cut_off {
+                self.evidence.push(name);
+            }
+            self.read.push(exhibit);
+        }
+    }
+
+    /// Weighs the evidence, and hears what it says about the documents.
+    fn weigh(&mut self, found: &Documents, assets: &BTreeSet<FileName>) {
+        let facts = Facts {
+            version: self.index.as_ref().map(|index| &index.version),
+            provenance: found.provenance.as_deref(),
+            assets,
+            files: self.evidence.iter().filter_map(|name| Some((name, found.evidence.get(name)?.as_slice()))).collect(),
+        };
+        self.testimony = Testimony::weigh(&self.anchor, &facts);
+        for ((name, _), bytes) in DOCUMENTS.iter().zip([&found.index, &found.provenance, &found.checksums]) {
+            let exhibit = self.read.iter_mut().find(|exhibit| exhibit.asset.name.as_str() == *name);
+            if let (Some(exhibit), Some(bytes)) = (exhibit, bytes) {
+                exhibit.heard = self.testimony.hear(&exhibit.asset.name, bytes);
+            }
+        }
     }
 
     fn document<T>(
@@ -228,13 +355,9 @@ impl Case {
         }
         self.read.push(Exhibit {
             cut_off: false,
-            asset: Asset {
-                name: name.parse().ok()?,
-                sha256: Digest::of(bytes),
-                size_bytes: bytes.len() as u64,
-                kind: kind.to_owned(),
-            },
+            asset: seen_whole(name.parse().ok()?, bytes, kind),
             inside: Inside::NotExamined,
+            heard: Heard::default(),
         });
         read(bytes).map_err(|problem| self.found(Code::DocumentInvalid, name, &problem)).ok()
     }
@@ -243,15 +366,17 @@ impl Case {
         self.findings.push(judge::finding(code, file, message));
     }
 
-    /// Sorts every name into asset, evidence or neither, and notes what is missing.
-    fn list(&mut self, listing: &[(String, bool)]) {
+    /// Sorts every name into asset, evidence or neither, and notes what is missing. Gives back the
+    /// names of all assets.
+    fn list(&mut self, listing: &[(String, bool)]) -> BTreeSet<FileName> {
         let mut assets = self.listed();
+        let names = assets.keys().cloned().collect();
         let most_evidence = MAX_EVIDENCE_FILES * (1 + assets.len());
         let mut evidence_files = 0;
         for (name, is_regular) in listing {
             let evidence = match evidence_of(name) {
-                Some(Evidence::Of(asset)) => assets.contains_key(asset),
-                Some(Evidence::OfAll) => true,
+                Some(Evidence::Of { asset, .. }) => assets.contains_key(asset),
+                Some(Evidence::Signatures | Evidence::Provenance) => true,
                 None => false,
             };
             let known = assets.contains_key(name.as_str()) || evidence;
@@ -259,10 +384,10 @@ impl Case {
                 self.found(Code::FileIrregular, name, "it is not a regular file");
             } else if !known && self.has_a_list() {
                 self.found(Code::FileUnlisted, name, "no document of the bundle lists it");
-            } else if let (true, Ok(name)) = (evidence, name.parse()) {
+            } else if let (true, Ok(name)) = (evidence, name.parse::<FileName>()) {
                 evidence_files += 1;
                 if evidence_files <= most_evidence {
-                    self.tasks.push(Task { name, max_bytes: MAX_EVIDENCE_BYTES, kind: EVIDENCE.to_owned() });
+                    self.evidence.push(name);
                 } else if evidence_files == most_evidence + 1 {
                     let message = format!(
                         "there are more than {most_evidence} files of evidence, which is all that a bundle may have"
@@ -286,6 +411,7 @@ impl Case {
         assets.retain(|name, task| task.is_some() && there.get(name.as_str()).is_some_and(|regular| *regular));
         self.tasks.extend(assets.into_values().flatten());
         self.tasks.sort_by_key(|task| std::cmp::Reverse(task.max_bytes));
+        names
     }
 
     /// Whether any document says which files belong here.
@@ -333,6 +459,11 @@ impl Case {
             _ => Inside::NotExamined,
         }
     }
+}
+
+fn seen_whole(name: FileName, bytes: &[u8], kind: &str) -> Asset {
+    let (sha256, size_bytes) = (Digest::of(bytes), bytes.len() as u64);
+    Asset { name, sha256, size_bytes, kind: kind.to_owned(), signed_by: BTreeSet::new() }
 }
 
 fn facts(examiner: &mut Examiner, index: &Index, package: &Package, bytes: &[u8]) -> Result<ArchiveFacts, Problem> {

@@ -13,6 +13,8 @@ use crate::model::metadata::PackageMetadata;
 use crate::model::provenance::{self, ResolvedDependency, Statement};
 use crate::model::{FileName, Release, address, checksums, pretty, sbom, text};
 
+use super::{dsse, signatures, sigstore};
+
 /// The largest checksum list that is read, in bytes.
 pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
 /// The largest `metadata.json` that is read from an archive, in bytes.
@@ -57,9 +59,13 @@ pub fn read_metadata(bytes: &[u8]) -> Result<PackageMetadata, String> {
     if metadata.kind == PackageMetadata::TYPE { Ok(metadata) } else { Err("its type is another one".to_owned()) }
 }
 
-const OTHER_FORM: &str = "it is not written in the one form that Consign writes";
+pub(super) const OTHER_FORM: &str = "it is not written in the one form that Consign writes";
 
-fn strict<T: DeserializeOwned>(bytes: &[u8], max: usize, render: impl Fn(&T) -> Vec<u8>) -> Result<T, String> {
+pub(super) fn strict<T: DeserializeOwned>(
+    bytes: &[u8],
+    max: usize,
+    render: impl Fn(&T) -> Vec<u8>,
+) -> Result<T, String> {
     if bytes.len() > max {
         return Err(format!("it is larger than {max} bytes"));
     }
@@ -245,32 +251,53 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     items.is_sorted_by(|before, after| before < after)
 }
 
-/// What kind of evidence a file name stands for: made over an asset, or over the whole bundle.
+/// What a name of evidence says: what it is made over, and in which container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence<'a> {
     /// Of one asset.
-    Of(&'a str),
-    /// Of all of them.
-    OfAll,
+    Of {
+        /// Its name.
+        asset: &'a str,
+        /// How the name of the key begins, where it is that of a further key.
+        key: Option<&'a str>,
+        /// What is in the file.
+        container: Container,
+    },
+    /// The list of all signatures.
+    Signatures,
+    /// The signed provenance.
+    Provenance,
 }
 
-/// Whether a name is that of evidence.
+/// What one signature is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    /// Nothing: the file is the signature.
+    Raw,
+    /// A Sigstore bundle.
+    Sigstore,
+}
+
+/// Whether a name is that of evidence, which is made over assets and listed in no document.
 pub fn is_evidence(name: &str) -> bool {
     evidence_of(name).is_some()
 }
 
-/// Whether a name is that of evidence, which is made over assets and listed in no document.
 pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
-    if matches!(name, "signatures.json" | "provenance.intoto.jsonl") {
-        return Some(Evidence::OfAll);
+    match name {
+        signatures::FILE_NAME => return Some(Evidence::Signatures),
+        dsse::FILE_NAME => return Some(Evidence::Provenance),
+        _ => {}
     }
-    if let Some(asset) = name.strip_suffix(".sigstore.json") {
-        return Some(Evidence::Of(asset));
-    }
-    let signed = name.strip_suffix(".sig")?;
+    let (stem, container) = match name.strip_suffix(sigstore::ENDING) {
+        Some(stem) => (stem, Container::Sigstore),
+        None => (name.strip_suffix(signatures::ENDING)?, Container::Raw),
+    };
     // A further key's signature has eight digits of the key's id before its ending.
     let is_key = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    match signed.rsplit_once('.') {
-        Some((asset, id)) if is_key(id) => Some(Evidence::Of(asset)),
-        _ => Some(Evidence::Of(signed)),
-    }
+    let (asset, key) = match stem.rsplit_once('.') {
+        Some((asset, id)) if is_key(id) => (asset, Some(id)),
+        _ => (stem, None),
+    };
+    Some(Evidence::Of { asset, key, container })
 }

@@ -34,6 +34,11 @@ pub(super) fn compare(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
     if let Some(list) = &case.checksums {
         court.checksums(case.index.as_ref(), list);
     }
+    for exhibit in seen.values() {
+        findings.extend(exhibit.heard.findings.iter().cloned());
+    }
+    findings.extend(case.testimony.findings.iter().cloned());
+    case.testimony.cover(&case.anchor, seen.values().filter(|exhibit| exhibit.is_asset()), findings);
 }
 
 /// A finding with the hint that belongs to its code; whatever came from outside is escaped.
@@ -42,8 +47,11 @@ pub fn finding(code: Code, file: &str, message: &str) -> Finding {
         Code::FileUnlisted => "remove it; reports and notes belong into another directory",
         Code::FileIrregular => "replace it by the file itself; links and other entries are never followed",
         Code::DocumentInvalid => "a document of a bundle is never edited; make the bundle again with `consign package`",
-        Code::Unsigned => "sign the bundle, or verify it without requiring signatures",
-        Code::SignaturesUnsupported => "verify it without requiring signatures, or with a version that checks them",
+        Code::Unsigned => "fetch its signatures too, or sign the bundle with `consign sign`",
+        Code::KeyUntrusted => {
+            "name the key that the releases are signed with, as its owner publishes it and not from the bundle"
+        }
+        Code::SignatureInvalid => "do not use the bundle; fetch it again from where it was published",
         _ => "fetch the bundle again from where it was published, or make it again with `consign package`",
     };
     Finding::new(code, text::shown(file), text::shown(message), hint)

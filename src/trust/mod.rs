@@ -2,22 +2,29 @@
 //!
 //! [`Verified`] marks what has been checked, and only this module can make one. [`bundle::Case`]
 //! checks a whole bundle: it is opened with the documents, examines every file once, and judges.
-//! Nothing here reads a disk or asks a clock; whoever does hands the bytes in. Keys, signatures and
-//! catalogs are not looked at: what is checked is that everything agrees with everything.
+//! Whom to believe is an [`anchor::Anchor`], which comes from outside of what is verified. Nothing here
+//! reads a disk or asks a clock; whoever does hands the bytes in.
 
+pub mod anchor;
 pub mod bundle;
 pub mod documents;
+pub mod dsse;
 pub mod encrypted;
+pub mod evidence;
 mod judge;
 pub mod key;
 mod pem;
 pub mod private;
 pub mod shapes;
+pub mod signatures;
+pub mod sigstore;
 mod spki;
+pub mod transparency;
 pub mod tuf;
 
 use std::ops::Deref;
 
+pub use anchor::Anchor;
 pub use bundle::{Asset, Bundle};
 
 /// Something that has been verified. There is no other way to get one.

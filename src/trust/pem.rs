@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_whatever_the_ends_of_its_lines() {
         for length in [1, 47, 48, 49, 96, 1000] {
-            let der: Vec<u8> = (0..length).map(|n: usize| (n % 251) as u8).collect();
+            let der: Vec<u8> = (0..length).map(|n: usize| n.to_le_bytes()[0] % 251).collect();
             let text = write("PUBLIC KEY", &der);
             for text in [text.to_string(), text.replace('\n', "\r\n"), format!("a comment: x\n\n{}\n\n", *text)] {
                 let found = blocks(&text).expect("whole");

@@ -4,8 +4,9 @@
 
 use std::process::Command;
 
-use consign::catalog::edit::{self, Act, Ending, Hand, Lifetimes, Listed, Listing};
+use consign::catalog::edit::{self, Act, Ending, Hand, Listed, Listing};
 use consign::catalog::entry::{Entry, Status};
+use consign::catalog::lifetimes::Lifetimes;
 use consign::catalog::overview;
 use consign::catalog::repository::Repository;
 use consign::model::{Code, Digest};

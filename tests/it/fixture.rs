@@ -12,7 +12,9 @@ use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::{self, *};
 use consign::model::sbom::{self, Component, ComponentKey, Inventory, Resolved, Role};
 use consign::model::{Digest, Platform, pretty};
+use consign::trust::Anchor;
 use consign::trust::bundle::{Case, Documents, Examiner, Verdict};
+use consign::trust::key::Signer;
 
 pub const DATE: &str = "2025-01-02T03:04:05Z";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -278,16 +280,24 @@ fn resolved() -> Resolved {
     Resolved { components: BTreeMap::from([(key.clone(), component)]), roots: [key].into() }
 }
 
-/// Judges a bundle in memory.
+/// Judges a bundle in memory by its integrity alone.
 pub fn judge(files: &Files) -> Verdict {
+    judge_with(files, &Anchor::Unchecked)
+}
+
+/// The documents and the evidence, read as a verifier reads them.
+pub fn gather(files: &Files) -> (Vec<(String, bool)>, Documents) {
     let listing: Vec<_> = files.keys().map(|name| (name.clone(), true)).collect();
-    let document = |name: &str| files.get(name).cloned();
-    let documents = Documents {
-        index: document(index::FILE_NAME),
-        provenance: document(provenance::FILE_NAME),
-        checksums: document(checksums::FILE_NAME),
-    };
-    let case = Case::open(&listing, &documents);
+    let read =
+        |name: &str, max: usize| Ok::<_, ()>(files.get(name).map(|bytes| bytes[..bytes.len().min(max)].to_vec()));
+    let documents = Documents::gather(&listing, read).unwrap();
+    (listing, documents)
+}
+
+/// Judges a bundle in memory.
+pub fn judge_with(files: &Files, anchor: &Anchor) -> Verdict {
+    let (listing, documents) = gather(files);
+    let case = Case::open(&listing, &documents, anchor);
     let mut examiner = Examiner::default();
     let exhibits = case.tasks().iter().map(|task| {
         let bytes = &files[task.name.as_str()];
@@ -303,4 +313,18 @@ pub fn write(files: &Files, directory: &Utf8Path) {
     for (name, bytes) in files {
         fs_err::write(directory.join(name), bytes).unwrap();
     }
+}
+
+/// Reads a directory back.
+pub fn read_directory(directory: &Utf8Path) -> Files {
+    let names = consign::world::files::list(directory).unwrap();
+    names.into_iter().map(|(name, _)| (name.clone(), fs_err::read(directory.join(name)).unwrap())).collect()
+}
+
+/// A bundle signed with these keys, one after another.
+pub fn signed_with(files: &Files, signers: &[Box<dyn Signer>]) -> Files {
+    let scratch = crate::support::Scratch::new();
+    write(files, scratch.path());
+    consign::pipeline::sign::sign(scratch.path(), None, signers, &consign::pipeline::events::Silence).unwrap();
+    read_directory(scratch.path())
 }

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use consign::catalog::edit::{self, Act, Hand, Lifetimes};
+use consign::catalog::edit::{self, Act, Hand};
+use consign::catalog::lifetimes::Lifetimes;
 use consign::catalog::proposal::{self, Base};
 use consign::catalog::repository::Repository;
 use consign::catalog::root::Change;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use consign::trust::key::{self, PublicKey, Signer as _};
 use consign::trust::private::{Opened, PrivateKey};
 use serde_json::Value;
@@ -435,11 +435,11 @@ fn no_refusal_repeats_a_byte_of_the_key() {
                 let text = fs_err::read(scratch.path().join("key.pem")).unwrap();
                 let text = String::from_utf8_lossy(&text).into_owned();
                 let lines = wholes.iter().chain([&text]).flat_map(|whole| whole.lines());
-                for line in lines.filter(|line| line.len() > 40 && !line.contains(' ')) {
+                for line in lines.filter(|line| line.len() > 40 && line.is_ascii() && !line.contains(' ')) {
                     assert!(!told.contains(&line[..40]), "{make} {verb:?}: {told}");
                 }
             }
         }
-        assert!(!Utf8PathBuf::from(scratch.path().join("new.pem")).exists());
+        assert!(!scratch.path().join("new.pem").exists());
     }
 }

@@ -33,6 +33,7 @@ mod reproducible;
 mod rules;
 mod sbom;
 mod secrets;
+mod signed_verify;
 mod support;
 mod trust;
 mod tuf_client;

@@ -25,6 +25,7 @@ fn run(place: &Place) -> Result<RemoteReport> {
         repository: None,
         guard: Guard::default(),
         requirements: Requirements::default(),
+        signers: &[],
         catalog_signers: &[],
         step_summary: None,
         listener: &Silence,

@@ -571,6 +571,11 @@ def freezes():
 
 # --- Mix and match -------------------------------------------------------------------------------
 
+def unlike(named, served, hashes):
+    """Signatures differ in length: where lengths are signed, a longer document is not read to its end."""
+    return TOO_LARGE if hashes and len(served) > len(named) else INVALID
+
+
 @scenario
 def mixtures():
     for hashes in (False, True):
@@ -581,8 +586,8 @@ def mixtures():
             r.publish(*REST)
             old = r.files[f"{role}.json"]
             r.publish(*REST)
-            r.files[f"{role}.json"] = old
-            r.step(INVALID, [f"`{role}.json`"]).end()
+            named, r.files[f"{role}.json"] = r.files[f"{role}.json"], old
+            r.step(unlike(named, old, hashes)).end()
 
             r = Repository(f"new_{role}_beside_the_old{suffix}")
             r.hashes = hashes
@@ -590,8 +595,9 @@ def mixtures():
             old = dict(r.files)
             r.add("more", b"more")
             r.publish(*REST)
-            r.files = {**old, f"{role}.json": r.files[f"{role}.json"]}
-            r.step(TOO_LARGE if hashes and role == "targets" else INVALID).end()
+            served = r.files[f"{role}.json"]
+            r.files = {**old, f"{role}.json": served}
+            r.step(unlike(old[f"{role}.json"], served, hashes)).end()
 
     for role, by in (("targets", "snapshot"), ("snapshot", "timestamp")):
         def meta(r, role=role):
@@ -660,7 +666,7 @@ def documents():
         two(f"{role}_of_specification_2", signed_with(role, lambda s: s.update(spec_version="2.0.0")), INVALID)
         two(f"{role}_of_specification_1_99", signed_with(role, lambda s: s.update(spec_version="1.99.7")))
         two(f"{role}_with_unknown_members",
-            signed_with(role, lambda s: s.update({"x-a": {"b": [1, None, "\u00e9\ud83d\ude00"]}, "": True})))
+            signed_with(role, lambda s: s.update({"x-a": {"b": [1, None, "\u00e9\U0001f600"]}, "": True})))
         for name, change in {
             "invalid": lambda data: data[:-2],
             "empty": lambda data: b"",

@@ -4,7 +4,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use crate::catalog::edit::{Act, Hand, Lifetimes};
+use crate::catalog::edit::{Act, Hand};
+use crate::catalog::lifetimes::Lifetimes;
 use crate::catalog::repository::Repository;
 use crate::cli::signing::{PubkeyArgs, SigningArgs};
 use crate::cli::{Context, usage};

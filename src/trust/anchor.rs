@@ -1,0 +1,116 @@
+//! Whom to believe: the keys that a verification starts from.
+//!
+//! An [`Anchor`] comes from outside of what is verified, always: a key file, or the root of a
+//! catalog. Nothing that lies in a bundle becomes one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::key::{Algorithm, KeyId, PublicKey};
+use super::tuf::roles::{RoleName, Root, Signed};
+use crate::model::failure::Result;
+use crate::model::{Code, Digest, Failure, FileName};
+
+/// The largest root that is read, in bytes.
+pub const MAX_ROOT_BYTES: usize = 512 << 10;
+
+/// What a bundle has to prove.
+#[derive(Clone, Debug, Default)]
+pub enum Anchor {
+    /// That it is whole; who made it is not asked.
+    #[default]
+    Unchecked,
+    /// That any one of these keys has signed every asset.
+    Keys(Vec<PublicKey>),
+    /// That a role of a catalog has signed every asset.
+    Role {
+        /// The keys of the role.
+        keys: BTreeSet<PublicKey>,
+        /// How many different ones have to sign.
+        threshold: u64,
+        /// The version of the root that names them.
+        root_version: u64,
+        /// Size and digest of every asset, where the role has signed a catalog. Then detached
+        /// signatures are not needed, and those that are there have to be valid.
+        listed: Option<BTreeMap<FileName, (u64, Digest)>>,
+    },
+}
+
+impl Anchor {
+    /// The keys that the root of a catalog trusts with releases, at an instant.
+    pub fn of_root(bytes: &[u8], at: Timestamp) -> Result<Self> {
+        let refuse = |why: &str| {
+            Failure::new(Code::CatalogInvalid, format!("the trust root is refused: {why}"))
+                .hint("fetch root.json again from whoever publishes the releases")
+        };
+        if bytes.len() > MAX_ROOT_BYTES {
+            return Err(refuse(&format!("it is larger than {MAX_ROOT_BYTES} bytes")));
+        }
+        let document = Signed::<Root>::parse(bytes).map_err(|problem| refuse("it cannot be read").because(problem))?;
+        let root = &document.signed;
+        for role in RoleName::ALL {
+            let (threshold, keys) = (root.roles.get(role).threshold, role_keys(root, role));
+            if threshold == 0 || threshold > distinct(&keys) {
+                let count = distinct(&keys);
+                return Err(refuse(&format!("the role `{role}` has {count} keys and a threshold of {threshold}")));
+            }
+        }
+        if !root.accepts(&document) {
+            return Err(refuse("it is not signed by enough of its own keys"));
+        }
+        if root.expires <= at {
+            return Err(Failure::new(Code::CatalogExpired, format!("the trust root expired at {}", root.expires))
+                .hint("fetch the newest root.json; to look at an old release, name a time with `--at`"));
+        }
+        let threshold = root.roles.targets.threshold;
+        Ok(Self::Role { keys: role_keys(root, RoleName::Targets), threshold, root_version: root.version, listed: None })
+    }
+
+    /// Whether anything is trusted, so that signatures are demanded.
+    pub fn is_checked(&self) -> bool {
+        !matches!(self, Self::Unchecked)
+    }
+
+    /// The trusted keys.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        let (listed, of_role) = match self {
+            Self::Unchecked => (None, None),
+            Self::Keys(keys) => (Some(keys), None),
+            Self::Role { keys, .. } => (None, Some(keys)),
+        };
+        listed.into_iter().flatten().chain(of_role.into_iter().flatten())
+    }
+
+    /// The trusted key of this name.
+    pub fn key(&self, id: KeyId) -> Option<&PublicKey> {
+        self.keys().find(|key| key.id() == id)
+    }
+
+    /// How many different keys have to sign each asset; never none, whatever a document says.
+    pub(super) fn threshold(&self) -> u64 {
+        match self {
+            Self::Role { threshold, .. } => (*threshold).max(1),
+            Self::Unchecked | Self::Keys(_) => 1,
+        }
+    }
+
+    /// What a catalog says of every asset.
+    pub(super) fn listed(&self) -> Option<&BTreeMap<FileName, (u64, Digest)>> {
+        match self {
+            Self::Role { listed, .. } => listed.as_ref(),
+            Self::Unchecked | Self::Keys(_) => None,
+        }
+    }
+}
+
+fn role_keys(root: &Root, role: RoleName) -> BTreeSet<PublicKey> {
+    let ids = &root.roles.get(role).keyids;
+    ids.iter().filter_map(|id| root.keys.get(id)?.public()).collect()
+}
+
+/// How many different keys there are, whatever their wrapping.
+pub(super) fn distinct<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> u64 {
+    let different: BTreeSet<(Algorithm, &[u8])> = keys.into_iter().map(|key| (key.algorithm(), key.raw())).collect();
+    different.len() as u64
+}

@@ -1,0 +1,268 @@
+//! Transparency logs: whether a leaf is in a tree, and whether one tree grew out of another.
+//!
+//! The arithmetic is that of RFC 6962 with the bounds of RFC 9162; a checkpoint is a signed note as
+//! the C2SP writes it down. Which log is trusted is not decided here: [`Checkpoint::verify`] takes
+//! the key of one.
+
+use data_encoding::BASE64;
+
+use super::key::{Algorithm, PublicKey};
+use crate::model::Digest;
+use crate::model::digest::Hasher;
+
+/// The most hashes that a proof can have: one for each level of a tree of 2^64 leaves.
+pub const MAX_PROOF_HASHES: usize = 64;
+/// The longest checkpoint that is read, in bytes.
+const MAX_CHECKPOINT_BYTES: usize = 16 << 10;
+/// The most signatures under a checkpoint that are looked at.
+const MAX_CHECKPOINT_SIGNATURES: usize = 64;
+
+/// The proof does not prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proof of the transparency log does not lead to its root hash")]
+pub struct NotProven;
+
+/// The hash of a leaf.
+pub fn leaf_hash(body: &[u8]) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(&[0]);
+    hasher.update(body);
+    hasher.finish()
+}
+
+fn node_hash(left: &Digest, right: &Digest) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(&[1]);
+    hasher.update(left.as_bytes());
+    hasher.update(right.as_bytes());
+    hasher.finish()
+}
+
+/// Whether the leaf with this number and hash is in the tree of this size and root hash.
+pub fn verify_inclusion(
+    number: u64,
+    size: u64,
+    leaf: &Digest,
+    proof: &[Digest],
+    root: &Digest,
+) -> Result<(), NotProven> {
+    if number >= size {
+        return Err(NotProven);
+    }
+    let (mut node, mut last) = (number, size - 1);
+    let mut hash = *leaf;
+    for other in proof {
+        if last == 0 {
+            return Err(NotProven);
+        }
+        if node & 1 == 1 || node == last {
+            hash = node_hash(other, &hash);
+            while node & 1 == 0 && node != 0 {
+                (node, last) = (node >> 1, last >> 1);
+            }
+        } else {
+            hash = node_hash(&hash, other);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    if last == 0 && hash == *root { Ok(()) } else { Err(NotProven) }
+}
+
+/// Whether the first leaves of the larger tree are those of the smaller one.
+pub fn verify_consistency(sizes: (u64, u64), proof: &[Digest], roots: (&Digest, &Digest)) -> Result<(), NotProven> {
+    let (smaller, larger) = sizes;
+    let prove = |holds: bool| if holds { Ok(()) } else { Err(NotProven) };
+    if smaller > larger {
+        return Err(NotProven);
+    }
+    if smaller == larger {
+        return prove(proof.is_empty() && roots.0 == roots.1);
+    }
+    if smaller == 0 {
+        // Every tree grew out of the empty one, whose root hash is that of nothing.
+        return prove(proof.is_empty() && *roots.0 == Digest::of(b""));
+    }
+    // Where the smaller tree is a whole one, its root hash is left out of the proof.
+    let (seed, rest) = if smaller.is_power_of_two() {
+        (*roots.0, proof)
+    } else {
+        let (first, rest) = proof.split_first().ok_or(NotProven)?;
+        (*first, rest)
+    };
+    let (mut node, mut last) = (smaller - 1, larger - 1);
+    while node & 1 == 1 {
+        (node, last) = (node >> 1, last >> 1);
+    }
+    let (mut old, mut new) = (seed, seed);
+    for other in rest {
+        if last == 0 {
+            return Err(NotProven);
+        }
+        if node & 1 == 1 || node == last {
+            (old, new) = (node_hash(other, &old), node_hash(other, &new));
+            while node & 1 == 0 && node != 0 {
+                (node, last) = (node >> 1, last >> 1);
+            }
+        } else {
+            new = node_hash(&new, other);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    prove(last == 0 && old == *roots.0 && new == *roots.1)
+}
+
+/// A signed statement of a log: so large, with this root hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which log says it.
+    pub origin: String,
+    /// How many leaves it has.
+    pub size: u64,
+    /// Its root hash.
+    pub root: Digest,
+    /// What is signed.
+    text: String,
+    signatures: Vec<NoteSignature>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NoteSignature {
+    name: String,
+    hint: [u8; 4],
+    signature: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Reads one, strictly: origin, size, root hash, perhaps more lines, an empty one, signatures.
+    pub fn parse(note: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("the log's checkpoint {what}");
+        if note.len() > MAX_CHECKPOINT_BYTES {
+            return Err(wrong("is too long"));
+        }
+        let (text, signatures) = note.split_once("\n\n").ok_or_else(|| wrong("has no signatures"))?;
+        let mut lines = text.split('\n');
+        let origin = lines.next().filter(|line| !line.is_empty()).ok_or_else(|| wrong("names no log"))?;
+        let size = lines.next().and_then(decimal).ok_or_else(|| wrong("has no size in its second line"))?;
+        let root = lines.next().and_then(digest).ok_or_else(|| wrong("has no root hash in its third line"))?;
+        if lines.any(|line| line.is_empty() || line.chars().any(char::is_control)) {
+            return Err(wrong("has a line that is none"));
+        }
+        let signatures = signatures.strip_suffix('\n').ok_or_else(|| wrong("does not end with a line feed"))?;
+        let signatures: Option<Vec<_>> =
+            signatures.split('\n').take(MAX_CHECKPOINT_SIGNATURES + 1).map(NoteSignature::parse).collect();
+        let signatures = signatures.ok_or_else(|| wrong("has a signature line that is none"))?;
+        if signatures.len() > MAX_CHECKPOINT_SIGNATURES {
+            return Err(wrong("has too many signatures"));
+        }
+        if !signatures.iter().any(|signature| is_log(&signature.name, origin)) {
+            return Err(wrong("is not signed by the log that it names"));
+        }
+        let text = format!("{text}\n");
+        Ok(Self { origin: origin.to_owned(), size, root, text, signatures })
+    }
+
+    /// Whether the log with this key has signed it.
+    pub fn verify(&self, log: &PublicKey) -> Result<(), String> {
+        let own: Vec<_> = self.signatures.iter().filter(|signature| is_log(&signature.name, &self.origin)).collect();
+        let hinted: Vec<_> =
+            own.iter().filter(|signature| hints(log, &signature.name).contains(&signature.hint)).collect();
+        if hinted.is_empty() {
+            return Err("the log's checkpoint is not signed with the log's key".to_owned());
+        }
+        if hinted.iter().any(|signature| log.verify(self.text.as_bytes(), &signature.signature).is_ok()) {
+            Ok(())
+        } else {
+            Err("the signature of the log's checkpoint is not valid".to_owned())
+        }
+    }
+}
+
+impl NoteSignature {
+    fn parse(line: &str) -> Option<Self> {
+        let (name, encoded) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
+        let raw = BASE64.decode(encoded.as_bytes()).ok()?;
+        let (hint, signature) = raw.split_first_chunk::<4>()?;
+        let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+');
+        (is_name && !signature.is_empty()).then(|| Self {
+            name: name.to_owned(),
+            hint: *hint,
+            signature: signature.to_vec(),
+        })
+    }
+}
+
+/// Rekor's first version puts the number of a tree behind the name of the log.
+fn is_log(name: &str, origin: &str) -> bool {
+    origin == name || origin.strip_prefix(name).is_some_and(|rest| rest.starts_with(" - "))
+}
+
+/// The ways in which a key is hinted at: by the digest of its SPKI, or as the C2SP has it.
+fn hints(key: &PublicKey, name: &str) -> Vec<[u8; 4]> {
+    let start = |digest: Digest| -> [u8; 4] {
+        let bytes = digest.as_bytes();
+        [bytes[0], bytes[1], bytes[2], bytes[3]]
+    };
+    let mut all = vec![start(key.id())];
+    if key.algorithm() == Algorithm::Ed25519 {
+        all.push(start(Digest::of(&[name.as_bytes(), b"\n\x01", key.raw()].concat())));
+    }
+    all
+}
+
+/// A whole number without a sign and without leading zeros.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// A digest in base64.
+pub(super) fn digest(text: &str) -> Option<Digest> {
+    let raw = BASE64.decode(text.as_bytes()).ok()?;
+    <[u8; 32]>::try_from(raw).ok().map(Digest::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_of_three_leaves_proves_each_of_them() {
+        let leaves: Vec<Digest> = [b"a", b"b", b"c"].map(|body| leaf_hash(body)).to_vec();
+        let left = node_hash(&leaves[0], &leaves[1]);
+        let root = node_hash(&left, &leaves[2]);
+        assert_eq!(verify_inclusion(0, 3, &leaves[0], &[leaves[1], leaves[2]], &root), Ok(()));
+        assert_eq!(verify_inclusion(1, 3, &leaves[1], &[leaves[0], leaves[2]], &root), Ok(()));
+        assert_eq!(verify_inclusion(2, 3, &leaves[2], &[left], &root), Ok(()));
+        assert_eq!(verify_inclusion(2, 3, &leaves[1], &[left], &root), Err(NotProven));
+        assert_eq!(verify_inclusion(3, 3, &leaves[2], &[left], &root), Err(NotProven));
+        assert_eq!(verify_consistency((2, 3), &[leaves[2]], (&left, &root)), Ok(()));
+        assert_eq!(verify_consistency((3, 2), &[leaves[2]], (&root, &left)), Err(NotProven));
+    }
+
+    #[test]
+    fn a_checkpoint_without_one_of_its_parts_is_refused() {
+        let root = BASE64.encode(&[7; 32]);
+        let signature = BASE64.encode(&[1; 68]);
+        let good = format!("log.example - 1\n7\n{root}\n\n\u{2014} log.example {signature}\n");
+        assert_eq!(Checkpoint::parse(&good).map(|it| (it.size, it.root)), Ok((7, Digest::from([7; 32]))));
+        for wrong in [
+            good.replacen("log.example - 1\n", "", 1),
+            good.replacen("log.example - 1\n", "\n", 1),
+            good.replace("\n7\n", "\n"),
+            good.replace("\n7\n", "\n07\n"),
+            good.replace("\n7\n", "\n-7\n"),
+            good.replace("\n7\n", "\n99999999999999999999\n"),
+            good.replace(&root, ""),
+            good.replace(&root, &root[4..]),
+            good.replace("\n\n", "\n"),
+            good.replace("\u{2014} log.example", "\u{2014} other.example"),
+            good.replace('\u{2014}', "-"),
+            good.replace(&signature, "AAAA"),
+            good.trim_end().to_owned(),
+            format!("{good}\n"),
+            good.replace('\n', "\r\n"),
+        ] {
+            assert!(Checkpoint::parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
