@@ -368,9 +368,11 @@ impl Desk<'_> {
             let finished = proposal.filter(|proposal| self.root.accepts(proposal));
             return Ok(finished.map_or_else(|| state.listed().clone(), |proposal| proposal.signed.targets));
         };
-        // What somebody has signed is not thrown away, and what nobody here asked for is not signed.
+        // What somebody has signed is not thrown away, and what nobody here asked for is not signed. A
+        // proposal that changes nothing is no loss.
         if let Some(proposal) = proposal
             && proposal.signed.targets != *files
+            && proposal.signed.targets != *state.listed()
             && *files != *state.listed()
             && count(&proposal, Appointed::by(self.root, RoleName::Targets)).have > 0
         {

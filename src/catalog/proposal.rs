@@ -260,7 +260,7 @@ fn bring(
         signing.warnings.extend(orphaned(repository, &repository.state(chain)?, previous, &next.signed)?);
     }
     let bytes = next.render();
-    if let Some(chain) = &chain {
+    if let Some(chain) = chain {
         // What has been counted here is judged once more by the client's own rule.
         Roots::begin(&chain.last().render())?.advance(&bytes)?;
     }

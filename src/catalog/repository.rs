@@ -315,18 +315,6 @@ impl State {
         Ok(())
     }
 
-    /// Whether everything is there and each document names the next one.
-    pub fn is_whole(&self) -> bool {
-        let is_named = match (&self.snapshot, &self.timestamp) {
-            (Some(snapshot), Some(timestamp)) => {
-                let meta = &timestamp.document.signed.signed.meta;
-                meta.get("snapshot.json").is_some_and(|meta| snapshot.document.is_named_by(meta))
-            }
-            _ => false,
-        };
-        is_named && self.is_targets_named()
-    }
-
     /// Whether the snapshot names the targets metadata that is there.
     pub fn is_targets_named(&self) -> bool {
         match (&self.targets, &self.snapshot) {
@@ -345,5 +333,7 @@ fn named(meta: &BTreeMap<String, Meta>, file: &str) -> u64 {
 
 /// A document that cannot be believed.
 pub(super) fn invalid(path: &Utf8Path, problem: &str) -> Failure {
-    Failure::new(Code::CatalogInvalid, format!("`{path}` cannot be used: {problem}")).subject(path.as_str())
+    Failure::new(Code::CatalogInvalid, format!("`{path}` cannot be used: {problem}"))
+        .subject(path.as_str())
+        .hint("restore it from a backup or a mirror, or get it again from its author")
 }

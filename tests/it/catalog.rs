@@ -1,147 +1,334 @@
-//! A catalog's life: made by two holders, filled, read by others' clients, its keys replaced.
+//! What a catalog lists: added, withdrawn, mended after a kill, and read by python-tuf's own client.
 
-#![expect(clippy::disallowed_methods, reason = "tests run other clients")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
 
 use std::process::Command;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use consign::catalog::edit::{self, Act, Ending, Hand, Listed, Listing};
+use consign::catalog::entry::{Entry, Status};
+use consign::catalog::lifetimes::Lifetimes;
+use consign::catalog::overview;
+use consign::catalog::repository::Repository;
+use consign::model::{Code, Digest};
+use consign::trust::key::Signer;
+use consign::trust::private::PrivateKey;
 
-use crate::support::{Scratch, consign, missing_unless, succeed};
-use crate::workspaces::{Ran, bundle, files_below, rehearse, run};
+use crate::fixture::bundle_fixture;
+use crate::sbom::need_python;
+use crate::support::{self, both, need, small_workspace};
+use crate::trust::{Ceremony, tree};
 
-/// What python-tuf's own client downloads, with the root that it was given first.
-const OTHER_CLIENT: &str = "
-import sys, tempfile
-from tuf.ngclient import Updater, FetcherInterface
-class Files(FetcherInterface):
-    def _fetch(self, url):
-        from tuf.api.exceptions import DownloadHTTPError
-        try: yield open(url.removeprefix('file://'), 'rb').read()
-        except FileNotFoundError: raise DownloadHTTPError('missing', 404)
-place, root, path = sys.argv[1:]
-state = tempfile.mkdtemp()
-updater = Updater(state, f'file://{place}/tuf/', state, f'file://{place}/', fetcher=Files(), bootstrap=open(root, 'rb').read())
+/// Serves a directory, and downloads every file of a version from it as python-tuf does.
+const DOWNLOAD: &str = r#"
+import functools, http.server, json, os, sys, threading
+from tuf.ngclient import Updater
+served, root, into = sys.argv[1:4]
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=served))
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = "http://127.0.0.1:%d/" % server.server_port
+state = os.path.join(into, "state")
+os.makedirs(state)
+updater = Updater(state, url + "tuf/", into, url, bootstrap=open(root, "rb").read())
 updater.refresh()
-print(open(updater.download_target(updater.get_targetinfo(path), state + '/out')).read())
-";
+listed = json.load(open(os.path.join(served, "tuf", "targets.json")))["signed"]["targets"]
+for path in sorted(listed):
+    updater.download_target(updater.get_targetinfo(path), os.path.join(into, path.replace("/", "%")))
+print(updater.get_targetinfo("v1.0.0/index.json").custom["status"], updater._trusted_set.root.version)
+"#;
 
-fn passes(directory: &Utf8Path, arguments: &[&str]) -> Ran {
-    let ran = run(consign(directory).args(["--format", "json"]).args(arguments));
-    assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
-    ran
+/// What python-tuf says after it has downloaded everything, starting from a root.
+pub fn download(ceremony: &Ceremony, root: &str) -> std::process::Output {
+    let into = tempfile::tempdir_in(ceremony.scratch.path()).unwrap();
+    Command::new("python3")
+        .args(["-c", DOWNLOAD, ceremony.target().as_str(), ceremony.path(root).as_str()])
+        .arg(into.path())
+        .output()
+        .unwrap()
 }
 
-/// Two holders of the root, a release key, and a key of the build server with its successor.
-fn catalog() -> (Scratch, Utf8PathBuf) {
-    let scratch = crate::support::small_workspace("tool", "1.2.3");
-    fs_err::create_dir_all(scratch.path().join("target")).unwrap();
-    for name in ["one", "two", "release", "server", "next"] {
-        passes(scratch.path(), &["key", "generate", "--out", &format!("target/{name}.pem")]);
-    }
-    rehearse(scratch.path(), &[]).passed();
-    let target = scratch.path().join("target/published");
-    fs_err::create_dir_all(&target).unwrap();
-    succeed(Command::new("cp").args(["-r", bundle(scratch.path()).as_str(), target.join("v1.2.3").as_str()]));
-    passes(
-        scratch.path(),
-        &["trust", "init", target.as_str(), "--root-threshold", "2"]
-            .into_iter()
-            .chain([
-                "--root-key",
-                "target/one.pem",
-                "--root-key",
-                "target/two.pem",
-                "--targets-key",
-                "target/release.pem",
-            ])
-            .chain(["--snapshot-key", "target/server.pem", "--timestamp-key", "target/server.pem"])
-            .collect::<Vec<_>>(),
-    );
-    let keys = ["--key", "target/release.pem", "--key", "target/server.pem"];
-    let version = target.join("v1.2.3");
-    passes(scratch.path(), &[&["catalog", "add", version.as_str(), "--target", target.as_str()], &keys[..]].concat());
-    (scratch, target)
-}
+const ADD: &str = "catalog add releases/v1.0.0 --target releases --key release.pem --key ci.pem";
 
 #[test]
-fn another_client_downloads_what_was_added() {
-    let there =
-        Command::new("python3").args(["-c", "import tuf.ngclient"]).output().is_ok_and(|ran| ran.status.success());
-    if !missing_unless(there, "python-tuf") {
+fn python_tuf_downloads_a_release_from_our_catalog() {
+    if !need_python("tuf.ngclient") {
         return;
     }
-    let (_scratch, target) = catalog();
-    let root = target.join("tuf/1.root.json");
-    let mut client = Command::new("python3");
-    client.args(["-c", OTHER_CLIENT, target.as_str(), root.as_str(), "v1.2.3/index.json"]);
-    let read = succeed(&mut client);
-    assert_eq!(read.trim(), fs_err::read_to_string(target.join("v1.2.3/index.json")).unwrap().trim());
-    // What was changed behind the catalog's back is refused by it as by ours.
-    fs_err::write(target.join("v1.2.3/index.json"), "{}").unwrap();
-    assert!(!client.output().unwrap().status.success());
-    let ran =
-        run(consign(&target).args(["catalog", "verify", ".", "--trust-root", "tuf/1.root.json", "--format", "json"]));
-    assert_eq!(ran.code, 4, "{}", ran.err);
+    let ceremony = Ceremony::simple();
+    ceremony.add();
+    let output = download(&ceremony, "releases/tuf/1.root.json");
+    assert!(output.status.success(), "{}", both(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "active 1\n");
+    // It refuses what we would not sign.
+    fs_err::write(ceremony.target().join("v1.0.0/checksums.txt"), "other").unwrap();
+    assert!(!download(&ceremony, "releases/tuf/1.root.json").status.success());
 }
 
 #[test]
-fn a_lost_key_is_replaced_when_both_holders_sign_and_an_old_reader_follows() {
-    let (scratch, target) = catalog();
-    let here = scratch.path();
-    let place = target.as_str();
-    fs_err::copy(target.join("tuf/root.json"), here.join("target/pinned.json")).unwrap();
-    let verify = || {
-        run(consign(here).args(["catalog", "verify", place, "--trust-root", "target/pinned.json", "--format", "json"]))
-    };
-    assert_eq!(verify().code, 0);
+fn a_version_is_added_once_and_never_changed() {
+    let ceremony = Ceremony::simple();
+    let added = ceremony.add();
+    assert_eq!(added["status"], "published");
+    assert_eq!(added["changes"], serde_json::json!(["v1.0.0 added"]));
+    assert_eq!(added["written"], serde_json::json!(["targets.json", "snapshot.json", "timestamp.json"]));
+    let before = tree(&ceremony.target());
+    assert_eq!(ceremony.ok(ADD)["status"], "unchanged");
+    assert_eq!(tree(&ceremony.target()), before);
+    let verified = ceremony.ok("catalog verify releases --trust-root releases/tuf/1.root.json");
+    assert_eq!((&verified["files"], &verified["files_read"]), (&8.into(), &8.into()));
+    // A bundle that does not verify is not looked at any further.
+    let other = ceremony.path("other/v1.0.0");
+    fs_err::create_dir_all(&other).unwrap();
+    for (name, bytes) in bundle_fixture() {
+        fs_err::write(other.join(name), bytes).unwrap();
+    }
+    fs_err::write(other.join("index.json"), "{}").unwrap();
+    let line = ADD.replace("releases/v1.0.0", "other/v1.0.0");
+    let said = ceremony.refused(&line, 4, "document_invalid");
+    assert!(said.contains("does not verify"), "{said}");
+    // A file of evidence that comes later is listed later.
+    fs_err::write(ceremony.target().join("v1.0.0/index.json.sig"), "sig").unwrap();
+    let more = ceremony.ok(ADD);
+    assert_eq!(more["changes"], serde_json::json!(["v1.0.0/index.json.sig is added"]));
+}
 
-    let id = passes(here, &["key", "inspect", "target/server.pem"]).json()["key_id"].as_str().unwrap().to_owned();
-    passes(
-        here,
-        &[
-            "trust",
-            "rotate",
-            "--role",
-            "timestamp",
-            "--old",
-            &id,
-            "--new",
-            "target/next.pem",
-            "--key",
-            "target/one.pem",
-            "--target",
-            place,
-        ],
+#[test]
+fn a_key_without_the_role_adds_nothing() {
+    let ceremony = Ceremony::simple();
+    ceremony.publish_bundle();
+    ceremony.refused(&ADD.replace(" --key release.pem", ""), 4, "key_untrusted");
+    ceremony.refused(&ADD.replace(" --key release.pem --key ci.pem", ""), 2, "usage");
+    ceremony.refused("catalog add releases/v1.0.0 --target nowhere --key release.pem", 3, "catalog_missing");
+    ceremony.refused(
+        "catalog yank v9.9.9 --reason x --target releases --key release.pem --key ci.pem",
+        4,
+        "target_unknown",
     );
-    let proposed = target.join("tuf/proposed.root.json");
-    assert!(proposed.is_file() && !target.join("tuf/2.root.json").exists(), "one of two is not enough");
-    assert_eq!(verify().code, 0, "a proposal is nobody's root");
-
-    passes(here, &["trust", "sign", proposed.as_str(), "--key", "target/two.pem"]);
-    assert!(target.join("tuf/2.root.json").is_file() && !proposed.exists());
-    // The old key's timestamp no longer counts, until the new one has signed.
-    assert_eq!(verify().code, 4);
-    let keys = ["--key", "target/next.pem", "--key", "target/server.pem", "--key", "target/release.pem"];
-    passes(here, &[&["catalog", "refresh", "--target", place], &keys[..]].concat());
-    assert_eq!(verify().code, 0);
+    // With the release key alone the list waits for the other one, and readers see nothing of it.
+    let waiting = ceremony.ok(&ADD.replace(" --key ci.pem", ""));
+    assert_eq!((&waiting["status"], &waiting["missing"][0]["role"]), (&"proposed".into(), &"snapshot".into()));
+    assert!(ceremony.ok("catalog show releases")["versions"].as_array().unwrap().is_empty());
+    assert_eq!(ceremony.ok("catalog refresh --target releases --key ci.pem")["status"], "published");
+    assert_eq!(ceremony.ok("catalog show releases")["latest"]["tool"], "v1.0.0");
 }
 
 #[test]
-fn a_yanked_version_stays_and_is_no_longer_the_latest() {
-    let (scratch, target) = catalog();
-    let (here, place) = (scratch.path(), target.as_str());
-    let keys = ["--key", "target/release.pem", "--key", "target/server.pem"];
-    passes(here, &[&["catalog", "yank", "v1.2.3", "--reason", "broken", "--target", place], &keys[..]].concat());
-    assert!(passes(here, &["catalog", "show", place]).out.contains("yanked"));
-    passes(here, &[&["catalog", "unyank", "v1.2.3", "--target", place], &keys[..]].concat());
-    assert!(!passes(here, &["catalog", "show", place]).out.contains("yanked"));
-    // The same again is done already; other bytes are refused, and nothing is written.
-    let version = target.join("v1.2.3");
-    let add = [&["catalog", "add", version.as_str(), "--target", place], &keys[..]].concat();
-    passes(here, &add);
-    let before: Vec<_> = files_below(&target.join("tuf")).iter().map(|path| fs_err::read(path).unwrap()).collect();
-    fs_err::write(version.join("checksums.txt"), "").unwrap();
-    assert_eq!(run(consign(here).args(&add)).code, 4);
-    let after: Vec<_> = files_below(&target.join("tuf")).iter().map(|path| fs_err::read(path).unwrap()).collect();
-    assert_eq!(before, after);
+fn a_yanked_version_is_listed_and_not_the_latest() {
+    let ceremony = Ceremony::simple();
+    ceremony.add();
+    let keys = "--target releases --key release.pem --key ci.pem";
+    let yanked = ceremony
+        .command("catalog yank 1.0.0 --format json")
+        .args(["--reason", "loses \u{1b}[31m data"])
+        .args(keys.split(' '))
+        .output()
+        .unwrap();
+    assert!(yanked.status.success(), "{}", both(&yanked));
+    let shown = ceremony.ok("catalog show releases");
+    assert_eq!((&shown["versions"][0]["status"], &shown["latest"]), (&"yanked".into(), &serde_json::json!({})));
+    let text = ceremony.run("catalog show releases");
+    assert!(!both(&text).contains("\u{1b}[31m data"), "{}", both(&text));
+    // Adding it again does not give it back.
+    assert_eq!(ceremony.ok(ADD)["status"], "unchanged");
+    let back = ceremony.ok(&format!("catalog unyank v1.0.0 {keys}"));
+    assert_eq!(back["changes"], serde_json::json!(["v1.0.0 is active again"]));
+    assert_eq!(ceremony.ok("catalog show releases")["latest"]["tool"], "v1.0.0");
+}
+
+#[test]
+fn a_run_that_was_killed_between_two_files_is_mended_by_the_next() {
+    const ORDER: [&str; 3] = ["targets.json", "snapshot.json", "timestamp.json"];
+    for written in 0..=ORDER.len() {
+        let ceremony = Ceremony::simple();
+        let old = tree(&ceremony.target());
+        ceremony.add();
+        for name in &ORDER[written..] {
+            let path = format!("tuf/{name}");
+            fs_err::write(ceremony.target().join(&path), &old[&path]).unwrap();
+        }
+        let whole = written == 0 || written == ORDER.len();
+        let said = ceremony.run("catalog verify releases --trust-root releases/tuf/1.root.json");
+        assert_eq!(said.status.success(), whole, "{written} files: {}", both(&said));
+        ceremony.ok(ADD);
+        assert_eq!(ceremony.ok("catalog verify releases --trust-root releases/tuf/1.root.json")["files"], 8);
+    }
+}
+
+#[test]
+fn whoever_writes_into_the_directory_cannot_have_it_signed() {
+    let ceremony = Ceremony::simple();
+    let first = tree(&ceremony.target());
+    ceremony.add();
+    // An older list in the place of the newer one.
+    let path = ceremony.target().join("tuf/targets.json");
+    let good = fs_err::read(&path).unwrap();
+    fs_err::write(&path, &first["tuf/targets.json"]).unwrap();
+    ceremony.refused(ADD, 4, "catalog_rollback");
+    // A list with something more in it.
+    let text = String::from_utf8(good.clone()).unwrap();
+    fs_err::write(&path, text.replace("\"length\": ", "\"length\": 1")).unwrap();
+    ceremony.refused(ADD, 4, "catalog_invalid");
+    fs_err::remove_file(&path).unwrap();
+    ceremony.refused(ADD, 3, "catalog_missing");
+    fs_err::write(&path, &good).unwrap();
+    // A timestamp with a version out of all proportion, signed by nobody.
+    let path = ceremony.target().join("tuf/timestamp.json");
+    let good = fs_err::read_to_string(&path).unwrap();
+    fs_err::write(&path, good.replacen("\"version\": 2", "\"version\": 2000000000", 1)).unwrap();
+    ceremony.refused("catalog refresh --target releases --key ci.pem", 4, "catalog_invalid");
+    fs_err::remove_file(&path).unwrap();
+    ceremony.refused("catalog refresh --target releases --key ci.pem", 3, "catalog_missing");
+    fs_err::write(&path, good).unwrap();
+    assert_eq!(ceremony.ok("catalog refresh --target releases --key ci.pem")["status"], "published");
+    // A file that is not what is listed.
+    fs_err::write(ceremony.target().join("v1.0.0/index.json"), "{}").unwrap();
+    let output = ceremony.run("catalog verify releases --trust-root releases/tuf/1.root.json --format json");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(both(&output).contains("\"size_mismatch\""), "{}", both(&output));
+}
+
+#[test]
+fn a_list_of_two_holders_waits_for_both() {
+    let ceremony = Ceremony::new();
+    ceremony.ok(
+        "trust init releases --root-key a.pem --targets-key release.pem --targets-key c.pub --targets-threshold 2 \
+         --snapshot-key ci.pem --timestamp-key ci.pem",
+    );
+    ceremony.publish_bundle();
+    let first = ceremony.ok(ADD);
+    assert_eq!((&first["status"], &first["missing"][0]["have"]), (&"proposed".into(), &1.into()));
+    // Nobody else's change is signed along with one's own.
+    let proposed = ceremony.path("releases/tuf/proposed.targets.json");
+    assert_eq!(ceremony.ok(ADD)["missing"][0]["have"], 1, "one key counts once");
+    ceremony.refused("trust sign releases/tuf/proposed.targets.json --key ci.pem", 4, "key_untrusted");
+    let text = fs_err::read_to_string(&proposed).unwrap();
+    fs_err::write(&proposed, text.replace("\"length\": ", "\"length\": 1")).unwrap();
+    ceremony.refused("trust sign releases/tuf/proposed.targets.json --key c.pem", 4, "sig_invalid");
+    fs_err::write(&proposed, text).unwrap();
+    let done = ceremony.ok("trust sign releases/tuf/proposed.targets.json --key c.pem");
+    assert_eq!(done["changes"], serde_json::json!(["v1.0.0 added"]));
+    assert_eq!(ceremony.ok("catalog refresh --target releases --key ci.pem")["status"], "published");
+    assert_eq!(ceremony.ok("catalog verify releases --trust-root releases/tuf/1.root.json")["files"], 8);
+    assert!(!proposed.exists());
+}
+
+fn listing(release: &str) -> Listing {
+    let version: semver::Version = release.trim_start_matches('v').parse().unwrap();
+    let file = Listed { size_bytes: 1, sha256: Digest::of(release.as_bytes()), is_evidence: false };
+    let entry = Entry {
+        name: "tool".parse().unwrap(),
+        version,
+        channel: "stable".to_owned(),
+        status: Status::Active,
+        reason: None,
+        minimum_client_version: None,
+    };
+    Listing { release: release.to_owned(), entry, files: [("index.json".to_owned(), file)].into() }
+}
+
+fn signer(ceremony: &Ceremony, name: &str) -> PrivateKey {
+    let pem = fs_err::read_to_string(ceremony.path(&format!("{name}.pem"))).unwrap();
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    PrivateKey::from_pkcs8(&data_encoding::BASE64.decode(body.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn publishers_at_the_same_time_are_all_listed() {
+    let ceremony = Ceremony::simple();
+    let repository = Repository::at(&ceremony.target());
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (ceremony, repository) = (&ceremony, &repository);
+            scope.spawn(move || {
+                let (release, ci) = (signer(ceremony, "release"), signer(ceremony, "ci"));
+                let lifetimes = Lifetimes::default();
+                let signers: Vec<&dyn Signer> = vec![&release, &ci];
+                let hand = Hand { signers, now: jiff::Timestamp::now(), lifetimes: &lifetimes, act: Act::Write };
+                let outcome = edit::add(repository, &[listing(&format!("v1.{number}.0"))], &hand).unwrap();
+                assert_eq!(outcome.status, Ending::Published);
+            });
+        }
+    });
+    let state = repository.state(&repository.roots().unwrap()).unwrap();
+    let shown = overview::versions("x", state.listed());
+    assert_eq!((shown.versions.len(), shown.latest["tool"].as_str()), (8, "v1.7.0"));
+    assert!(state.versions().all(|(_, version)| version == 9));
+    assert_eq!(tree(&ceremony.target()).len(), 5, "no lock and nothing half written is left");
+}
+
+#[test]
+fn other_bytes_under_a_listed_version_are_refused() {
+    let ceremony = Ceremony::simple();
+    let repository = Repository::at(&ceremony.target());
+    let (release, ci) = (signer(&ceremony, "release"), signer(&ceremony, "ci"));
+    let lifetimes = Lifetimes::default();
+    let hand = |act| Hand { signers: vec![&release, &ci], now: jiff::Timestamp::now(), lifetimes: &lifetimes, act };
+    edit::add(&repository, &[listing("v1.0.0")], &hand(Act::Write)).unwrap();
+    let before = tree(&ceremony.target());
+    let mut other = listing("v1.0.0");
+    other.files.get_mut("index.json").unwrap().size_bytes = 2;
+    let mut fewer = listing("v1.0.0");
+    fewer.files.clear();
+    let mut more = listing("v1.0.0");
+    more.files.insert("more".to_owned(), Listed { size_bytes: 1, sha256: Digest::of(b"x"), is_evidence: false });
+    for wrong in [other, fewer, more] {
+        let failure = edit::add(&repository, &[wrong], &hand(Act::Write)).unwrap_err();
+        assert_eq!(failure.code(), Code::VersionPublished, "{failure}");
+    }
+    assert_eq!(tree(&ceremony.target()), before);
+    // A prerelease and a yanked version are not the latest.
+    edit::add(&repository, &[listing("v2.0.0-rc.1"), listing("v1.5.0")], &hand(Act::Write)).unwrap();
+    edit::mark(&repository, "v1.5.0", Status::Yanked, Some("broken"), &hand(Act::Write)).unwrap();
+    let state = repository.state(&repository.roots().unwrap()).unwrap();
+    let shown = overview::versions("x", state.listed());
+    let order: Vec<_> = shown.versions.iter().map(|row| row.release.as_str()).collect();
+    assert_eq!((order, shown.latest["tool"].as_str()), (vec!["v2.0.0-rc.1", "v1.5.0", "v1.0.0"], "v1.0.0"));
+}
+
+#[test]
+fn a_short_end_without_a_refresh_is_warned_of() {
+    let ceremony = Ceremony::simple();
+    ceremony.scratch.write("consign.toml", "[catalog]\ntimestamp-expires = \"14d\"\n");
+    let said = ceremony.ok("catalog refresh --target releases --key ci.pem");
+    assert!(said["warnings"][0].as_str().unwrap().contains("14 days"), "{said}");
+    ceremony.scratch.write("consign.toml", "[catalog]\nrefresh = \"14d\"\n");
+    let said = ceremony.ok("catalog refresh --target releases --key ci.pem");
+    assert_eq!(said["warnings"], serde_json::json!([]));
+    let days = |role: usize| ceremony.ok("trust show releases")["roles"][role]["days_left"].as_i64().unwrap();
+    assert_eq!((days(3), days(2)), (13, 364));
+    ceremony.scratch.write("consign.toml", "[catalog]\nrefresh = \"14\"\n");
+    ceremony.refused("catalog refresh --target releases --key ci.pem", 3, "config_invalid");
+}
+
+#[test]
+fn publishing_adds_the_version_to_the_catalog_beside_it() {
+    if !need("cargo") {
+        return;
+    }
+    let ceremony = Ceremony::simple();
+    let workspace = small_workspace("tool", "1.0.0");
+    let text = |name: &str| fs_err::read_to_string(ceremony.path(name)).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = support::consign(workspace.path());
+        command.args(words).args(["--provider", "directory", "--target", ceremony.target().as_str()]);
+        command
+    };
+    let release = ["release-pipeline", "v1.0.0", "--mode", "release", "--skip", "test"];
+    // A key without the role is told before anything is visible.
+    let output = run(&release).env("CONSIGN_CATALOG_KEY", text("ci.pem")).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+    assert!(!ceremony.target().join("v1.0.0").exists());
+    // Without any key the catalog stays as it is, and it is said how to mend that.
+    let output = run(&release).output().unwrap();
+    assert!(output.status.success(), "{}", both(&output));
+    assert!(both(&output).contains("consign catalog add"), "{}", both(&output));
+    assert!(ceremony.ok("catalog show releases")["versions"].as_array().unwrap().is_empty());
+    let mut again = run(&["publish", "v1.0.0", "--format", "json"]);
+    again.env("CONSIGN_CATALOG_KEY", text("ci.pem")).env("CONSIGN_SIGNING_KEY", ceremony.path("release.pem"));
+    let said: serde_json::Value = serde_json::from_str(&support::succeed(&mut again)).unwrap();
+    assert_eq!((&said["status"], &said["catalog"]["status"]), (&"unchanged".into(), &"published".into()));
+    let verified = ceremony.ok("catalog verify releases --trust-root releases/tuf/1.root.json");
+    assert!(verified["files"].as_u64().unwrap() >= 6, "{verified}");
+    assert_eq!(ceremony.ok("catalog show releases")["latest"]["tool"], "v1.0.0");
 }

@@ -1,7 +1,7 @@
 //! What every verb about a catalog takes: where it is, with which keys it is signed, and whether
 //! anything is written.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::catalog::edit::{Act, Hand};
@@ -58,10 +58,11 @@ pub struct HandArgs {
 impl HandArgs {
     /// The keys that were named; for everyday work also that of `CONSIGN_CATALOG_KEY`.
     pub fn keys(&self, context: &Context, for_catalog: ForCatalog) -> Result<Vec<Box<dyn Signer>>> {
+        // A key of the environment has no business in a ceremony.
+        let named = !self.signing.keys.is_empty() || self.signing.signer_cmd.is_some();
         let mut keys = match for_catalog {
-            // A key of the environment has no business in a ceremony.
-            ForCatalog::Ceremony if self.signing.keys.is_empty() => Vec::new(),
-            ForCatalog::Everyday | ForCatalog::Ceremony => self.signing.signers(context, &self.pubkeys, None)?,
+            ForCatalog::Ceremony if !named => Vec::new(),
+            ForCatalog::Ceremony | ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
         };
         if for_catalog == ForCatalog::Everyday
             && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, None)?
@@ -70,6 +71,14 @@ impl HandArgs {
             keys.push(key);
         }
         Ok(keys)
+    }
+
+    /// The private key of a file, opened as carefully as the others.
+    pub fn key_of(&self, context: &Context, path: &Utf8Path) -> Result<Box<dyn Signer>> {
+        let mut alone = self.signing.clone();
+        alone.keys = vec![path.to_owned()];
+        (alone.signer_cmd, alone.signer_args, alone.algorithm) = (None, Vec::new(), None);
+        Ok(alone.required_signers(context, &PubkeyArgs::default(), None)?.remove(0))
     }
 
     /// Whether anything is written.

@@ -9,7 +9,7 @@ use crate::catalog::repository::Repository;
 use crate::catalog::root::{self, Appointment};
 use crate::cli::Context;
 use crate::cli::catalog::place::{ForCatalog, HandArgs, hand};
-use crate::cli::signing::{PubkeyArgs, SigningArgs};
+use crate::cli::signing::PubkeyArgs;
 use crate::model::Exit;
 use crate::model::failure::Result;
 use crate::trust::key::{PublicKey, Signer};
@@ -54,7 +54,7 @@ impl InitArgs {
         for paths in [&self.root_key, &self.targets_key, &self.snapshot_key, &self.timestamp_key] {
             let mut of_role = Vec::new();
             for path in paths {
-                let (public, signer) = public_or_private(context, path)?;
+                let (public, signer) = public_or_private(context, &self.hand, path)?;
                 of_role.push(public);
                 signers.extend(signer.filter(|new| signers.iter().all(|known| known.public() != new.public())));
             }
@@ -76,14 +76,17 @@ impl InitArgs {
 }
 
 /// Reads a key that is there to be named, and to sign if it is a private one.
-pub(super) fn public_or_private(context: &Context, path: &Utf8Path) -> Result<(PublicKey, Option<Box<dyn Signer>>)> {
+pub(super) fn public_or_private(
+    context: &Context,
+    hand: &HandArgs,
+    path: &Utf8Path,
+) -> Result<(PublicKey, Option<Box<dyn Signer>>)> {
     let text = keys::read_any(&context.path(path))?;
     if memchr::memmem::find(&text, b"PRIVATE KEY").is_none() {
         let args = PubkeyArgs { pubkeys: vec![path.to_owned()] };
         let key = args.keys(context)?.remove(0);
         return Ok((key, None));
     }
-    let args = SigningArgs { keys: vec![path.to_owned()], ..SigningArgs::default() };
-    let signer = args.required_signers(context, &PubkeyArgs::default(), None)?.remove(0);
+    let signer = hand.key_of(context, path)?;
     Ok((signer.public().clone(), Some(signer)))
 }

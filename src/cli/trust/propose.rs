@@ -119,7 +119,7 @@ impl AddKeyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let (mut changes, mut signers) = (Vec::new(), Vec::new());
         for path in &self.new {
-            let key = read(context, path, &mut signers)?;
+            let key = read(context, &self.proposal.hand, path, &mut signers)?;
             changes.push(Change::Add { role: self.role, key });
         }
         self.proposal.propose(context, &changes, signers)
@@ -136,7 +136,7 @@ impl RemoveKeyArgs {
 impl RotateArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let mut signers = Vec::new();
-        let new = read(context, &self.new, &mut signers)?;
+        let new = read(context, &self.proposal.hand, &self.new, &mut signers)?;
         let change = Change::Rotate { role: self.role, old: self.old.clone(), new };
         self.proposal.propose(context, &[change], signers)
     }
@@ -145,7 +145,8 @@ impl RotateArgs {
 impl RevokeArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let mut signers = Vec::new();
-        let replacement = self.new.as_ref().map(|path| read(context, path, &mut signers)).transpose()?;
+        let replacement =
+            self.new.as_ref().map(|path| read(context, &self.proposal.hand, path, &mut signers)).transpose()?;
         self.proposal.propose(context, &[Change::Revoke { key: self.key.clone(), replacement }], signers)
     }
 }
@@ -163,8 +164,8 @@ impl RenewArgs {
     }
 }
 
-fn read(context: &Context, path: &Utf8Path, signers: &mut Vec<Box<dyn Signer>>) -> Result<PublicKey> {
-    let (public, signer) = public_or_private(context, path)?;
+fn read(context: &Context, hand: &HandArgs, path: &Utf8Path, signers: &mut Vec<Box<dyn Signer>>) -> Result<PublicKey> {
+    let (public, signer) = public_or_private(context, hand, path)?;
     signers.extend(signer);
     Ok(public)
 }
