@@ -109,11 +109,7 @@ pub struct PublishArgs {
 impl PublishArgs {
     /// The keys that sign the catalog: the one for it and, beside that, the release key.
     pub fn catalog_signers(&self, context: &Context) -> Result<Vec<Box<dyn Signer>>> {
-        let of = |keys: Vec<Utf8PathBuf>| {
-            let mut args = SigningArgs::default();
-            args.keys = keys;
-            args
-        };
+        let of = |keys: Vec<Utf8PathBuf>| SigningArgs { keys, ..SigningArgs::default() };
         let mut signers = match &self.catalog_key {
             Some(path) => of(vec![path.clone()]).signers(context, &PubkeyArgs::default(), None)?,
             None => of(Vec::new()).of_variable(context, CONSIGN_CATALOG_KEY, None)?.into_iter().collect(),

@@ -46,7 +46,7 @@ pub struct Publication {
     pub url: String,
     /// Whether anything had to be done.
     pub status: Status,
-    /// Every asset that is there, sorted by name.
+    /// Every file that is there, assets and their evidence, sorted by name.
     pub assets: Vec<Asset>,
     /// What became of the catalog beside it, where there is one and a key for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,13 +101,15 @@ pub fn publish(
         Some((repository, place)) => list(bundle, &repository, &place, &hand, listener)?,
         None => None,
     };
+    let mut files: Vec<Asset> = upload.files().cloned().collect();
+    files.sort_by(|one, other| one.name.cmp(&other.name));
     let publication = Publication {
         kind: TYPE,
         provider: target.provider,
         target: target.target.clone(),
         url: published.url,
         status: published.status,
-        assets: upload.assets,
+        assets: files,
         catalog,
     };
     write(&publication, &plan.places.releases)?;

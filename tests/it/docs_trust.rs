@@ -1,6 +1,6 @@
 //! The page on keys and catalogs: every command on it is run, in its order.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
+#![expect(clippy::disallowed_methods, reason = "tests run other programs")]
 
 use std::process::Command;
 

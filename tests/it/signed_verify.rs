@@ -1,7 +1,6 @@
 //! Verifying a signed bundle: who is trusted decides, and everything else is refused.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "names are written in one way")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
