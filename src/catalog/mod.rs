@@ -11,6 +11,7 @@
 
 pub mod audit;
 pub mod client;
+mod differences;
 pub mod edit;
 pub mod entry;
 pub mod lifetimes;
@@ -19,6 +20,7 @@ pub mod overview;
 pub mod proposal;
 pub mod repository;
 pub mod root;
+mod settle;
 mod signatures;
 pub mod source;
 pub mod state;

@@ -178,7 +178,7 @@ fn proposals(repository: &Repository, chain: &Chain, state: &State) -> Result<Ve
     let targets = repository.read::<Targets>(&proposed_file_of(RoleName::Targets))?;
     if let Some(next) = targets.filter(|next| next.signed.signed.version > current) {
         let mut proposal = proposal(repository, chain, &next.signed);
-        proposal.changes = super::edit::differences(state.listed(), &next.signed.signed.targets);
+        proposal.changes = super::differences::differences(state.listed(), &next.signed.signed.targets);
         out.push(proposal);
     }
     if let Some(next) = repository.read::<Snapshot>(&proposed_file_of(RoleName::Snapshot))? {

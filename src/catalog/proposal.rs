@@ -7,10 +7,12 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::edit::{self, Act, Ending, Hand, Outcome, Wanted, open, settle};
+use super::differences::differences;
+use super::edit::{Act, Ending, Hand, Outcome, open};
 use super::entry::{path_of, release_of};
 use super::repository::{Chain, PROPOSED_ROOT, Repository, State, invalid, proposed_file_of, read};
 use super::root::{self, Change, appointed_for, follow, signatures_of, sound};
+use super::settle::{Wanted, settle};
 use super::signatures::{Appointed, Signatures, add, count, merge, without_role};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, index, text};
@@ -433,5 +435,5 @@ fn changes_of<T: Role + Clone>(document: &Signed<T>, state: Option<&State>) -> V
     let bytes = document.render();
     let Ok(targets) = Signed::<Targets>::parse(&bytes) else { return Vec::new() };
     let nothing = std::collections::BTreeMap::new();
-    edit::differences(state.map_or(&nothing, State::listed), &targets.signed.targets)
+    differences(state.map_or(&nothing, State::listed), &targets.signed.targets)
 }

@@ -13,7 +13,7 @@ use super::source::DIRECTORY;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 use crate::provider::directory::{self, Lock};
-use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Targets, TimestampRole};
+use crate::trust::tuf::roles::{Meta, Role, RoleName, Root, Signed, Snapshot, Target, Targets, TimestampRole};
 use crate::world::files;
 
 /// The root that waits for signatures.
@@ -288,6 +288,30 @@ pub fn read<T: Role>(path: &Utf8Path) -> Result<Document<T>> {
 }
 
 impl State {
+    /// Every file that is listed.
+    pub fn listed(&self) -> &BTreeMap<String, Target> {
+        static NOTHING: BTreeMap<String, Target> = BTreeMap::new();
+        self.targets.as_ref().map_or(&NOTHING, |targets| &targets.document.signed.signed.targets)
+    }
+
+    /// The versions of what is there.
+    pub fn versions(&self) -> impl Iterator<Item = (String, u64)> {
+        let targets = self.targets.as_ref().map(|known| (RoleName::Targets, known.document.signed.signed.version));
+        let snapshot = self.snapshot.as_ref().map(|known| (RoleName::Snapshot, known.document.signed.signed.version));
+        let timestamp =
+            self.timestamp.as_ref().map(|known| (RoleName::Timestamp, known.document.signed.signed.version));
+        [targets, snapshot, timestamp].into_iter().flatten().map(|(role, version)| (role.to_string(), version))
+    }
+
+    /// The version of the next snapshot, which is above every one that readers were told of.
+    pub(super) fn next_snapshot(&self) -> u64 {
+        let own = self.snapshot.as_ref().map_or(1, Standed::next_version);
+        let named = self.timestamp.as_ref().filter(|known| known.standing == Standing::Current).and_then(|known| {
+            known.document.signed.signed.meta.get("snapshot.json").map(|meta| meta.version.saturating_add(1))
+        });
+        own.max(named.unwrap_or(1))
+    }
+
     /// Somebody has put an older document in the place of a newer one.
     fn refuse_rollback(&self, repository: &Repository) -> Result<()> {
         let refuse = |role: RoleName, found: u64, named: u64, by: RoleName| {

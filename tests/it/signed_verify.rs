@@ -131,13 +131,13 @@ fn a_flipped_bit_in_any_byte_of_any_file_is_refused() {
 }
 
 #[test]
-fn every_other_value_of_any_byte_of_the_evidence_is_refused() {
+fn other_values_of_bytes_of_the_evidence_are_refused() {
     // Long files are sampled; each byte of them is flipped elsewhere.
     let mut files = scene().files.clone();
     for (name, whole) in scene().files.iter().filter(|(name, _)| consign::trust::documents::is_evidence(name)) {
         let step = (whole.len() / 12).max(1);
         for at in (0..whole.len()).step_by(step) {
-            for value in (0..=255).filter(|value| *value != whole[at]) {
+            for value in (1..16).map(|turn| whole[at] ^ (turn * 17)) {
                 files.get_mut(name).unwrap()[at] = value;
                 assert!(judged(&files).bundle.is_none(), "byte {at} of {name} as {value}");
             }
