@@ -4,21 +4,24 @@
 //! callers that keep documents in their own way. Whether a document may be believed is decided in
 //! [`crate::trust::tuf::trusted`] alone; the time at which it is judged is handed in.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
 
+use super::entry::{Entry, Status};
 use super::source::Source;
 use super::state::{Documents, State};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Failure};
-use crate::trust::Verified;
+use crate::trust::anchor::Listed;
 use crate::trust::tuf::roles::RoleName;
 use crate::trust::tuf::trusted::{self, Forgotten, Roots, Snapped, Timed, Trusted, Wanted};
 use crate::trust::tuf::view::{Found, View};
+use crate::trust::{Anchor, Verified};
 
 const TARGETS: &str = RoleName::Targets.as_str();
 
@@ -242,6 +245,24 @@ impl Catalog<'_> {
     /// What the catalog says.
     pub fn view(&self) -> Verified<View> {
         self.trusted.view()
+    }
+
+    /// Whom to believe about releases, by the word of this catalog.
+    pub fn anchor(&self) -> Anchor {
+        let view = self.view();
+        let mut releases: BTreeMap<String, Listed> = BTreeMap::new();
+        for (path, target) in view.targets() {
+            let Some((release, name)) = path.split_once('/') else { continue };
+            let digest = target.hashes.get("sha256").and_then(|hex| hex.parse().ok());
+            // What has no such name or digest is not vouched for, and so refused where it turns up.
+            let (Ok(name), Some(digest)) = (name.parse(), digest) else { continue };
+            let listed = releases.entry(release.to_owned()).or_default();
+            listed.files.insert(name, (target.length, digest));
+            if let Some(Entry { status: Status::Yanked, reason, .. }) = Entry::of(target) {
+                listed.withdrawn = Some(reason.unwrap_or_else(|| "no reason is given".to_owned()));
+            }
+        }
+        Anchor::releases_of(view.root(), Some(releases))
     }
 
     /// What a user should know about how it came about.

@@ -13,7 +13,7 @@ use super::repository::{Chain, PROPOSED_ROOT, Repository, State, proposed_file_o
 use super::root::{differences, signatures_of};
 use super::signatures::{Appointed, Signatures, count};
 use crate::model::failure::Result;
-use crate::trust::tuf::roles::{Key, Role, RoleName, Root, Snapshot, Target, Targets, TimestampRole};
+use crate::trust::tuf::roles::{Key, Role, RoleName, Root, Snapshot, Target, Targets, TimestampRole, name_of};
 
 /// The document type of an [`Overview`].
 pub const TYPE: &str = "consign.trust/v1";
@@ -147,7 +147,7 @@ fn row(role: RoleName, chain: &Chain, state: &State, now: Timestamp) -> RoleOver
     };
     let appointed = root.roles.get(role);
     let key = |id: &String| KeyOverview {
-        id: id.clone(),
+        id: name_of(&root.keys, id),
         algorithm: root.keys.get(id).and_then(Key::public).map_or("unknown", |key| key.algorithm().as_str()).to_owned(),
     };
     RoleOverview {

@@ -11,7 +11,7 @@ use super::signatures::{Appointed, Signatures, count};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 use crate::trust::key::PublicKey;
-use crate::trust::tuf::roles::{Key, RoleKeys, RoleName, Roles, Root, Signed};
+use crate::trust::tuf::roles::{Key, RoleKeys, RoleName, Roles, Root, Signed, name_of};
 
 /// A role's keys as they are wanted.
 #[derive(Clone, Debug)]
@@ -97,10 +97,10 @@ fn appoint(role: RoleName, key: &PublicKey, keys: &mut BTreeMap<String, Key>, in
     })?;
     // Somebody else's root may have the key under another id.
     let known = keys.iter().find(|(_, known)| known.public().as_ref() == Some(key)).map(|(id, _)| id.clone());
-    let id = known.unwrap_or_else(|| key.id().to_string());
+    let id = known.unwrap_or_else(|| written.id());
     if into.keyids.contains(&id) {
-        return Err(usage(format!("key {id} is there twice for the role {role}"))
-            .subject(id)
+        return Err(usage(format!("key {} is there twice for the role {role}", key.id()))
+            .subject(key.id().to_string())
             .hint("a key counts once, however often it is named"));
     }
     keys.insert(id.clone(), written);
@@ -125,18 +125,18 @@ fn apply(change: &Change, keys: &mut BTreeMap<String, Key>, roles: &mut Roles) -
     match change {
         Change::Add { role, key } => appoint(*role, key, keys, roles.get_mut(*role)),
         Change::Remove { role, key } => {
-            let id = find(key, &roles.get(*role).keyids, &format!("has the role {role}"))?;
+            let id = find(key, &roles.get(*role).keyids, keys, &format!("has the role {role}"))?;
             roles.get_mut(*role).keyids.retain(|known| *known != id);
             Ok(())
         }
         Change::Rotate { role, old, new } => {
-            let id = find(old, &roles.get(*role).keyids, &format!("has the role {role}"))?;
+            let id = find(old, &roles.get(*role).keyids, keys, &format!("has the role {role}"))?;
             roles.get_mut(*role).keyids.retain(|known| *known != id);
             appoint(*role, new, keys, roles.get_mut(*role))
         }
         Change::Revoke { key, replacement } => {
             let known: Vec<_> = keys.keys().cloned().collect();
-            let id = find(key, &known, "is in the root")?;
+            let id = find(key, &known, keys, "is in the root")?;
             for role in
                 RoleName::ALL.into_iter().filter(|role| roles.get(*role).keyids.contains(&id)).collect::<Vec<_>>()
             {
@@ -156,10 +156,10 @@ fn apply(change: &Change, keys: &mut BTreeMap<String, Key>, roles: &mut Roles) -
     }
 }
 
-/// The one id that begins so.
-fn find(given: &str, among: &[String], what: &str) -> Result<String> {
+/// The one key whose name, or whose id in the catalog, begins so.
+fn find(given: &str, among: &[String], keys: &BTreeMap<String, Key>, what: &str) -> Result<String> {
     let given = given.to_ascii_lowercase();
-    let mut found = among.iter().filter(|id| id.starts_with(&given));
+    let mut found = among.iter().filter(|id| id.starts_with(&given) || name_of(keys, id).starts_with(&given));
     let refuse = |message: String| usage(message).subject(given.clone()).hint("`consign trust show` lists every key");
     match (found.next(), found.next()) {
         (Some(id), None) if given.len() >= 8 => Ok(id.clone()),
@@ -241,7 +241,7 @@ pub fn differences(previous: Option<&Root>, next: &Root) -> Vec<String> {
         let had = |id: &String| old.is_some_and(|old| old.keyids.contains(id));
         let shown = |root: &Root, id: &str| {
             let algorithm = root.keys.get(id).and_then(Key::public).map(|key| key.algorithm());
-            format!("{} ({})", text::shown(id), algorithm.map_or("unknown", |algorithm| algorithm.as_str()))
+            format!("{} ({})", name_of(&root.keys, id), algorithm.map_or("unknown", |algorithm| algorithm.as_str()))
         };
         out.extend(new.keyids.iter().filter(|id| !had(id)).map(|id| format!("{role}: key {} added", shown(next, id))));
         if let Some(previous) = previous {

@@ -9,9 +9,9 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use crate::model::failure::Result;
-use crate::model::{Code, Failure, text};
+use crate::model::{Code, Failure};
 use crate::trust::key::{self, PublicKey, Signer};
-use crate::trust::tuf::roles::{Key, Role, RoleKeys, RoleName, Root, Signature, Signed};
+use crate::trust::tuf::roles::{Key, Role, RoleKeys, RoleName, Root, Signature, Signed, name_of};
 
 /// Who may sign: keys with their ids, and those of them that have the role.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub struct Signatures {
     pub have: u64,
     /// How many have to.
     pub need: u64,
-    /// The ids of the keys that could still sign.
+    /// The names of the keys that could still sign.
     pub could_sign: Vec<String>,
 }
 
@@ -75,12 +75,12 @@ pub(super) fn count<T: Role>(document: &Signed<T>, appointed: Appointed<'_>) -> 
         by_root: appointed.by,
         have: signers.len() as u64,
         need: appointed.role.threshold,
-        could_sign: appointed.role.keyids.iter().filter(is_open).cloned().collect(),
+        could_sign: appointed.role.keyids.iter().filter(is_open).map(|id| name_of(appointed.keys, id)).collect(),
     }
 }
 
-/// Adds the signatures of those signers that have the role and have not signed; gives the ids of the
-/// keys that signed now.
+/// Adds the signatures of those signers that have the role and have not signed; gives the names of
+/// the keys that signed now.
 pub(super) fn add<T: Role + Clone>(
     document: &mut Signed<T>,
     appointed: &[Appointed<'_>],
@@ -96,13 +96,13 @@ pub(super) fn add<T: Role + Clone>(
             }
             let sig = HEXLOWER.encode(&key::sign(*signer, &message)?);
             document.signatures.push(Signature { keyid: id.clone(), sig });
-            added.push(id.clone());
+            added.push(signer.public().id().to_string());
         }
     }
     Ok(added)
 }
 
-/// Takes over the signatures of another copy of the same document; gives the ids of those taken.
+/// Takes over the signatures of another copy of the same document; gives the names of those taken.
 pub(super) fn merge<T: Role + Clone>(
     document: &mut Signed<T>,
     other: &Signed<T>,
@@ -115,10 +115,12 @@ pub(super) fn merge<T: Role + Clone>(
     refuse_broken(other, appointed)?;
     let mut taken = Vec::new();
     for signature in &other.signatures {
-        let appointed = appointed.iter().any(|appointed| appointed.role.keyids.contains(&signature.keyid));
-        if appointed && !document.signatures.iter().any(|known| known.keyid == signature.keyid) {
+        let by = appointed.iter().find(|appointed| appointed.role.keyids.contains(&signature.keyid));
+        if let Some(by) = by
+            && !document.signatures.iter().any(|known| known.keyid == signature.keyid)
+        {
             document.signatures.push(signature.clone());
-            taken.push(signature.keyid.clone());
+            taken.push(name_of(by.keys, &signature.keyid));
         }
     }
     Ok(taken)
@@ -136,9 +138,9 @@ fn refuse_broken<T: Role + Clone>(document: &Signed<T>, appointed: &[Appointed<'
         let twice = document.signatures.iter().filter(|other| other.keyid == signature.keyid).count() > 1;
         if twice || (is_listed && !appoints.all(holds)) {
             let what = if twice { "is there twice" } else { "does not hold" };
-            let message =
-                format!("the signature of key {} {what} under this {}", text::shown(&signature.keyid), T::NAME);
-            return Err(Failure::new(Code::SignatureInvalid, message).subject(signature.keyid.clone()).hint(
+            let key = appointed.first().map_or_else(String::new, |by| name_of(by.keys, &signature.keyid));
+            let message = format!("the signature of key {key} {what} under this {}", T::NAME);
+            return Err(Failure::new(Code::SignatureInvalid, message).subject(key).hint(
                 "the file was changed after it was signed, or damaged on its way: get it again from its author",
             ));
         }
@@ -149,7 +151,8 @@ fn refuse_broken<T: Role + Clone>(document: &Signed<T>, appointed: &[Appointed<'
 /// The failure of keys none of which has a role.
 pub(super) fn without_role(role: RoleName, signers: &[&dyn Signer], appointed: &[Appointed<'_>]) -> Failure {
     let given: Vec<_> = signers.iter().map(|signer| signer.public().id().to_string()).collect();
-    let mut have: Vec<_> = appointed.iter().flat_map(|appointed| appointed.role.keyids.iter().cloned()).collect();
+    let names = |by: &Appointed<'_>| by.role.keyids.iter().map(|id| name_of(by.keys, id)).collect::<Vec<_>>();
+    let mut have: Vec<_> = appointed.iter().flat_map(names).collect();
     have.sort();
     have.dedup();
     let message = match given.as_slice() {

@@ -3,12 +3,14 @@
 //! A verb that verifies flattens [`AnchorArgs`] and asks [`AnchorArgs::requirements`]. Flags stand
 //! above the environment; where neither names anybody, only integrity is checked.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 
 use super::Context;
+use super::catalog_source::CatalogArgs;
 use super::signing::PubkeyArgs;
+use crate::catalog::repository::Repository;
 use crate::model::failure::Result;
 use crate::pipeline::verify::Requirements;
 use crate::trust::Anchor;
@@ -22,9 +24,12 @@ use crate::world::{clock, files};
 pub struct AnchorArgs {
     #[command(flatten)]
     pub(super) pubkeys: PubkeyArgs,
-    /// The root.json of a catalog, whose keys have to have signed
+    /// The root.json that is trusted: the catalog that it vouches for has to list the release, or its keys to have signed it
     #[arg(long, value_name = "FILE", conflicts_with = "pubkey")]
     trust_root: Option<Utf8PathBuf>,
+    /// The catalog: the address or path of the directory that holds `tuf/` [default: the one beside a release that is here]
+    #[arg(long, value_name = "PATH|URL", requires = "trust_root")]
+    catalog: Option<String>,
     /// Judge as at this time, `2026-01-31T00:00:00Z`, to audit an old release [default: now]
     #[arg(long, value_name = "TIME", requires = "trust_root")]
     at: Option<Timestamp>,
@@ -36,9 +41,14 @@ pub struct AnchorArgs {
 impl AnchorArgs {
     /// What every verification of the verb demands.
     pub fn requirements(&self, context: &Context) -> Result<Requirements> {
+        self.requirements_in(context, None)
+    }
+
+    /// The same for a release in a directory, which may lie in a catalog.
+    pub fn requirements_in(&self, context: &Context, release: Option<&Utf8Path>) -> Result<Requirements> {
         Ok(Requirements {
             require_signatures: self.require_signatures || context.requires_signatures(),
-            anchor: self.anchor(context)?,
+            anchor: self.anchor(context, release)?,
             threads: None,
         })
     }
@@ -52,12 +62,17 @@ impl AnchorArgs {
         Ok(requirements)
     }
 
-    fn anchor(&self, context: &Context) -> Result<Anchor> {
-        if let Some(path) = &self.trust_root {
-            let bytes = files::read_bounded(&context.path(path), MAX_ROOT_BYTES)?;
-            return Anchor::of_root(&bytes, self.at.unwrap_or_else(clock::now));
+    fn anchor(&self, context: &Context, release: Option<&Utf8Path>) -> Result<Anchor> {
+        let Some(path) = &self.trust_root else {
+            let keys = self.pubkeys.keys(context)?;
+            return Ok(if keys.is_empty() { Anchor::Unchecked } else { Anchor::Keys(keys) });
+        };
+        let beside = || release.and_then(Utf8Path::parent).filter(|place| Repository::at(place).exists());
+        if let Some(catalog) = self.catalog.clone().or_else(|| beside().map(Utf8Path::to_string)) {
+            let args = CatalogArgs { catalog: Some(catalog), trust_root: self.trust_root.clone(), at: self.at };
+            return Ok(args.place(context)?.update(context)?.anchor());
         }
-        let keys = self.pubkeys.keys(context)?;
-        Ok(if keys.is_empty() { Anchor::Unchecked } else { Anchor::Keys(keys) })
+        let bytes = files::read_bounded(&context.path(path), MAX_ROOT_BYTES)?;
+        Anchor::of_root(&bytes, self.at.unwrap_or_else(clock::now))
     }
 }

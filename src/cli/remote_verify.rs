@@ -18,7 +18,9 @@ use crate::world::clock;
 #[command(after_help = "Examples:
   consign remote-verify --base-url https://example.com/releases/v1.2.3
   consign remote-verify --index https://example.com/releases/v1.2.3/index.json v1.2.3
-  consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/ --pubkey release.pub")]
+  consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/ --pubkey release.pub
+  consign remote-verify --base-url https://example.com/releases/v1.2.3 \\
+    --trust-root root.json --catalog https://example.com/releases")]
 pub struct RemoteVerifyArgs {
     /// The release that has to be there [default: the one that the address is named after, if any]
     #[arg(value_name = "VERSION")]
@@ -38,6 +40,11 @@ pub struct RemoteVerifyArgs {
 
 impl RemoteVerifyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let directory = match (&self.index, &self.base_url) {
+            (Some(index), _) => Utf8Path::new(index).parent(),
+            (None, base) => base.as_deref().map(Utf8Path::new),
+        };
+        let here = directory.filter(|path| !path.as_str().contains(":/")).map(|path| context.path(path));
         let located = |given: &str| {
             if given.contains("://") { given.to_owned() } else { context.path(Utf8Path::new(given)).to_string() }
         };
@@ -51,7 +58,7 @@ impl RemoteVerifyArgs {
         let tools = Tools {
             repository: None,
             guard: Guard::default(),
-            requirements: self.anchor.requirements(context)?,
+            requirements: self.anchor.requirements_in(context, here.as_deref())?,
             signers: &[],
             catalog_signers: &[],
             step_summary: None,

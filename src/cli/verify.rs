@@ -12,6 +12,7 @@ use crate::model::text::shown;
 use crate::model::{Exit, pretty};
 use crate::pipeline::plan::Selection;
 use crate::pipeline::verify::{self, Authenticated, Report, Requirements};
+use crate::trust::anchor::InCatalog;
 use crate::trust::evidence::NotChecked;
 use crate::world::files;
 
@@ -20,7 +21,7 @@ use crate::world::files;
 #[command(after_help = "Examples:
   consign verify                                 the bundle of this workspace's version
   consign verify dist/packages/v1.2.3 --pubkey release.pub
-  consign verify dist/packages/v1.2.3 --trust-root root.json
+  consign verify dist/packages/v1.2.3 --trust-root root.json --catalog https://example.com/releases
   consign verify downloads/ --report verify.json --format json")]
 pub struct VerifyArgs {
     /// The bundle's directory; one named after a release has to hold that release [default: that of this workspace's version]
@@ -45,7 +46,10 @@ impl VerifyArgs {
             let plan = planning::plan(context, &ReleaseArgs::default(), None, None, &Selection::default())?.plan;
             (plan.places.bundle, Some(plan.release))
         };
-        let requirements = Requirements { threads: self.threads.map(Into::into), ..self.anchor.requirements(context)? };
+        let requirements = Requirements {
+            threads: self.threads.map(Into::into),
+            ..self.anchor.requirements_in(context, Some(&directory))?
+        };
         let report = verify::verify(&directory, expected.as_ref(), &requirements, context.listener())?;
         if let Some(path) = &self.report {
             files::write(&context.path(path), &pretty(&report))?;
@@ -82,8 +86,23 @@ pub fn describe(report: &Report) -> String {
     for NotChecked { file, reason } in &report.not_checked {
         lines.push(format!("not checked: {file}: {}", shown(reason)));
     }
+    lines.extend(report.catalog.as_ref().and_then(catalog));
     lines.push(format!("{} files agree with each other; {}", report.files.len(), authenticity(report)));
     lines.join("\n")
+}
+
+/// What a user should know of what the catalog says.
+fn catalog(said: &InCatalog) -> Option<String> {
+    match said {
+        InCatalog::Listed => None,
+        InCatalog::NotRead => Some(
+            "not checked: whether it was withdrawn, or a key replaced: no catalog was read (`--catalog`)".to_owned(),
+        ),
+        InCatalog::NotListed => Some("not checked: whether it was withdrawn: the catalog does not list it".to_owned()),
+        InCatalog::Withdrawn { reason } => {
+            Some(format!("{} the catalog says that it was withdrawn: {}", "warning:".yellow().bold(), shown(reason)))
+        }
+    }
 }
 
 /// How far it is known who made the bundle, and by which keys.

@@ -20,6 +20,7 @@ use super::events::{Event, Listener};
 use super::stage::Stage;
 use crate::model::failure::Result;
 use crate::model::{Code, Exit, Failure, Finding, Release, index, text};
+use crate::trust::anchor::InCatalog;
 use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};
 use crate::trust::evidence::NotChecked;
 use crate::trust::key::KeyId;
@@ -61,6 +62,9 @@ pub struct Report {
     /// The version of the trust root, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_version: Option<u64>,
+    /// What the catalog says of the release, if a trust root was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<InCatalog>,
     /// Every file that was examined, sorted by name.
     pub files: Vec<Asset>,
     /// The evidence that proves nothing here: by keys that are not trusted, or of other kinds.
@@ -307,11 +311,15 @@ fn missing_signatures(listing: &[(String, bool)], requirements: &Requirements) -
 
 fn report(directory: &Utf8Path, verdict: Verdict, anchor: &Anchor) -> Report {
     let index = verdict.index.as_ref();
-    let (word, root_version) = match anchor {
-        Anchor::Unchecked => (Authenticated::Unchecked, None),
-        Anchor::Keys(_) => (Authenticated::Signed, None),
-        Anchor::Role { root_version, listed: None, .. } => (Authenticated::TrustedRoot, Some(*root_version)),
-        Anchor::Role { root_version, listed: Some(_), .. } => (Authenticated::Catalog, Some(*root_version)),
+    let word = match (anchor, &verdict.in_catalog) {
+        (Anchor::Unchecked, _) => Authenticated::Unchecked,
+        (Anchor::Keys(_), _) => Authenticated::Signed,
+        (Anchor::Role { .. }, Some(InCatalog::Listed | InCatalog::Withdrawn { .. })) => Authenticated::Catalog,
+        (Anchor::Role { .. }, _) => Authenticated::TrustedRoot,
+    };
+    let root_version = match anchor {
+        Anchor::Role { root_version, .. } => Some(*root_version),
+        Anchor::Unchecked | Anchor::Keys(_) => None,
     };
     let is_accepted = verdict.bundle.is_some();
     Report {
@@ -323,6 +331,7 @@ fn report(directory: &Utf8Path, verdict: Verdict, anchor: &Anchor) -> Report {
         authenticity: if is_accepted { word } else { Authenticated::Unchecked },
         signed_by: verdict.bundle.as_ref().map(|bundle| bundle.signed_by.clone()).unwrap_or_default(),
         root_version,
+        catalog: verdict.in_catalog,
         files: verdict.files,
         not_checked: verdict.not_checked,
         findings: verdict.findings,

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::key::{Algorithm, KeyId, PublicKey};
 use super::tuf::roles::{RoleName, Root, Signed};
 use crate::model::failure::Result;
-use crate::model::{Code, Digest, Failure, FileName};
+use crate::model::{Code, Digest, Failure, FileName, Release};
 
 /// The largest root that is read, in bytes.
 pub const MAX_ROOT_BYTES: usize = 512 << 10;
@@ -31,9 +32,36 @@ pub enum Anchor {
         threshold: u64,
         /// The version of the root that names them.
         root_version: u64,
-        /// Size and digest of every asset, where the role has signed a catalog. Then detached
-        /// signatures are not needed, and those that are there have to be valid.
-        listed: Option<BTreeMap<FileName, (u64, Digest)>>,
+        /// What the catalog lists, by the name of the release, where it was read. Assets that it lists
+        /// need no detached signatures, and those that are there have to be valid.
+        releases: Option<BTreeMap<String, Listed>>,
+    },
+}
+
+/// What a catalog says of one release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Size and digest of every file.
+    pub files: BTreeMap<FileName, (u64, Digest)>,
+    /// Why nobody should choose it, where it was withdrawn.
+    pub withdrawn: Option<String>,
+}
+
+/// What a catalog says of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum InCatalog {
+    /// No catalog was read: whether the release was withdrawn, and whether the keys of the root are
+    /// still trusted, is not known.
+    NotRead,
+    /// The catalog does not list it, and its signatures count.
+    NotListed,
+    /// The catalog lists it.
+    Listed,
+    /// The catalog lists it, and says that nobody should choose it.
+    Withdrawn {
+        /// Why.
+        reason: String,
     },
 }
 
@@ -63,8 +91,13 @@ impl Anchor {
             return Err(Failure::new(Code::CatalogExpired, format!("the trust root expired at {}", root.expires))
                 .hint("fetch the newest root.json; to look at an old release, name a time with `--at`"));
         }
+        Ok(Self::releases_of(root, None))
+    }
+
+    /// The keys that a root trusts with releases, and what they list. Whoever calls this believes the root.
+    pub fn releases_of(root: &Root, releases: Option<BTreeMap<String, Listed>>) -> Self {
         let threshold = root.roles.targets.threshold;
-        Ok(Self::Role { keys: role_keys(root, RoleName::Targets), threshold, root_version: root.version, listed: None })
+        Self::Role { keys: role_keys(root, RoleName::Targets), threshold, root_version: root.version, releases }
     }
 
     /// Whether anything is trusted, so that signatures are demanded.
@@ -95,10 +128,22 @@ impl Anchor {
         }
     }
 
-    /// What a catalog says of every asset.
-    pub(super) fn listed(&self) -> Option<&BTreeMap<FileName, (u64, Digest)>> {
+    /// The same in a word; nothing where no root is trusted.
+    pub(super) fn says_of(&self, release: Option<&Release>) -> Option<InCatalog> {
+        let Self::Role { releases, .. } = self else { return None };
+        let listed = release.and_then(|release| self.listed(release));
+        Some(match (releases, listed.map(|listed| &listed.withdrawn)) {
+            (None, _) => InCatalog::NotRead,
+            (Some(_), None) => InCatalog::NotListed,
+            (Some(_), Some(None)) => InCatalog::Listed,
+            (Some(_), Some(Some(reason))) => InCatalog::Withdrawn { reason: reason.clone() },
+        })
+    }
+
+    /// What the catalog says of a release; `None` where there is none or where it does not list it.
+    pub(super) fn listed(&self, release: &Release) -> Option<&Listed> {
         match self {
-            Self::Role { listed, .. } => listed.as_ref(),
+            Self::Role { releases, .. } => releases.as_ref()?.get(release.directory().ok()?.as_str()),
             Self::Unchecked | Self::Keys(_) => None,
         }
     }

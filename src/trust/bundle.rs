@@ -23,7 +23,7 @@ use crate::model::sbom::{self, Described};
 use crate::model::{Code, Digest, FileName, Finding, Release, text};
 
 use super::Verified;
-use super::anchor::Anchor;
+use super::anchor::{Anchor, InCatalog, Listed};
 use super::documents::{self, Evidence, evidence_of};
 use super::evidence::{self, Facts, Heard, NotChecked, Testimony};
 use super::judge;
@@ -189,6 +189,8 @@ pub struct Verdict {
     pub index: Option<Index>,
     /// The evidence that proves nothing here, sorted by name.
     pub not_checked: Vec<NotChecked>,
+    /// What the catalog says of the release, where a root is trusted.
+    pub in_catalog: Option<InCatalog>,
     /// The bundle, if nothing is wrong with it.
     pub bundle: Option<Verified<Bundle>>,
 }
@@ -222,6 +224,15 @@ impl Case {
     /// The tag of the release, if the index could be read.
     pub fn tag(&self) -> Option<&str> {
         self.index.as_ref().map(|index| index.tag.as_str())
+    }
+
+    fn release(&self) -> Option<Release> {
+        Release::parse(self.tag()?).ok()
+    }
+
+    /// What the catalog says of the release that the index names, if it lists it.
+    pub(super) fn in_catalog(&self) -> Option<&Listed> {
+        self.anchor.listed(&self.release()?)
     }
 
     /// The files that are to be examined, the largest first.
@@ -266,12 +277,16 @@ impl Case {
         // A document that cannot be read is the cause of much that comes after it.
         findings.sort_by_key(|finding| (finding.code != Code::DocumentInvalid, finding.clone()));
         findings.dedup();
-        let covered = seen.values().filter(|it| it.is_asset()).all(|it| evidence::is_covered(&self.anchor, it));
+        let covered = seen
+            .values()
+            .filter(|it| it.is_asset())
+            .all(|it| evidence::is_covered(&self.anchor, self.in_catalog(), it));
         let files = self.report(seen);
         let bundle = if findings.is_empty() && covered { self.vouch(&files) } else { None };
         let mut not_checked = std::mem::take(&mut self.testimony.not_checked);
         not_checked.sort();
-        Verdict { files, findings, index: self.index, not_checked, bundle }
+        let in_catalog = self.anchor.says_of(self.release().as_ref());
+        Verdict { files, findings, index: self.index, not_checked, in_catalog, bundle }
     }
 
     /// Every file that was seen whole, with the keys whose signatures hold.
@@ -293,7 +308,7 @@ impl Case {
 
     fn vouch(&self, files: &[Asset]) -> Option<Verified<Bundle>> {
         let (Some(index), Some(_), Some(_)) = (&self.index, &self.provenance, &self.checksums) else { return None };
-        let release = Release::parse(&index.tag).ok()?;
+        let release = self.release()?;
         let (evidence, assets): (Vec<_>, Vec<Asset>) = files.iter().cloned().partition(|file| file.kind == EVIDENCE);
         let mut signed_by = assets.first().map(|asset| asset.signed_by.clone()).unwrap_or_default();
         signed_by.retain(|key| assets.iter().all(|asset| asset.signed_by.contains(key)));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 use serde::Serialize;
 
-use super::anchor::{Anchor, distinct};
+use super::anchor::{Anchor, Listed, distinct};
 use super::documents::{Container, Evidence, OTHER_FORM, evidence_of};
 use super::dsse::{self, Envelope};
 use super::key::{KeyId, PublicKey};
@@ -137,6 +137,7 @@ impl Testimony {
     pub(super) fn cover<'a>(
         &self,
         anchor: &Anchor,
+        listed: Option<&Listed>,
         assets: impl Iterator<Item = &'a Exhibit> + Clone,
         findings: &mut Vec<Finding>,
     ) {
@@ -144,9 +145,9 @@ impl Testimony {
             return;
         }
         self.digests(assets.clone(), findings);
-        if let Some(listed) = anchor.listed() {
+        if let Some(listed) = listed {
             for Exhibit { asset, .. } in assets {
-                let (code, message) = match listed.get(&asset.name) {
+                let (code, message) = match listed.files.get(&asset.name) {
                     None => (Code::TargetUnknown, "the catalog does not list it"),
                     Some((size, _)) if *size != asset.size_bytes => {
                         (Code::SizeMismatch, "the catalog gives it another size")
@@ -171,7 +172,7 @@ impl Testimony {
             });
             return;
         }
-        for exhibit in assets.filter(|exhibit| !is_covered(anchor, exhibit)) {
+        for exhibit in assets.filter(|exhibit| !is_covered(anchor, None, exhibit)) {
             let name = exhibit.asset.name.as_str();
             let known = findings.iter().any(|finding| finding.file == name || is_of(&finding.file, name));
             let (has, needs) = (distinct(&exhibit.heard.signers), anchor.threshold());
@@ -381,12 +382,12 @@ impl Testimony {
 
 /// Whether an asset is approved by whoever is trusted. This is asked twice: once to say what is
 /// missing, and once more before anything is accepted.
-pub(super) fn is_covered(anchor: &Anchor, exhibit: &Exhibit) -> bool {
-    match (anchor, anchor.listed()) {
+pub(super) fn is_covered(anchor: &Anchor, listed: Option<&Listed>, exhibit: &Exhibit) -> bool {
+    match (anchor, listed) {
         (Anchor::Unchecked, _) => true,
         (_, Some(listed)) => {
             let asset = &exhibit.asset;
-            listed.get(&asset.name) == Some(&(asset.size_bytes, asset.sha256))
+            listed.files.get(&asset.name) == Some(&(asset.size_bytes, asset.sha256))
         }
         (_, None) => distinct(&exhibit.heard.signers) >= anchor.threshold(),
     }

@@ -38,7 +38,7 @@ pub(super) fn compare(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
         findings.extend(exhibit.heard.findings.iter().cloned());
     }
     findings.extend(case.testimony.findings.iter().cloned());
-    case.testimony.cover(&case.anchor, seen.values().filter(|exhibit| exhibit.is_asset()), findings);
+    case.testimony.cover(&case.anchor, case.in_catalog(), seen.values().filter(|exhibit| exhibit.is_asset()), findings);
 }
 
 /// A finding with the hint that belongs to its code; whatever came from outside is escaped.

@@ -10,10 +10,10 @@ use consign::catalog::lifetimes::Lifetimes;
 use consign::catalog::overview;
 use consign::catalog::repository::Repository;
 use consign::model::{Code, Digest};
-use consign::trust::key::Signer;
+use consign::trust::key::{Algorithm, Signer};
 use consign::trust::private::PrivateKey;
 
-use crate::fixture::bundle_fixture;
+use crate::fixture::{self, bundle_fixture};
 use crate::sbom::need_python;
 use crate::support::{self, both, need, small_workspace};
 use crate::trust::{Ceremony, tree};
@@ -36,6 +36,11 @@ listed = json.load(open(os.path.join(served, "tuf", "targets.json")))["signed"][
 for path in sorted(listed):
     updater.download_target(updater.get_targetinfo(path), os.path.join(into, path.replace("/", "%")))
 print(updater.get_targetinfo("v1.0.0/index.json").custom["status"], updater._trusted_set.root.version)
+# Some clients work out the id of every key, as the specification says.
+import hashlib
+from securesystemslib.formats import encode_canonical
+for id, key in updater._trusted_set.root.keys.items():
+    assert hashlib.sha256(encode_canonical(key.to_dict()).encode()).hexdigest() == id
 "#;
 
 /// What python-tuf says after it has downloaded everything, starting from a root.
@@ -63,6 +68,66 @@ fn python_tuf_downloads_a_release_from_our_catalog() {
     // It refuses what we would not sign.
     fs_err::write(ceremony.target().join("v1.0.0/checksums.txt"), "other").unwrap();
     assert!(!download(&ceremony, "releases/tuf/1.root.json").status.success());
+}
+
+#[test]
+fn a_release_is_verified_by_the_catalog_that_it_lies_in() {
+    let ceremony = Ceremony::simple();
+    ceremony.add();
+    fs_err::copy(ceremony.path("releases/tuf/root.json"), ceremony.path("pinned.json")).unwrap();
+    let verify = "verify releases/v1.0.0 --trust-root pinned.json";
+    let report = ceremony.ok(verify);
+    assert_eq!((&report["authenticity"], &report["catalog"]["status"]), (&"catalog".into(), &"listed".into()));
+    let remote = ceremony.ok("remote-verify --base-url releases/v1.0.0 --trust-root pinned.json --report reports");
+    assert_eq!(remote["status"], "passed");
+    // A copy elsewhere has no catalog beside it, and no signature.
+    fs_err::create_dir_all(ceremony.path("copy/v1.0.0")).unwrap();
+    fixture::write(&bundle_fixture(), &ceremony.path("copy/v1.0.0"));
+    let elsewhere = "verify copy/v1.0.0 --trust-root pinned.json";
+    assert_eq!(ceremony.findings(elsewhere, 4), ["unsigned"]);
+    assert_eq!(ceremony.ok(&format!("{elsewhere} --catalog releases"))["authenticity"], "catalog");
+    let remote = "remote-verify --base-url copy/v1.0.0 --trust-root pinned.json --report reports";
+    assert_eq!(ceremony.run(remote).status.code(), Some(4));
+    assert_eq!(ceremony.ok(&format!("{remote} --catalog releases"))["status"], "passed");
+    // What was withdrawn is still what was released, and its reason is told.
+    let before = tree(&ceremony.target());
+    let keys = "--target releases --key release.pem --key ci.pem";
+    ceremony.ok(&format!("catalog yank v1.0.0 --reason broken {keys}"));
+    let report = ceremony.ok(verify);
+    assert_eq!(report["catalog"], serde_json::json!({"status": "withdrawn", "reason": "broken"}));
+    assert!(both(&ceremony.run(verify)).contains("withdrawn: broken"));
+    // The catalog of before the withdrawal is not believed by whoever has seen the newer one.
+    for (name, bytes) in &before {
+        fs_err::write(ceremony.target().join(name), bytes).unwrap();
+    }
+    ceremony.refused(verify, 4, "catalog_rollback");
+    // A changed file is not the one that is listed.
+    let ceremony = Ceremony::simple();
+    ceremony.add();
+    let archive = bundle_fixture().into_keys().find(|name| name.ends_with(".tar.gz")).unwrap();
+    fs_err::write(ceremony.target().join("v1.0.0").join(&archive), "other").unwrap();
+    let found = ceremony.findings("verify releases/v1.0.0 --trust-root releases/tuf/1.root.json", 4);
+    assert!(found.contains(&"size_mismatch".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_signed_release_that_is_not_listed_needs_the_keys_of_the_newest_root() {
+    let ceremony = Ceremony::simple();
+    ceremony.publish_bundle();
+    fs_err::copy(ceremony.path("releases/tuf/root.json"), ceremony.path("pinned.json")).unwrap();
+    ceremony.ok("sign releases/v1.0.0 --key release.pem");
+    let verify = "verify releases/v1.0.0 --trust-root pinned.json";
+    ceremony.ok("catalog refresh --target releases --key release.pem --key ci.pem");
+    let report = ceremony.ok(verify);
+    assert_eq!((&report["authenticity"], &report["catalog"]["status"]), (&"trusted-root".into(), &"not-listed".into()));
+    // Once its key is revoked the pinned root still names it, and the catalog says otherwise.
+    let new = ceremony.key("new", Algorithm::EcdsaP256);
+    let stolen = ceremony.id("release");
+    ceremony.ok(&format!("trust revoke {stolen} --new new.pem --target releases --key a.pem --key ci.pem"));
+    assert_eq!(ceremony.findings(verify, 4), ["key_untrusted"]);
+    ceremony.ok("sign releases/v1.0.0 --key new.pem --trust-root releases/tuf/root.json");
+    let report = ceremony.ok(verify);
+    assert_eq!((&report["signed_by"], &report["root_version"]), (&serde_json::json!([new]), &2.into()));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use consign::model::provenance::{ResolvedDependency, Statement};
 use consign::model::{Code, Digest, FileName};
 use consign::trust::Anchor;
+use consign::trust::anchor::Listed;
 use consign::trust::bundle::{Case, Examiner, Verdict};
 use consign::trust::dsse::{self, Envelope};
 use consign::trust::key::{self, Algorithm, PublicKey, Signer};
@@ -374,7 +375,7 @@ fn files_of_two_releases_make_no_third() {
 
 fn role(keys: &[&dyn Signer], threshold: u64) -> Anchor {
     let keys = keys.iter().map(|signer| signer.public().clone()).collect();
-    Anchor::Role { keys, threshold, root_version: 1, listed: None }
+    Anchor::Role { keys, threshold, root_version: 1, releases: None }
 }
 
 #[test]
@@ -455,11 +456,11 @@ fn a_catalog_has_to_list_every_asset_as_it_is() {
     let whole = bundle_fixture();
     let row = |(name, bytes): (&String, &Vec<u8>)| (name.parse().unwrap(), (bytes.len() as u64, Digest::of(bytes)));
     let listed: BTreeMap<FileName, (u64, Digest)> = whole.iter().map(row).collect();
-    let anchor = |listed| Anchor::Role {
+    let anchor = |files| Anchor::Role {
         keys: [scene().key.public().clone()].into(),
         threshold: 1,
         root_version: 1,
-        listed: Some(listed),
+        releases: Some(BTreeMap::from([("v1.0.0".to_owned(), Listed { files, withdrawn: None })])),
     };
     assert_eq!(judge_with(&whole, &anchor(listed.clone())).findings, []);
     for name in whole.keys() {

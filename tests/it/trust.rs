@@ -100,6 +100,16 @@ impl Ceremony {
         document["message"].as_str().unwrap().to_owned()
     }
 
+    /// Runs what has to find something wrong, with an exit code; gives the codes of what it found.
+    pub fn findings(&self, line: &str, exit: i32) -> Vec<String> {
+        let output = self.run(&format!("{line} --format json"));
+        assert_eq!(output.status.code(), Some(exit), "{line}: {}", both(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let codes =
+            report["findings"].as_array().unwrap().iter().map(|found| found["code"].as_str().unwrap().to_owned());
+        codes.collect()
+    }
+
     /// A catalog with one key for each role, all of them at hand.
     pub fn simple() -> Self {
         let ceremony = Self::new();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::delegations::Delegations;
 use super::json::Json;
 use crate::model::Digest;
+use crate::model::text::shown;
 use crate::trust::key::{Algorithm, PublicKey};
 
 /// The version of the specification that is written and read.
@@ -171,6 +172,12 @@ pub struct Key {
 pub struct KeyValue {
     /// PEM, or hexadecimal digits for Ed25519.
     pub public: String,
+}
+
+/// What people call the key that stands under an id: the digest of its `SubjectPublicKeyInfo`, as
+/// everywhere outside of a catalog, or the id itself where the key is of a kind that is not known.
+pub fn name_of(keys: &BTreeMap<String, Key>, id: &str) -> String {
+    keys.get(id).and_then(Key::public).map_or_else(|| shown(id).into_owned(), |key| key.id().to_string())
 }
 
 impl Key {
