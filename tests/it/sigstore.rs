@@ -274,7 +274,7 @@ fn sigstore_js() -> Option<PathBuf> {
         fs_err::create_dir_all(&directory).unwrap();
         let mut install = Command::new("npm");
         install.current_dir(&directory).args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
-        install.args(["@sigstore/verify@2", "@sigstore/bundle@3"]);
+        install.args(["@sigstore/verify@2.1.1", "@sigstore/bundle@3.1.0"]);
         let installed = install.output().is_ok_and(|output| output.status.success());
         if !missing_unless(installed, "the npm package @sigstore/verify") {
             return None;
