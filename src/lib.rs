@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 1 core | [`model`], [`archive`], [`trust`] | nouns, their written forms, the verifier: no I/O, no clock |
 //! | 2 outside | [`world`], [`provider`] | one file per thing we touch: processes, files, git, cargo, http |
-//! | 3 work | [`catalog`], [`pipeline`] | the TUF client and repository; plan, build, package, describe, verify, smoke, publish |
+//! | 3 work | [`catalog`], [`pipeline`], [`install`] | the TUF client and repository; plan, build, package, describe, verify, smoke, publish; and the way back |
 //! | 4 faces | [`cli`], [`config`] | flags and files become values; values become text, JSON and exit codes |
 //!
 //! Start reading at [`pipeline`]: the whole story stands there on one screen.
@@ -17,6 +17,7 @@ pub mod archive;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod install;
 pub mod model;
 pub mod pipeline;
 pub mod provider;

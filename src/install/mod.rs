@@ -1,0 +1,16 @@
+//! Installing what was released: the story of a release, backwards.
+//!
+//! ```text
+//! origin  = index | catalog | archive             where it comes from, and whom to believe
+//! chosen  = select(index, host)                   the package for this machine
+//! staged  = fetch(chosen)                         network -> hash -> bound -> private files, beside the target
+//! tried   = run it once
+//! done    = activate(staged)                      one rename makes it the current version
+//! ```
+//!
+//! Nothing is visible in the prefix before the last step, and what was there before stays until
+//! after it: a kill at any instant leaves the old version or the new one working.
+
+pub mod activate;
+pub mod prefix;
+pub mod receipt;
