@@ -6,13 +6,13 @@
 use std::io::{ErrorKind, Read, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use reqwest::Url;
 
 use crate::model::failure::Result;
 use crate::model::text::{shown, without_credentials};
 use crate::model::{Code, Failure};
-use crate::world::files;
-use crate::world::http::{self, Client, ClientOptions};
+use crate::world::http::{Client, ClientOptions};
+use crate::world::place::quoted;
+use crate::world::{files, place};
 
 /// The directory of the metadata beside the versions.
 pub const DIRECTORY: &str = "tuf";
@@ -139,44 +139,15 @@ impl Source {
 impl Place {
     /// One place, for metadata and targets alike.
     fn parse(given: &str) -> Result<Self> {
-        let directory = |path: Utf8PathBuf| Self::Directory { metadata: path.clone(), targets: path };
-        if !given.contains("://") {
-            return Ok(directory(given.into()));
-        }
-        let is_plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
-        if given.starts_with("file://") {
-            let path = Url::parse(given).ok().filter(is_plain).and_then(|url| url.to_file_path().ok());
-            let path = path.ok_or_else(|| {
-                Failure::new(Code::Usage, format!("`{}` is no directory on this machine", shown(given)))
-                    .hint("write it as `file:///path/to/directory`")
-            })?;
-            return files::utf8(path).map(directory);
-        }
-        let url = http::address(given)?;
-        if !is_plain(&url) {
-            let message = format!("the address `{}` has a query or a fragment", http::Shown(&url));
-            return Err(Failure::new(Code::Usage, message).hint("name the directory that holds `tuf/`"));
-        }
-        let base = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self::Web { metadata: base.clone(), targets: base })
+        Ok(match place::Place::parse(given, "tuf/")? {
+            place::Place::Web(base) => Self::Web { metadata: base.clone(), targets: base },
+            place::Place::Directory(path) => Self::Directory { metadata: path.clone(), targets: path },
+        })
     }
 }
 
 fn document_name(role: &str, version: Option<u64>) -> String {
     version.map_or_else(|| format!("{role}.json"), |version| format!("{version}.{role}.json"))
-}
-
-/// A name as one segment of an address, and as a file name that is nothing else anywhere.
-pub fn quoted(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Whether a name is a file name on every system.

@@ -16,6 +16,7 @@ use crate::config::environment;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 use crate::trust::tuf::trusted::MAX_ROOT_BYTES;
+use crate::world::place::located;
 use crate::world::{clock, files};
 
 /// The options of every verb that reads a catalog.
@@ -49,8 +50,7 @@ impl CatalogArgs {
         };
         let given = self.catalog.as_deref().ok_or_else(|| missing("which catalog is read", "--catalog PATH|URL"))?;
         let root = self.trust_root.as_ref().ok_or_else(|| missing("which root is trusted", "--trust-root FILE"))?;
-        let located =
-            if given.contains("://") { given.to_owned() } else { context.path(Utf8Path::new(given)).to_string() };
+        let located = located(given, &context.directory);
         let pinned_root = pinned_root(&context.path(root))?;
         // What was seen since then would forbid to look at an older catalog.
         let state = match self.at {

@@ -10,8 +10,9 @@ use crate::model::failure::Result;
 use crate::model::{Exit, Release};
 use crate::pipeline::Tools;
 use crate::pipeline::guard::Guard;
-use crate::pipeline::remote_verify::{self, Place, RemoteReport};
+use crate::pipeline::remote_verify::{self, Published, RemoteReport};
 use crate::world::clock;
+use crate::world::place;
 
 /// The arguments of `remote-verify`.
 #[derive(Debug, Args)]
@@ -45,12 +46,10 @@ impl RemoteVerifyArgs {
             (None, base) => base.as_deref().map(Utf8Path::new),
         };
         let here = directory.filter(|path| !path.as_str().contains(":/")).map(|path| context.path(path));
-        let located = |given: &str| {
-            if given.contains("://") { given.to_owned() } else { context.path(Utf8Path::new(given)).to_string() }
-        };
+        let located = |given: &str| place::located(given, &context.directory);
         let mut place = match (&self.index, &self.base_url) {
-            (Some(index), _) => Place::of_index(&located(index))?,
-            (None, base) => Place::of_base_url(&located(base.as_deref().unwrap_or_default()))?,
+            (Some(index), _) => Published::of_index(&located(index))?,
+            (None, base) => Published::of_base_url(&located(base.as_deref().unwrap_or_default()))?,
         };
         if let Some(version) = &self.version {
             place = place.expecting(Release::parse(version)?);

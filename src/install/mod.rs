@@ -12,5 +12,7 @@
 //! after it: a kill at any instant leaves the old version or the new one working.
 
 pub mod activate;
+pub mod host;
 pub mod prefix;
 pub mod receipt;
+pub mod resolve;

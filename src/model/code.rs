@@ -140,6 +140,9 @@ codes! {
     TreeDirty = "tree_dirty", Refused, "The working tree has changes that are not committed.";
     SourceUnknown = "source_unknown", Refused, "A release needs a commit, and there is none.";
     StageRequired = "stage_required", Refused, "A stage cannot be skipped in release mode.";
+    Yanked = "yanked", Refused, "The version was withdrawn.";
+    ClientTooOld = "client_too_old", Refused, "The release needs a newer Consign to be installed.";
+    PlatformMissing = "platform_missing", Refused, "The release has no package for the platform.";
     VersionPublished = "version_published", Refused, "The version is already published with other bytes.";
     TargetForeign = "target_foreign", Refused, "The publishing target holds something else than releases.";
 }

@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::Tools;
@@ -27,12 +26,14 @@ use crate::model::checksums;
 use crate::model::failure::Result;
 use crate::model::index::{self, Index};
 use crate::model::{Code, Exit, Failure, FileName, Finding, Release, markdown, pretty, provenance, text};
+use crate::trust::anchor::InCatalog;
 use crate::trust::bundle::{self, Asset, finding};
 use crate::trust::evidence::NotChecked;
 use crate::trust::key::KeyId;
 use crate::trust::signatures::{self, Signatures};
 use crate::trust::{documents, dsse, sigstore};
-use crate::world::http::{self, Client, ClientOptions};
+use crate::world::http::{Client, ClientOptions};
+use crate::world::place::{self, Place, quoted};
 use crate::world::{files, scratch};
 
 /// The document type of a [`RemoteReport`].
@@ -51,20 +52,12 @@ const MAX_REPORT_BYTES: usize = 16 << 20;
 
 /// Where a published bundle is, and what it should be.
 #[derive(Clone, Debug)]
-pub struct Place {
-    base: Base,
+pub struct Published {
+    base: Place,
     /// The release that should be there, if that is known; else the one that the place is named after.
     expected: Option<Release>,
     /// Where the reports go, if anywhere.
     reports: Option<Utf8PathBuf>,
-}
-
-/// The directory that holds the index.
-#[derive(Clone, Debug)]
-enum Base {
-    /// Without a slash at its end.
-    Web(String),
-    Directory(Utf8PathBuf),
 }
 
 /// What came of it.
@@ -88,6 +81,9 @@ pub struct RemoteReport {
     /// The version of the trust root, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_version: Option<u64>,
+    /// What the catalog says of the release, if a trust root was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<InCatalog>,
     /// How many of the files are archives.
     pub archives: usize,
     /// Every file that was examined, sorted by name.
@@ -98,18 +94,17 @@ pub struct RemoteReport {
     pub findings: Vec<Finding>,
 }
 
-impl Place {
+impl Published {
     /// The directory at an address: https, http of this machine, `file://`, or a path.
     pub fn of_base_url(given: &str) -> Result<Self> {
-        Ok(Self { base: Base::parse(given)?, expected: None, reports: None })
+        Ok(Self { base: Place::parse(given, index::FILE_NAME)?, expected: None, reports: None })
     }
 
     /// The directory of an `index.json`.
     pub fn of_index(given: &str) -> Result<Self> {
-        match given.strip_suffix(index::FILE_NAME) {
-            Some("") => Self::of_base_url("."),
-            Some(base) if base.ends_with('/') => Self::of_base_url(base),
-            _ => {
+        match place::parent_of(given, index::FILE_NAME) {
+            Some(base) => Self::of_base_url(base),
+            None => {
                 let shown = text::without_credentials(given).into_owned();
                 Err(Failure::new(Code::Usage, format!("`{}` is no index", text::shown(&shown)))
                     .hint("the address of an index ends with `/index.json`"))
@@ -135,43 +130,9 @@ impl Place {
     }
 }
 
-impl Base {
-    fn parse(given: &str) -> Result<Self> {
-        if !given.contains("://") {
-            return Ok(Self::Directory(given.into()));
-        }
-        if given.starts_with("file://") {
-            let path = Url::parse(given).ok().filter(is_plain).and_then(|url| url.to_file_path().ok());
-            let path = path.ok_or_else(|| {
-                Failure::new(Code::Usage, format!("`{}` is no file on this machine", text::shown(given)))
-                    .hint("write it as `file:///path/to/directory`")
-            })?;
-            return Ok(Self::Directory(files::utf8(path)?));
-        }
-        let url = http::address(given)?;
-        if !is_plain(&url) {
-            let message = format!("the address `{}` has a query or a fragment", http::Shown(&url));
-            return Err(Failure::new(Code::Usage, message).hint("name the directory that holds `index.json`"));
-        }
-        Ok(Self::Web(url.as_str().trim_end_matches('/').to_owned()))
-    }
-
-    /// How it is shown: without credentials.
-    fn shown(&self) -> String {
-        match self {
-            Self::Web(base) => text::without_credentials(base).into_owned(),
-            Self::Directory(path) => path.to_string(),
-        }
-    }
-}
-
-fn is_plain(url: &Url) -> bool {
-    url.query().is_none() && url.fragment().is_none()
-}
-
 /// Fetches a published bundle and verifies it; anything wrong with it is a failure, after the
 /// reports are written.
-pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
+pub fn remote_verify(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
     let report = examine(place, tools)?;
     if let Some(directory) = &place.reports {
         report.write(directory)?;
@@ -187,16 +148,16 @@ pub fn remote_verify(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
 }
 
 /// Fetches and verifies, and reports what was found.
-pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
+pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
     let expected = place.expected.as_ref();
     let (verified, mut findings) = match &place.base {
-        Base::Directory(path) if !path.is_dir() => {
+        Place::Directory(path) if !path.is_dir() => {
             return Err(Failure::new(Code::RemoteNotFound, format!("there is no directory `{path}`"))
                 .subject(path.as_str())
                 .hint("check the address and the version"));
         }
-        Base::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
-        Base::Web(base) => {
+        Place::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
+        Place::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
             let demanded = tools.requirements.require_signatures || tools.requirements.anchor.is_checked();
             let findings = fetch(base, scratch.path(), demanded, tools.listener)?;
@@ -209,18 +170,19 @@ pub fn examine(place: &Place, tools: &Tools<'_>) -> Result<RemoteReport> {
     };
     let known = verified.as_ref().map(|report| (report.authenticity, report.root_version, report.signed_by.clone()));
     let (authenticity, root_version, signed_by) = known.unwrap_or((Authenticated::Unchecked, None, BTreeSet::new()));
-    let (version, files, not_checked) = match verified {
-        Some(verify::Report { version, files, not_checked, findings: found, .. }) => {
+    let (version, files, not_checked, catalog) = match verified {
+        Some(verify::Report { version, files, not_checked, catalog, findings: found, .. }) => {
             findings.extend(found);
-            (version, files, not_checked)
+            (version, files, not_checked, catalog)
         }
-        None => (None, Vec::new(), Vec::new()),
+        None => (None, Vec::new(), Vec::new(), None),
     };
     Ok(RemoteReport {
         kind: TYPE,
         version,
         signed_by,
         root_version,
+        catalog,
         not_checked,
         base_url: place.base.shown(),
         generated_at: (tools.now)(),
@@ -396,14 +358,9 @@ fn fetch_one(
 ) -> Result<()> {
     let (began, task) = (Instant::now(), name.to_owned());
     listener.hear(&Event::TaskStarted { stage: Stage::RemoteVerify, task: task.clone() });
-    let bytes = client.download(&url_of(base, name), max_bytes, &into.join(name))?;
+    let bytes = client.download(&format!("{base}/{}", quoted(name)), max_bytes, &into.join(name))?;
     listener.hear(&Event::TaskFinished { stage: Stage::RemoteVerify, task, bytes, duration: began.elapsed() });
     Ok(())
-}
-
-/// Some object stores read a plus in a path as a space.
-fn url_of(base: &str, name: &str) -> String {
-    format!("{base}/{}", name.replace('+', "%2B"))
 }
 
 fn as_finding(name: &str, failure: &Failure) -> Finding {
@@ -413,11 +370,11 @@ fn as_finding(name: &str, failure: &Failure) -> Finding {
 /// What `rebuild` compares with: the documents of a published bundle, and every file that its index
 /// lists, as far as it is there.
 pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
-    let base = Place::of_index(index)?.base;
+    let base = Published::of_index(index)?.base;
     let client = Client::new(ClientOptions::default());
     let read = |name: &str, max_bytes: u64| match &base {
-        Base::Web(base) => client.get(&url_of(base, name), max_bytes),
-        Base::Directory(path) => {
+        Place::Web(base) => client.get(&format!("{base}/{}", quoted(name)), max_bytes),
+        Place::Directory(path) => {
             files::read_bounded(&path.join(name), usize::try_from(max_bytes).unwrap_or(usize::MAX))
         }
     };
@@ -426,7 +383,7 @@ pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
     let listed = documents::read_index(&index).map(|index| sizes(&index)).unwrap_or_default();
     let mut files = BTreeMap::new();
     for (name, size) in listed {
-        let absent = matches!(&base, Base::Directory(path) if !path.join(name.as_str()).exists());
+        let absent = matches!(&base, Place::Directory(path) if !path.join(name.as_str()).exists());
         let fetched = match read(name.as_str(), size) {
             Ok(bytes) => Fetched::Bytes(bytes),
             Err(failure) if absent || failure.code() == Code::RemoteNotFound => Fetched::Missing,

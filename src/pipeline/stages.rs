@@ -145,7 +145,7 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
         Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
             .hint("name one with `--base-url`")
     })?;
-    let report = remote_verify::remote_verify(&remote_verify::Place::of_plan(plan, &base)?, tools)?;
+    let report = remote_verify::remote_verify(&remote_verify::Published::of_plan(plan, &base)?, tools)?;
     Ok((
         RemoteStatus::Passed,
         format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),

@@ -6,6 +6,7 @@
 //! reads a disk or asks a clock; whoever does hands the bytes in.
 
 pub mod anchor;
+pub mod approval;
 pub mod bundle;
 pub mod documents;
 pub mod dsse;

@@ -12,7 +12,7 @@ use consign::pipeline::Tools;
 use consign::pipeline::events::Silence;
 use consign::pipeline::guard::Guard;
 use consign::pipeline::rebuild::Fetched;
-use consign::pipeline::remote_verify::{Place, RemoteReport, fetch_original, recorded_status, remote_verify};
+use consign::pipeline::remote_verify::{Published, RemoteReport, fetch_original, recorded_status, remote_verify};
 use consign::pipeline::summary::RemoteStatus;
 use consign::pipeline::verify::Requirements;
 
@@ -20,7 +20,7 @@ use crate::fixture::{self, Files, bundle_fixture};
 use crate::http::{Server, answer, good, send};
 use crate::support::{self, Scratch};
 
-fn run(place: &Place) -> Result<RemoteReport> {
+fn run(place: &Published) -> Result<RemoteReport> {
     let tools = Tools {
         repository: None,
         guard: Guard::default(),
@@ -35,7 +35,7 @@ fn run(place: &Place) -> Result<RemoteReport> {
 }
 
 fn check(url: &str) -> Result<RemoteReport> {
-    run(&Place::of_base_url(url)?)
+    run(&Published::of_base_url(url)?)
 }
 
 /// A server of a bundle in which one file is answered otherwise.
@@ -69,7 +69,7 @@ fn a_published_bundle_is_fetched_and_verified() {
         let report = check(&server.url(url)).unwrap();
         assert_eq!((report.status, report.files.len(), report.archives), (RemoteStatus::Passed, files.len(), 3));
     }
-    run(&Place::of_index(&server.url("v1.0.0/index.json")).unwrap()).unwrap();
+    run(&Published::of_index(&server.url("v1.0.0/index.json")).unwrap()).unwrap();
     assert!(server.requests().iter().all(|request| request.path.starts_with("/v1.0.0/")));
 }
 
@@ -80,7 +80,7 @@ fn a_published_directory_is_verified_by_path_and_address() {
     let path = scratch.path().as_str();
     for place in [path.to_owned(), format!("file://{path}"), format!("file://{path}/")] {
         check(&place).unwrap();
-        run(&Place::of_index(&format!("{}/index.json", place.trim_end_matches('/'))).unwrap()).unwrap();
+        run(&Published::of_index(&format!("{}/index.json", place.trim_end_matches('/'))).unwrap()).unwrap();
     }
     scratch.write("stranger.txt", "x");
     assert_eq!(check(path).unwrap_err().code(), Code::FileUnlisted);
@@ -166,7 +166,7 @@ fn a_redirect_to_elsewhere_is_refused() {
 #[test]
 fn another_release_at_the_address_is_found() {
     let server = Server::of_files(bundle_fixture());
-    let place = Place::of_base_url(&server.url("v2.0.0")).unwrap();
+    let place = Published::of_base_url(&server.url("v2.0.0")).unwrap();
     let release = |tag| Release::parse(tag).unwrap();
     assert_eq!(run(&place.clone().expecting(release("v2.0.0"))).unwrap_err().code(), Code::DocumentsDisagree);
     run(&place.expecting(release("v1.0.0"))).unwrap();
@@ -176,7 +176,7 @@ fn another_release_at_the_address_is_found() {
     {
         let found = check(&server.url(path)).map_err(|failure| failure.code());
         assert_eq!(found.err(), (!is_right).then_some(Code::DocumentsDisagree), "{path}");
-        let index = Place::of_index(&server.url(&format!("{}/index.json", path.trim_end_matches('/')))).unwrap();
+        let index = Published::of_index(&server.url(&format!("{}/index.json", path.trim_end_matches('/')))).unwrap();
         assert_eq!(run(&index).is_ok(), is_right, "{path}");
     }
 }
@@ -189,7 +189,7 @@ fn the_reports_tell_how_it_ended_and_no_password() {
 
     let server = Server::of_files(bundle_fixture());
     let url = format!("http://user:canary@127.0.0.1:{}/v1.0.0", server.port);
-    run(&Place::of_base_url(&url).unwrap().reporting_to(scratch.path())).unwrap();
+    run(&Published::of_base_url(&url).unwrap().reporting_to(scratch.path())).unwrap();
     assert_eq!(recorded_status(scratch.path()), Some(RemoteStatus::Passed));
     let json = read("remote-verify.json");
     assert!(json.contains("\"generated_at\": \"2025-06-07T08:09:10Z\""), "{json}");
@@ -199,7 +199,7 @@ fn the_reports_tell_how_it_ended_and_no_password() {
     let mut files: Files = bundle_fixture();
     files.get_mut("sbom.spdx.json").unwrap()[20] ^= 1;
     let server = Server::of_files(files);
-    run(&Place::of_base_url(&server.url("v1.0.0")).unwrap().reporting_to(scratch.path())).unwrap_err();
+    run(&Published::of_base_url(&server.url("v1.0.0")).unwrap().reporting_to(scratch.path())).unwrap_err();
     assert_eq!(recorded_status(scratch.path()), Some(RemoteStatus::Failed));
     assert!(read("remote-verify.md").contains("`sbom.spdx.json` | `digest_mismatch`"), "{}", read("remote-verify.md"));
 }
@@ -213,10 +213,10 @@ fn places_that_are_none_are_refused() {
         ("https://example.org/x#y", Code::Usage),
         ("file://host/x?y", Code::Usage),
     ] {
-        assert_eq!(Place::of_base_url(wrong).unwrap_err().code(), code, "{wrong}");
+        assert_eq!(Published::of_base_url(wrong).unwrap_err().code(), code, "{wrong}");
     }
     for wrong in ["https://example.org/x", "https://example.org/xindex.json", "dist/index.jso", ""] {
-        assert_eq!(Place::of_index(wrong).unwrap_err().code(), Code::Usage, "{wrong}");
+        assert_eq!(Published::of_index(wrong).unwrap_err().code(), Code::Usage, "{wrong}");
     }
 }
 

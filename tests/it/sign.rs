@@ -10,7 +10,7 @@ use consign::model::failure::Result;
 use consign::model::{Code, Release};
 use consign::pipeline::events::Silence;
 use consign::pipeline::guard::Guard;
-use consign::pipeline::remote_verify::{Place, remote_verify};
+use consign::pipeline::remote_verify::{Published, remote_verify};
 use consign::pipeline::sign::{Signed, sign};
 use consign::pipeline::verify::Requirements;
 use consign::pipeline::{Tools, verify};
@@ -402,7 +402,7 @@ fn a_stranger_fetches_the_signatures_too() {
             listener: &Silence,
             now: &|| "2025-06-07T08:09:10Z".parse().unwrap(),
         };
-        remote_verify(&Place::of_base_url(&server.url("v1.0.0")).unwrap(), &tools)
+        remote_verify(&Published::of_base_url(&server.url("v1.0.0")).unwrap(), &tools)
     };
     for key in &keys {
         let report = check(&files, trusting(key.as_ref())).unwrap();

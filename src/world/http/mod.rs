@@ -1,18 +1,21 @@
 //! Fetching files over HTTP, strictly.
 //!
-//! [`Client::get`] brings a small document into memory and [`Client::download`] a large file to a
-//! new place on disk. Only https is spoken, and plain http with this very machine. Every answer is
-//! bounded in bytes and in time; redirects are followed one by one and only to a place that is as
-//! safe as the one before. Nothing is decompressed: the bytes are those that the other side has
-//! stored, and whether they are the right ones is the verifier's question, not this module's.
+//! [`Client::get`] brings a small document into memory, [`Client::download`] a large file to a new
+//! place on disk, and what [`Client::open`] gives is read while it comes. Only https is spoken, and
+//! plain http with this very machine. Every answer is bounded in bytes and in time; redirects are
+//! followed one by one and only to a place that is as safe as the one before. Nothing is
+//! decompressed: the bytes are those that the other side has stored, and whether they are the right
+//! ones is the verifier's question, not this module's.
 //!
 //! Proxies and certificate authorities are those of the system (`HTTPS_PROXY`, `SSL_CERT_FILE`…);
 //! plain http never goes through a proxy. A date in `Retry-After` is not read, for that would need
 //! a clock: the usual pause is made instead.
 
-use std::fmt;
+mod address;
+mod download;
+
 use std::io::{Read as _, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -22,9 +25,13 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header;
 
+pub use address::{Shown, address};
+pub use download::Download;
+
+use self::address::redirected;
 use super::files;
 use crate::model::failure::Result;
-use crate::model::{Code, Failure, text};
+use crate::model::{Code, Failure};
 
 /// How many redirects are followed for one file.
 const MAX_REDIRECTS: usize = 5;
@@ -127,20 +134,35 @@ impl Client {
             if tried >= self.options.tries {
                 return Err(failure);
             }
-            std::thread::sleep(wait);
+            std::thread::sleep(wait + jitter(pause));
             tried += 1;
             pause = (pause * 2).min(self.options.longest_pause);
         }
     }
 
+    /// A file of at most `max_bytes`, to be read while it comes. A connection that breaks is made anew
+    /// where it broke; that all of it is one file is for the reader's digest to see.
+    pub fn open(&self, url: &str, max_bytes: u64) -> Result<Download<'_>> {
+        let url = address(url)?;
+        self.persist(|| Download::begin(self, &url, max_bytes))
+    }
+
     /// One try: follows redirects and copies the answer's body.
     fn fetch(&self, url: &Url, max_bytes: u64, sink: &mut dyn Write) -> Result<u64, Trouble> {
         let started = Instant::now();
+        let (place, response) = self.follow(url, &header::HeaderMap::new())?;
+        match response.status() {
+            StatusCode::OK => self.copy(&place, response, max_bytes, started, sink),
+            status => Err(refused_answer(&place, status, response.headers())),
+        }
+    }
+
+    /// Asks, and asks again wherever redirects lead.
+    fn follow(&self, url: &Url, headers: &header::HeaderMap) -> Result<(Url, Response), Trouble> {
         let mut place = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.ask(&place)?;
+            let response = self.ask(&place, headers)?;
             match response.status() {
-                StatusCode::OK => return self.copy(&place, response, max_bytes, started, sink),
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
                 | StatusCode::SEE_OTHER
@@ -154,13 +176,13 @@ impl Client {
                         (Some(_), Some(_)) => return Err(refuse_redirect(&place, "that names several places")),
                     };
                 }
-                status => return Err(refused_answer(&place, status, response.headers())),
+                _ => return Ok((place, response)),
             }
         }
         Err(refuse_redirect(url, "that does not end"))
     }
 
-    fn ask(&self, place: &Url) -> Result<Response, Trouble> {
+    fn ask(&self, place: &Url, headers: &header::HeaderMap) -> Result<Response, Trouble> {
         let client = if place.scheme() == "https" {
             once(&self.outward, || self.outward_client())
         } else {
@@ -170,6 +192,7 @@ impl Client {
         client
             .map_err(|error| Trouble::last(unreachable_place(place, "set up a connection to", error)))?
             .get(place.clone())
+            .headers(headers.clone())
             // Some servers compress on the fly unless they are told not to.
             .header(header::ACCEPT_ENCODING, "identity")
             .send()
@@ -273,67 +296,6 @@ impl Trouble {
     }
 }
 
-/// An address as it is shown: without user name, password, query and fragment, any of which may
-/// hold a secret.
-pub struct Shown<'a>(pub &'a Url);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(url) = self;
-        write!(f, "{}://{}", url.scheme(), url.host_str().unwrap_or_default())?;
-        if let Some(port) = url.port() {
-            write!(f, ":{port}")?;
-        }
-        f.write_str(&text::shown(url.path()))
-    }
-}
-
-/// Reads an address that may be fetched from.
-pub fn address(given: &str) -> Result<Url> {
-    let url = Url::parse(given).map_err(|error| {
-        let shown = text::without_credentials(given).into_owned();
-        Failure::new(Code::Usage, format!("{:?} is not an address", text::shown(&shown)))
-            .because(error)
-            .hint("give an address such as `https://example.org/releases/v1.0.0`")
-    })?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(Failure::new(Code::RemoteRefused, format!("`{}` is plain http", Shown(&url)))
-            .subject(Shown(&url).to_string())
-            .hint("use https; plain http is only spoken with this machine (127.0.0.1, [::1], localhost)")),
-        scheme => Err(Failure::new(Code::RemoteRefused, format!("nothing is fetched over `{}`", text::shown(scheme)))
-            .subject(Shown(&url).to_string())
-            .hint("use https")),
-    }
-}
-
-/// Whether an address can only mean this machine.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
-/// Where a redirect leads: https to https, and this machine to this machine; nothing else.
-fn redirected(from: &Url, location: &[u8]) -> Result<Url, Trouble> {
-    // The address parser would drop line feeds and tabs without a word.
-    let text = std::str::from_utf8(location).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
-    // A relative redirect would take the user name and password along.
-    let mut base = from.clone();
-    let _ = base.set_username("");
-    let _ = base.set_password(None);
-    let to = text.and_then(|text| base.join(text).ok()).ok_or_else(|| refuse_redirect(from, "that is no address"))?;
-    if !to.username().is_empty() || to.password().is_some() {
-        return Err(refuse_redirect(from, "with a user name in it"));
-    }
-    match (from.scheme(), to.scheme()) {
-        ("https", "https") => Ok(to),
-        ("http", "http") if is_loopback(&to) => Ok(to),
-        _ => Err(refuse_redirect(from, &format!("to `{}`", Shown(&to)))),
-    }
-}
-
 fn refuse_redirect(from: &Url, what: &str) -> Trouble {
     let message = format!("`{}` answers with a redirect {what}", Shown(from));
     Trouble::last(
@@ -413,6 +375,14 @@ fn broken_off(place: &Url, announced: Option<u64>, copied: u64, error: std::io::
     Trouble { failure: Failure::new(code, message).subject(shown).because(error).hint("try again later"), again }
 }
 
+/// A random part of a pause, so that many who were turned away together do not come back together.
+fn jitter(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // Each of these hashers begins with another random key.
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    pause.mul_f64(f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX) / 2.0)
+}
+
 /// The client in the cell, which is made when it is needed first.
 fn once(
     cell: &OnceLock<reqwest::blocking::Client>,
@@ -435,73 +405,4 @@ fn create_private(path: &Utf8Path) -> std::io::Result<fs_err::File> {
         options.mode(0o600);
     }
     options.open(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).expect("an address")
-    }
-
-    #[test]
-    fn plain_http_is_spoken_with_this_machine_only() {
-        for good in ["https://example.org/x", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost:8000/x"] {
-            assert!(address(good).is_ok(), "{good}");
-        }
-        for (wrong, code) in [
-            ("http://example.org/", Code::RemoteRefused),
-            ("http://localhost.example.org/", Code::RemoteRefused),
-            ("http://127.0.0.1.example.org/", Code::RemoteRefused),
-            ("http://10.0.0.1/", Code::RemoteRefused),
-            ("ftp://127.0.0.1/", Code::RemoteRefused),
-            ("file:///etc/passwd", Code::RemoteRefused),
-            ("data:text/plain,x", Code::RemoteRefused),
-            ("example.org/x", Code::Usage),
-            ("", Code::Usage),
-        ] {
-            assert_eq!(address(wrong).expect_err(wrong).code(), code, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_redirect_leads_to_a_place_that_is_as_safe_or_nowhere() {
-        for (from, location, to) in [
-            ("https://a.example/x/y", "z", Some("https://a.example/x/z")),
-            ("https://user:pass@a.example/x/y", "z", Some("https://a.example/x/z")),
-            ("https://a.example/x", "https://b.example/y?token=1", Some("https://b.example/y?token=1")),
-            ("https://a.example/x", "//b.example/y", Some("https://b.example/y")),
-            ("https://a.example/x", "http://a.example/x", None),
-            ("https://a.example/x", "http://127.0.0.1/x", None),
-            ("https://a.example/x", "file:///etc/passwd", None),
-            ("https://a.example/x", "https://user:pass@b.example/", None),
-            ("https://a.example/x", "/a b", None),
-            ("https://a.example/x", "/a\tb", None),
-            ("https://a.example/x", "/a\u{7f}", None),
-            ("https://a.example/x", "/\u{e4}", None),
-            ("http://127.0.0.1/x", "http://[::1]:80/y", Some("http://[::1]/y")),
-            ("http://127.0.0.1/x", "https://a.example/", None),
-            ("http://127.0.0.1/x", "http://a.example/", None),
-            ("http://127.0.0.1/x", "http://169.254.169.254/", None),
-        ] {
-            let got = redirected(&url(from), location.as_bytes());
-            match (got, to) {
-                (Ok(got), Some(to)) => assert_eq!(got.as_str(), to),
-                (Err(trouble), None) => assert_eq!(trouble.failure.code(), Code::RedirectRefused),
-                (Ok(got), None) => panic!("{from} -> {location:?} was followed to {got}"),
-                (Err(trouble), Some(_)) => panic!("{from} -> {location:?}: {}", trouble.failure),
-            }
-        }
-    }
-
-    #[test]
-    fn no_secret_of_an_address_is_shown() {
-        let secret = url("https://user:canary@example.org:8443/a/b?token=canary#canary");
-        assert_eq!(Shown(&secret).to_string(), "https://example.org:8443/a/b");
-        for wrong in ["http://user:canary@example.org/", "https://user:canary@exa mple.org/", "x://user:canary@host/"] {
-            let lines = address(wrong).expect_err(wrong).chain().join("\n");
-            assert!(!lines.contains("canary"), "{lines}");
-        }
-    }
 }

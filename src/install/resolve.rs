@@ -1,0 +1,232 @@
+//! Which package is installed: from an index or a catalog, for this machine, by whose word.
+//!
+//! The exact bytes of the index are approved before they are read. Nothing is written here.
+
+use camino::Utf8Path;
+use semver::VersionReq;
+
+use super::host::Host;
+use super::receipt::{Origin, Trust};
+use crate::catalog::client::Catalog;
+use crate::catalog::entry::{Entry, Status, release_of};
+use crate::model::failure::Result;
+use crate::model::index::{self, Index, Package};
+use crate::model::{Code, Digest, Failure, FileName, Platform, Release, text};
+use crate::trust::approval::{Found, approve};
+use crate::trust::{Anchor, Verified, documents, signatures};
+use crate::world::http::Client;
+use crate::world::place::Place;
+use crate::world::scratch;
+
+/// The largest raw signature that is fetched, in bytes.
+const MAX_SIGNATURE_BYTES: usize = 16 << 10;
+
+/// What is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// The product, where there may be several.
+    pub name: Option<FileName>,
+    /// The versions that will do, and how they were asked for; none: the latest.
+    pub version: Option<(VersionReq, String)>,
+    /// The platform; none: the best for this machine.
+    pub platform: Option<Platform>,
+    /// The digest that the archive has to have.
+    pub sha256: Option<Digest>,
+    /// Whether a version that was withdrawn will do.
+    pub allow_yanked: bool,
+}
+
+/// A release that was found, and its index, which was approved.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The index.
+    pub index: Index,
+    /// Its digest.
+    pub digest: Digest,
+    /// Where its files are.
+    pub place: Place,
+    /// Where it came from.
+    pub origin: Origin,
+    /// By whose word.
+    pub trust: Trust,
+    /// Why it was withdrawn, if it was.
+    pub withdrawn: Option<String>,
+}
+
+/// Reads the index at a place.
+pub fn from_index(place: Place, anchor: &Anchor, client: &Client) -> Result<Resolved> {
+    let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES)?;
+    let digest = Digest::of(&bytes);
+    let found = if anchor.is_checked() { signatures_of(&place, client)? } else { Found::default() };
+    let approved = approve(anchor, index::FILE_NAME, bytes, &found)?;
+    let trust = if anchor.is_checked() {
+        Trust::Keys { keys: approved.signed_by.iter().map(ToString::to_string).collect() }
+    } else {
+        Trust::Unchecked
+    };
+    let index = read(&approved.bytes, &place.shown())?;
+    let origin = Origin::Index { place: place.shown() };
+    Ok(Resolved { index, digest, place, origin, trust, withdrawn: None })
+}
+
+/// The signatures of an index: one list of all of them or, where there is none, the one beside it.
+fn signatures_of(place: &Place, client: &Client) -> Result<Found> {
+    let list = place.get_if_there(client, signatures::FILE_NAME, signatures::MAX_BYTES)?;
+    if list.is_some() {
+        return Ok(Found { list, raw: None });
+    }
+    let name = signatures::file_name(index::FILE_NAME, None, signatures::ENDING);
+    Ok(Found { list: None, raw: place.get_if_there(client, &name, MAX_SIGNATURE_BYTES)? })
+}
+
+/// Chooses a version from a catalog and reads its index, which the catalog vouches for.
+pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Result<Resolved> {
+    let view = catalog.view();
+    let (release, entry) = choose(&view, wish)?;
+    let path = format!("{release}/{}", index::FILE_NAME);
+    let found = catalog.find(&path)?;
+    let directory = scratch::Directory::new("consign-install-")?;
+    let file = directory.path().join(index::FILE_NAME);
+    drop(catalog.download(&found, &file)?);
+    let bytes = crate::world::files::read_bounded(&file, index::MAX_BYTES)?;
+    let place = place.below(&release);
+    let index = read(&bytes, &place.shown())?;
+    let agrees =
+        Release::parse(&index.tag).and_then(|read| read.directory()).is_ok_and(|name| name.as_str() == release);
+    if !agrees || index.name != entry.name || index.version != entry.version {
+        let message =
+            format!("the catalog lists `{}`, and its index is that of another release", text::shown(&release));
+        return Err(Failure::new(Code::CatalogInvalid, message).subject(release).hint("ask the publisher"));
+    }
+    let origin =
+        Origin::Catalog { place: String::new(), wanted: wish.version.as_ref().map(|(_, given)| given.clone()) };
+    Ok(Resolved {
+        digest: Digest::of(&bytes),
+        index,
+        place,
+        origin,
+        trust: Trust::Catalog { root_version: catalog.view().root_version() },
+        withdrawn: match entry.status {
+            Status::Active => None,
+            Status::Yanked => Some(entry.reason.unwrap_or_else(|| "no reason is given".to_owned())),
+        },
+    })
+}
+
+type View = crate::trust::tuf::view::View;
+
+/// The newest version that will do, with the name of its directory.
+fn choose(view: &Verified<View>, wish: &Wish) -> Result<(String, Entry)> {
+    let listed: Vec<(&str, Entry)> =
+        view.targets().iter().filter_map(|(path, target)| Some((release_of(path)?, Entry::of(target)?))).collect();
+    let mut names: Vec<&FileName> = listed.iter().map(|(_, entry)| &entry.name).collect();
+    names.sort();
+    names.dedup();
+    let name = match (&wish.name, names.as_slice()) {
+        (Some(name), _) => name,
+        (None, [one]) => *one,
+        (None, []) => return Err(nothing("the catalog lists no release", "publish one first")),
+        (None, several) => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let message = format!("the catalog lists several products: {}", several.join(", "));
+            return Err(Failure::new(Code::Usage, message).hint("name one with `--name`"));
+        }
+    };
+    let is_wanted = |entry: &Entry| match &wish.version {
+        Some((range, _)) => range.matches(&entry.version),
+        None => entry.version.pre.is_empty(),
+    };
+    let of_name = || listed.iter().filter(|(_, entry)| entry.name == *name);
+    let fitting = || of_name().filter(|(_, entry)| is_wanted(entry));
+    let newest = |yanked: bool| {
+        let able = fitting().filter(|(_, entry)| yanked || entry.status == Status::Active);
+        able.max_by(|(_, one), (_, other)| one.version.cmp(&other.version))
+    };
+    let found = newest(false).or_else(|| newest(true).filter(|_| wish.allow_yanked));
+    if let Some((release, entry)) = found {
+        return suits(release, entry);
+    }
+    if let Some((_, Entry { version, reason, .. })) = newest(true) {
+        let reason = reason.as_deref().unwrap_or("no reason is given");
+        let message = format!("{name} {version} was withdrawn: {}", text::shown(reason));
+        return Err(Failure::new(Code::Yanked, message)
+            .subject(version.to_string())
+            .hint("take another version, or add `--allow-yanked`"));
+    }
+    let wanted = wish.version.as_ref().map_or("a stable version", |(_, given)| given.as_str());
+    let mut versions: Vec<_> = of_name().map(|(_, entry)| &entry.version).collect();
+    versions.sort();
+    let versions: Vec<_> = versions.into_iter().rev().take(10).map(ToString::to_string).collect();
+    let message = format!("the catalog lists no {name} that is {}", text::shown(wanted));
+    let there = if versions.is_empty() { "nothing of that name".to_owned() } else { versions.join(", ") };
+    Err(nothing(&message, &format!("there is {there}; a prerelease is taken only where it is named with `--version`")))
+}
+
+/// Whether this program knows how to install it.
+fn suits(release: &str, entry: &Entry) -> Result<(String, Entry)> {
+    let own: semver::Version = env!("CARGO_PKG_VERSION").parse().expect("cargo takes nothing else");
+    match &entry.minimum_client_version {
+        Some(needed) if *needed > own => {
+            let message = format!("{} {} has to be installed by Consign {needed} or newer", entry.name, entry.version);
+            Err(Failure::new(Code::ClientTooOld, message).subject(needed.to_string()).hint("upgrade Consign first"))
+        }
+        _ => Ok((release.to_owned(), entry.clone())),
+    }
+}
+
+fn nothing(message: &str, hint: &str) -> Failure {
+    Failure::new(Code::TargetUnknown, message).hint(hint)
+}
+
+fn read(bytes: &[u8], place: &str) -> Result<Index> {
+    documents::read_index(bytes).map_err(|problem| {
+        Failure::new(Code::DocumentInvalid, format!("the index at `{}` is refused: {problem}", text::shown(place)))
+            .subject(index::FILE_NAME)
+            .hint("check that it is the address of a release that Consign made")
+    })
+}
+
+impl Resolved {
+    /// The package for a machine, or the one that was named.
+    pub fn package(&self, wish: &Wish, host: &Host) -> Result<&Package> {
+        if let Some(name) = wish.name.as_ref().filter(|name| **name != self.index.name) {
+            let message = format!("the index is that of `{}` and not of `{name}`", self.index.name);
+            return Err(Failure::new(Code::TargetUnknown, message).subject(name.as_str()).hint("leave `--name` out"));
+        }
+        if let Some((_, given)) = wish.version.as_ref().filter(|(range, _)| !range.matches(&self.index.version)) {
+            let message = format!("the index is that of {} and not of {}", self.index.version, text::shown(given));
+            return Err(nothing(&message, "give the index of that version, or a catalog"));
+        }
+        let wanted = wish.platform.map_or_else(|| host.platforms(), |platform| vec![platform]);
+        let found =
+            wanted.iter().find_map(|platform| self.index.packages.iter().find(|package| package.platform == *platform));
+        let package = found.ok_or_else(|| {
+            let there: Vec<_> = self.index.packages.iter().map(|package| package.platform.name()).collect();
+            let wanted: Vec<_> = wanted.iter().map(|platform| platform.name()).collect();
+            let message = if wanted.is_empty() {
+                format!("nothing is known to run on {} with {}", host.system, host.processor)
+            } else {
+                format!("platform not found in release index: {}", wanted.join(" or "))
+            };
+            Failure::new(Code::PlatformMissing, message)
+                .subject(wanted.join(" or "))
+                .hint(format!("the release is for {}", there.join(", ")))
+        })?;
+        match wish.sha256 {
+            Some(wanted) if wanted != package.sha256 => {
+                let message = format!("sha256 mismatch for `{}`: the index says {}", package.archive, package.sha256);
+                Err(Failure::new(Code::DigestMismatch, message)
+                    .subject(package.archive.as_str())
+                    .hint("check the digest, the version and the platform"))
+            }
+            _ => Ok(package),
+        }
+    }
+}
+
+/// The place of an index, by its address or path.
+pub fn place_of_index(given: &str, below: &Utf8Path) -> Result<Place> {
+    let located = crate::world::place::located(given, below);
+    let directory = crate::world::place::parent_of(&located, index::FILE_NAME).unwrap_or(&located);
+    Place::parse(directory, index::FILE_NAME)
+}
