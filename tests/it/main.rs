@@ -8,6 +8,8 @@
 )]
 
 mod archive;
+mod attacks_documents;
+mod attacks_trust;
 mod catalog;
 mod cli;
 mod config;
