@@ -1,150 +1,20 @@
-//! What an attacker tries with signatures, keys and envelopes, against the command itself: it ends with
-//! the exit code and the word for it, and leaves nothing anywhere.
+//! What an attacker tries with signatures, envelopes and log entries, against the command itself.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Output};
-use std::time::SystemTime;
-
-use camino::{Utf8Path, Utf8PathBuf};
-use consign::model::{Digest, FileName};
+use consign::model::Digest;
 use consign::trust::dsse::{self, Envelope};
 use consign::trust::key::{self, Algorithm, Signer};
-use consign::trust::private::PrivateKey;
-use consign::trust::signatures::{Entry, Signatures};
+use consign::trust::signatures::Entry;
 use consign::trust::sigstore;
 use consign::trust::transparency::leaf_hash;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use crate::fixture::{self, Files, bundle_fixture, signed_with};
-use crate::key_shapes;
-use crate::sign::root;
+use crate::attacked::{Bench, VERIFY, all_refused, edited};
+use crate::fixture::{Files, bundle_fixture, signed_with};
 use crate::signed_verify::{archive, borrowed, generate, is_signature, list, scene, set_list, with, with_list};
-use crate::support::{self, Scratch, both, missing_unless, need};
-
-/// A directory to attack, with everything in it that a run may write to.
-pub struct Bench {
-    pub scratch: Scratch,
-}
-
-impl Bench {
-    /// With a bundle, and the public keys of the scene's owner and of a stranger.
-    pub fn new(files: &Files) -> Self {
-        let scratch = Scratch::new();
-        for directory in ["bundle", "home", "temporary"] {
-            fs_err::create_dir(scratch.path().join(directory)).unwrap();
-        }
-        fixture::write(files, &scratch.path().join("bundle"));
-        scratch.write("key.pub", scene().key.public().to_pem());
-        scratch.write("other.pub", scene().other.public().to_pem());
-        Self { scratch }
-    }
-
-    pub fn path(&self, name: &str) -> Utf8PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    /// Writes a private key as its owner would.
-    pub fn key(&self, name: &str, pem: &[u8]) {
-        let path = self.scratch.write(name, pem);
-        #[cfg(unix)]
-        fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        #[cfg(not(unix))]
-        drop(path);
-    }
-
-    pub fn command(&self, line: &str) -> Command {
-        let mut command = support::consign(self.scratch.path());
-        self.surround(&mut command);
-        command.args(["--format", "json"]).args(line.split_whitespace());
-        command
-    }
-
-    /// Gives a command a home and a place for temporary files that are watched.
-    pub fn surround(&self, command: &mut Command) {
-        command.env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("home/state"));
-        command.env("TMPDIR", self.path("temporary")).current_dir(self.scratch.path());
-        support::clean(command);
-    }
-
-    /// Runs a command that has to be refused: by its exit code, by these words and no others, with a
-    /// way out, without a character that moves a cursor, and without writing anything.
-    #[track_caller]
-    pub fn refused(&self, what: &str, command: &mut Command, exit: i32, codes: &[&str]) -> Value {
-        let before = litter(self.scratch.path());
-        let output = command.output().unwrap();
-        let said = serde_json::from_slice(&output.stdout).map_or_else(|_| both(&output), |told: Value| match &told["findings"] {
-            Value::Null => told.to_string(),
-            findings => findings.to_string(),
-        });
-        let what = format!("{what}: {said}");
-        assert_eq!(output.status.code(), Some(exit), "{what}");
-        assert_plain(&output, &what);
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {what}"));
-        let findings = told["findings"].as_array().cloned().unwrap_or_else(|| vec![told.clone()]);
-        assert!(findings.iter().all(|row| row["hint"].as_str().is_some_and(|hint| !hint.is_empty())), "{what}");
-        let found: BTreeSet<&str> = findings.iter().filter_map(|row| row["code"].as_str()).collect();
-        assert_eq!(found, codes.iter().copied().collect(), "{what}");
-        assert_eq!(litter(self.scratch.path()), before, "{what}");
-        told
-    }
-
-    #[track_caller]
-    pub fn passes(&self, line: &str) -> Value {
-        let output = self.command(line).output().unwrap();
-        assert!(output.status.success(), "{line}: {}", both(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-/// That nothing shown moves a cursor or turns text around.
-pub fn assert_plain(output: &Output, what: &str) {
-    let is_odd = |c: char| c != '\n' && c.is_control() || matches!(c, '\u{202e}' | '\u{2066}' | '\u{61c}' | '\u{feff}');
-    for stream in [&output.stdout, &output.stderr] {
-        assert!(!String::from_utf8_lossy(stream).contains(is_odd), "{what}: {stream:02x?}");
-    }
-}
-
-/// Everything below a directory: what kind, how large, when written and, where it is small, which bytes.
-pub fn litter(root: &Utf8Path) -> BTreeMap<Utf8PathBuf, (bool, u64, SystemTime, Option<Digest>)> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in directory.read_dir_utf8().unwrap() {
-            let path = entry.unwrap().into_path();
-            let seen = path.symlink_metadata().unwrap();
-            let is_small = seen.is_file() && seen.len() < 1 << 24;
-            let digest = is_small.then(|| Digest::of(&fs_err::read(&path).unwrap()));
-            found.insert(path.clone(), (seen.is_file(), seen.len(), seen.modified().unwrap(), digest));
-            if seen.is_dir() {
-                open.push(path);
-            }
-        }
-    }
-    found
-}
-
-const VERIFY: &str = "verify bundle --pubkey key.pub";
-
-/// Every bundle is refused by these words.
-pub fn all_refused<'a>(rows: impl IntoIterator<Item = (&'a str, Files, &'a [&'a str])>) {
-    for (what, files, codes) in rows {
-        let bench = Bench::new(&files);
-        bench.refused(what, &mut bench.command(VERIFY), 4, codes);
-    }
-}
-
-/// A document's text, changed; the change has to be one.
-pub fn edited(files: &Files, name: &str, change: impl Fn(&str) -> String) -> Files {
-    let text = String::from_utf8(files[name].clone()).unwrap();
-    let changed = change(&text);
-    assert_ne!(changed, text, "{name}");
-    let mut files = files.clone();
-    files.insert(name.to_owned(), changed.into_bytes());
-    files
-}
+use crate::support::both;
 
 fn listed(change: impl Fn(&str) -> String) -> Files {
     edited(&scene().files, "signatures.json", change)
@@ -172,7 +42,10 @@ fn a_signature_of_something_else_or_somebody_else_is_none() {
     };
     let embedded = |text: &str| {
         let pem = scene().other.public().to_pem().replace('\n', "\\n");
-        text.replace(&format!("\"key_id\": \"{other}\""), &format!("\"key_id\": \"{other}\",\n \"public_key\": \"{pem}\""))
+        text.replace(
+            &format!("\"key_id\": \"{other}\""),
+            &format!("\"key_id\": \"{other}\",\n \"public_key\": \"{pem}\""),
+        )
     };
     let with_key_file = {
         let mut files = strangers.clone();
@@ -184,7 +57,11 @@ fn a_signature_of_something_else_or_somebody_else_is_none() {
         ("over another file, in the list too", moved_in_list, &["sig_invalid"]),
         ("by a stranger", strangers.clone(), &["key_untrusted"]),
         ("by a stranger under the owner's id", renamed, &["sig_invalid", "key_untrusted"]),
-        ("by a stranger whose key is in the list", edited(&strangers, "signatures.json", embedded), &["document_invalid"]),
+        (
+            "by a stranger whose key is in the list",
+            edited(&strangers, "signatures.json", embedded),
+            &["document_invalid"],
+        ),
         ("by a stranger whose key lies beside it", with_key_file, &["file_unlisted", "key_untrusted"]),
     ]);
     // Without a key nobody is believed, whatever lies in the bundle.
@@ -211,9 +88,9 @@ fn what_is_not_signed_is_not_verified() {
         let bench = Bench::new(files);
         bench.refused(what, &mut bench.command(VERIFY), 4, &["unsigned"]);
     }
-    for (name, files) in assets.iter().map(|name| {
-        (name, with_list(|entries| entries.retain(|entry| entry.file.as_str() != name)))
-    }) {
+    for (name, files) in
+        assets.iter().map(|name| (name, with_list(|entries| entries.retain(|entry| entry.file.as_str() != name))))
+    {
         let bench = Bench::new(&files);
         let told = bench.command(VERIFY).output().unwrap();
         assert!(both(&told).contains("\"unsigned\""), "{name}: {}", both(&told));
@@ -221,7 +98,9 @@ fn what_is_not_signed_is_not_verified() {
     }
     all_refused([("an empty list beside signatures", listed(none), &["sig_invalid"][..])]);
     let bench = Bench::new(&bundle_fixture());
-    for line in ["verify bundle --require-signatures", "verify-blob bundle/index.json --pubkey key.pub --signature empty"] {
+    for line in
+        ["verify bundle --require-signatures", "verify-blob bundle/index.json --pubkey key.pub --signature empty"]
+    {
         bench.scratch.write("empty", "");
         let code = if line.starts_with("verify-blob") { "sig_invalid" } else { "unsigned" };
         bench.refused(line, &mut bench.command(line), 4, &[code]);
@@ -240,8 +119,8 @@ fn the_algorithm_is_never_the_document_s_choice() {
     }
     for word in ["ed25519", "rsa-pkcs1-sha256", "ecdsa-p384-sha384"] {
         // What names another algorithm is told, and is a signature of nothing.
-        all_refused([(word, one(word), &["sig_invalid", "key_untrusted"][..])]);
-        all_refused([(word, all(word), &["sig_invalid"][..])]);
+        let codes = &["sig_invalid", "key_untrusted"][..];
+        all_refused([(word, one(word), codes), (word, all(word), codes)]);
     }
     for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP384] {
         let bench = Bench::new(&scene().files);
@@ -282,19 +161,47 @@ fn an_envelope_says_one_thing_and_only_what_it_was_signed_as() {
     let index = &scene().files["index.json"];
     let many: Vec<_> = (0..65_u32).map(|n| (Digest::of(&n.to_le_bytes()), b"x".as_slice())).collect();
     all_refused([
-        ("a signature over another payload", put(envelope(&statement, &other, dsse::IN_TOTO).render()), &["sig_invalid"][..]),
+        (
+            "a signature over another payload",
+            put(envelope(&statement, &other, dsse::IN_TOTO).render()),
+            &["sig_invalid"][..],
+        ),
         ("a signature of another type", put(envelope(&statement, &statement, "text/plain").render()), &["sig_invalid"]),
         ("a signature over the bytes alone", put(bare.render()), &["sig_invalid"]),
         ("the statement as the index", replayed, &["sig_invalid"]),
         ("the index as a statement", put(envelope(index, index, dsse::IN_TOTO).render()), &["subject_mismatch"]),
         ("a statement about other files", put(envelope(&other, &other, dsse::IN_TOTO).render()), &["subject_mismatch"]),
-        ("two payloads", put(format!("{first}\"payload\":\"{evil}\",{}", &text[first.len()..]).into_bytes()), &["document_invalid"]),
-        ("two payloads, one spelled otherwise", put(text.replacen('{', &format!("{{\"pa\\u0079load\":\"{evil}\","), 1).into_bytes()), &["document_invalid"]),
-        ("two types", put(text.replacen("\"payloadType\"", "\"payloadType\":\"text/plain\",\"payloadType\"", 1).into_bytes()), &["document_invalid"]),
-        ("two lists of signatures", put(text.replacen("\"signatures\"", "\"signatures\":[],\"signatures\"", 1).into_bytes()), &["document_invalid"]),
+        (
+            "two payloads",
+            put(format!("{first}\"payload\":\"{evil}\",{}", &text[first.len()..]).into_bytes()),
+            &["document_invalid"],
+        ),
+        (
+            "two payloads, one spelled otherwise",
+            put(text.replacen('{', &format!("{{\"pa\\u0079load\":\"{evil}\","), 1).into_bytes()),
+            &["document_invalid"],
+        ),
+        (
+            "two types",
+            put(text.replacen("\"payloadType\"", "\"payloadType\":\"text/plain\",\"payloadType\"", 1).into_bytes()),
+            &["document_invalid"],
+        ),
+        (
+            "two lists of signatures",
+            put(text.replacen("\"signatures\"", "\"signatures\":[],\"signatures\"", 1).into_bytes()),
+            &["document_invalid"],
+        ),
         ("no signature", put(Envelope::of_statement(&statement, std::iter::empty()).render()), &["document_invalid"]),
-        ("sixty-five signatures", put(Envelope::of_statement(&statement, many.into_iter()).render()), &["document_invalid"]),
-        ("another spelling", put(text.replacen(&payload, &payload.replacen('e', "\\u0065", 1), 1).into_bytes()), &["document_invalid"]),
+        (
+            "sixty-five signatures",
+            put(Envelope::of_statement(&statement, many.into_iter()).render()),
+            &["document_invalid"],
+        ),
+        (
+            "another spelling",
+            put(text.replacen(&payload, &payload.replacen('e', "\\u0065", 1), 1).into_bytes()),
+            &["document_invalid"],
+        ),
         ("a second line", put(format!("{text}{text}").into_bytes()), &["document_invalid"]),
     ]);
 }
@@ -411,7 +318,10 @@ fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
         ("a place far beyond the end", Logged::with(|it| it.number = u64::MAX.to_string())),
         ("another place", Logged::with(|it| it.number = "0".to_owned())),
         ("an empty tree", Logged::with(|it| it.size = "0".to_owned())),
-        ("an empty tree and the first place", Logged::with(|it| (it.size, it.number) = ("0".to_owned(), "0".to_owned()))),
+        (
+            "an empty tree and the first place",
+            Logged::with(|it| (it.size, it.number) = ("0".to_owned(), "0".to_owned())),
+        ),
         ("a smaller tree", Logged::with(|it| it.size = "2".to_owned())),
         ("a larger tree", Logged::with(|it| it.size = "5".to_owned())),
         ("another root", Logged::with(|it| it.root = Digest::of(b"other"))),
@@ -420,27 +330,62 @@ fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
         ("a hash more", Logged::with(|it| it.hashes.push(Digest::of(b"more")))),
         ("the hashes turned round", Logged::with(|it| it.hashes.reverse())),
         ("sixty-five hashes", Logged::with(|it| it.hashes = vec![Digest::of(b"x"); 65])),
-        ("a leaf that is a node", Logged::with(|it| (it.size, it.number, it.hashes) = ("2".to_owned(), "0".to_owned(), vec![it.hashes[1]]))),
+        (
+            "a leaf that is a node",
+            Logged::with(|it| (it.size, it.number, it.hashes) = ("2".to_owned(), "0".to_owned(), vec![it.hashes[1]])),
+        ),
         ("the checkpoint of another log", Logged::with(|it| it.origin = "other.example")),
         ("a checkpoint without its origin", Logged::with(|it| it.note = |note| note.replacen("log.example\n", "", 1))),
         ("a checkpoint without its size", Logged::with(|it| it.note = |note| note.replacen("\n3\n", "\n", 1))),
         ("a checkpoint of another size", Logged::with(|it| it.note = |note| note.replacen("\n3\n", "\n4\n", 1))),
-        ("a checkpoint with a size spelled otherwise", Logged::with(|it| it.note = |note| note.replacen("\n3\n", "\n03\n", 1))),
+        (
+            "a checkpoint with a size spelled otherwise",
+            Logged::with(|it| it.note = |note| note.replacen("\n3\n", "\n03\n", 1)),
+        ),
         ("a checkpoint with a line more", Logged::with(|it| it.note = |note| note.replacen("\n\n", "\nmore\n\n", 1))),
-        ("a checkpoint that nobody signed", Logged::with(|it| it.note = |note| note.split_inclusive("\n\n").next().unwrap().to_owned())),
-        ("a checkpoint signed by nobody known", Logged::with(|it| it.note = |note| note.replace("\u{2014} log.example ", "\u{2014} more.example "))),
-        ("a checkpoint with a control character", Logged::with(|it| it.note = |note| note.replacen("\n\n", "\n\u{1b}[2J\n\n", 1))),
+        (
+            "a checkpoint that nobody signed",
+            Logged::with(|it| it.note = |note| note.split_inclusive("\n\n").next().unwrap().to_owned()),
+        ),
+        (
+            "a checkpoint signed by nobody known",
+            Logged::with(|it| it.note = |note| note.replace("\u{2014} log.example ", "\u{2014} more.example ")),
+        ),
+        (
+            "a checkpoint with a control character",
+            Logged::with(|it| it.note = |note| note.replacen("\n\n", "\n\u{1b}[2J\n\n", 1)),
+        ),
         ("no entry", entry(|it| it["verificationMaterial"]["tlogEntries"] = json!([]))),
-        ("no proof", entry(|it| drop(it["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionProof")))),
-        ("no checkpoint", entry(|it| it["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["checkpoint"] = Value::Null)),
-        ("another kind", entry(|it| it["verificationMaterial"]["tlogEntries"][0]["kindVersion"]["kind"] = "dsse".into())),
-        ("another version", entry(|it| it["verificationMaterial"]["tlogEntries"][0]["kindVersion"]["version"] = "0.0.2".into())),
-        ("a second entry that is none", entry(|it| {
-            let mut second = it["verificationMaterial"]["tlogEntries"][0].clone();
-            second["canonicalizedBody"] = BASE64.encode(b"{}").into();
-            it["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().push(second);
-        })),
-        ("a digest of another kind", entry(|it| it["messageSignature"]["messageDigest"]["algorithm"] = "SHA2_512".into())),
+        (
+            "no proof",
+            entry(|it| {
+                drop(it["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionProof"))
+            }),
+        ),
+        (
+            "no checkpoint",
+            entry(|it| it["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["checkpoint"] = Value::Null),
+        ),
+        (
+            "another kind",
+            entry(|it| it["verificationMaterial"]["tlogEntries"][0]["kindVersion"]["kind"] = "dsse".into()),
+        ),
+        (
+            "another version",
+            entry(|it| it["verificationMaterial"]["tlogEntries"][0]["kindVersion"]["version"] = "0.0.2".into()),
+        ),
+        (
+            "a second entry that is none",
+            entry(|it| {
+                let mut second = it["verificationMaterial"]["tlogEntries"][0].clone();
+                second["canonicalizedBody"] = BASE64.encode(b"{}").into();
+                it["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().push(second);
+            }),
+        ),
+        (
+            "a digest of another kind",
+            entry(|it| it["messageSignature"]["messageDigest"]["algorithm"] = "SHA2_512".into()),
+        ),
     ];
     for (what, logged) in rows {
         put(&logged, log.as_ref());
@@ -450,7 +395,9 @@ fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
         ("a key in the bundle", |it| it["verificationMaterial"]["publicKey"]["rawBytes"] = "AAAA".into()),
         ("a certificate beside the key", |it| it["verificationMaterial"]["certificate"] = json!({"rawBytes": "AAAA"})),
         ("no key", |it| it["verificationMaterial"]["publicKey"] = Value::Null),
-        ("two contents", |it| it["dsseEnvelope"] = json!({"payload": "e30=", "payloadType": "x", "signatures": [{"sig": "AAAA"}]})),
+        ("two contents", |it| {
+            it["dsseEnvelope"] = json!({"payload": "e30=", "payloadType": "x", "signatures": [{"sig": "AAAA"}]})
+        }),
         ("a negative place", |it| it["verificationMaterial"]["tlogEntries"][0]["logIndex"] = "-1".into()),
         ("what cosign wrote before", |it| *it = json!({"base64Signature": "AAAA", "cert": "AAAA", "rekorBundle": {}})),
     ];

@@ -8,7 +8,9 @@
 )]
 
 mod archive;
+mod attacked;
 mod attacks_documents;
+mod attacks_keys;
 mod attacks_trust;
 mod catalog;
 mod cli;
