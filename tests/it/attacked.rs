@@ -47,9 +47,13 @@ impl Bench {
     }
 
     pub fn command(&self, line: &str) -> Command {
+        self.command_as("json", line)
+    }
+
+    pub fn command_as(&self, format: &str, line: &str) -> Command {
         let mut command = support::consign(self.scratch.path());
         self.surround(&mut command);
-        command.args(["--format", "json"]).args(line.split_whitespace());
+        command.args(["--format", format]).args(line.split_whitespace());
         command
     }
 

@@ -9,6 +9,7 @@
 
 mod archive;
 mod attacked;
+mod attacks_catalog;
 mod attacks_documents;
 mod attacks_keys;
 mod attacks_trust;
