@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use camino::Utf8Path;
 use consign::model::sbom::{cyclonedx, spdx};
 use consign::model::{Code, Digest};
 use consign::trust::bundle::{Case, Documents};
 use consign::trust::dsse::{self, Envelope};
-use consign::trust::key::{self, Signer as _};
+use consign::trust::key::{self, Algorithm};
 use consign::trust::private::PrivateKey;
 use consign::trust::signatures::Signatures;
 use consign::trust::sigstore::Bundle;
@@ -22,9 +21,9 @@ use consign::trust::{Anchor, documents};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 
-use crate::attacked::{Bench, litter};
-use crate::fixture::gather;
-use crate::http::{Server, good, send};
+use crate::attacked::{Bench, assert_plain, edited};
+use crate::fixture::{Files, bundle_fixture, gather};
+use crate::http::{Server, answer, good, send};
 use crate::signed_verify::{archive, scene, trusting};
 use crate::support::both;
 use crate::trust::{Ceremony, tree};
@@ -79,9 +78,12 @@ fn an_older_catalog_is_told_from_the_newest() {
     for names in [&["targets.json"][..], &["snapshot.json"], &["targets.json", "snapshot.json"]] {
         put_back(&ceremony, &new, &[]);
         put_back(&ceremony, &old, names);
+        // Whoever has seen neither asks for all of them.
+        fs_err::remove_dir_all(ceremony.path("state")).unwrap();
         ceremony.refused(CATALOG, 4, "catalog_invalid");
+        put_back(&ceremony, &new, &[]);
+        ceremony.ok(CATALOG);
     }
-    put_back(&ceremony, &new, &[]);
     // What was refused has left no trace: the newest is read as before, and the old one refused again.
     ceremony.ok(CATALOG);
     put_back(&ceremony, &old, &["timestamp.json"]);
@@ -92,35 +94,35 @@ fn an_older_catalog_is_told_from_the_newest() {
 fn a_catalog_that_is_not_renewed_comes_to_an_end() {
     let ceremony = catalog();
     ceremony.refused(&format!("{CATALOG} --at 2200-01-01T00:00:00Z"), 4, "catalog_expired");
-    for (file, key) in [("timestamp.json", "ci.pem")] {
-        resigned(&ceremony, file, key, |signed| signed["expires"] = "2020-01-01T00:00:00Z".into(), |text| text);
-        let told = ceremony.refused(CATALOG, 4, "catalog_expired");
-        assert!(told.contains("2020-01-01"), "{told}");
-    }
+    let ended = |signed: &mut Value| {
+        signed["expires"] = "2020-01-01T00:00:00Z".into();
+        signed["version"] = 9.into();
+    };
+    resigned(&ceremony, "timestamp.json", "ci.pem", ended, |text| text);
+    let told = ceremony.refused(CATALOG, 4, "catalog_expired");
+    assert!(told.contains("2020-01-01"), "{told}");
 }
 
 #[test]
 fn a_version_that_leaves_no_room_is_no_version() {
+    let ceremony = catalog();
+    let plain = metadata(&ceremony);
     for version in ["9223372036854775808", "18446744073709551615", "1e3", "2.0", "-1", "0", "\"2\"", "null", "NaN"] {
-        let ceremony = catalog();
+        put_back(&ceremony, &plain, &[]);
         let spell = |text: String| text.replace("4242424242", version);
         resigned(&ceremony, "timestamp.json", "ci.pem", |signed| signed["version"] = 4_242_424_242_u64.into(), spell);
         ceremony.refused(CATALOG, 4, "catalog_invalid");
     }
     // The greatest that is read locks readers out until the key is replaced, and no longer.
-    let ceremony = catalog();
-    let plain = metadata(&ceremony);
+    put_back(&ceremony, &plain, &[]);
     resigned(&ceremony, "timestamp.json", "ci.pem", |signed| signed["version"] = i64::MAX.into(), |text| text);
     ceremony.ok(CATALOG);
     put_back(&ceremony, &plain, &[]);
     ceremony.refused(CATALOG, 4, "catalog_rollback");
-    ceremony.key("new", consign::trust::key::Algorithm::EcdsaP256);
-    let (old, keys) = (ceremony.id("ci"), "--key a.pem --key new.pem --key release.pem");
-    for role in ["snapshot", "timestamp"] {
-        ceremony
-            .ok(&format!("trust rotate --role {role} --old {old} --new new.pem --target releases {keys} --key ci.pem"));
-    }
-    assert_eq!(ceremony.ok(CATALOG)["root"], 3);
+    ceremony.key("new", Algorithm::EcdsaP256);
+    let keys = "--key a.pem --key release.pem";
+    ceremony.ok(&format!("trust revoke {} --new new.pem --target releases {keys}", ceremony.id("ci")));
+    assert_eq!(ceremony.ok(CATALOG)["root"], 2);
     assert_eq!(ceremony.ok(&REFRESH.replace("ci.pem", "new.pem"))["status"], "published");
     ceremony.ok(CATALOG);
 }
@@ -146,7 +148,7 @@ fn roots_follow_each_other_by_one() {
         let files = tree(&ceremony.target());
         let server = Server::start(move |request, stream| match files.get(request.path.trim_start_matches('/')) {
             Some(bytes) => send(stream, &good(bytes)),
-            None => send(stream, &crate::http::answer("404 Not Found", "", b"no")),
+            None => send(stream, &answer("404 Not Found", "", b"no")),
         });
         let line = format!("catalog verify {} --trust-root pinned.json", server.url("").trim_end_matches('/'));
         let code = if what == "the first" { "catalog_rollback" } else { "catalog_invalid" };
@@ -176,7 +178,7 @@ fn a_name_in_a_catalog_is_no_path() {
         for format in ["json", "text"] {
             let output = ceremony.run(&format!("{CATALOG} --format {format}"));
             assert_eq!(output.status.code(), Some(4), "{name}: {}", both(&output));
-            crate::attacked::assert_plain(&output, name);
+            assert_plain(&output, name);
         }
         let files = |all: BTreeMap<String, Vec<u8>>| all.into_keys().collect::<Vec<_>>();
         assert_eq!(files(tree(ceremony.scratch.path())), files(before), "{name}");
@@ -184,7 +186,7 @@ fn a_name_in_a_catalog_is_no_path() {
     // Neither is a word in an index.
     for word in ["../x", "/x", "x/../y", "C:x", "x\\\\y"] {
         let text = |text: &str| text.replacen("\"tool\"", &format!("\"{word}\""), 1);
-        let files = crate::attacked::edited(&crate::fixture::bundle_fixture(), "index.json", text);
+        let files = edited(&bundle_fixture(), "index.json", text);
         let bench = Bench::new(&files);
         let line = "remote-verify --base-url bundle --report reports";
         let output = bench.command(line).output().unwrap();
@@ -192,6 +194,29 @@ fn a_name_in_a_catalog_is_no_path() {
         let written: Vec<_> = tree(&bench.path("reports")).into_keys().collect();
         assert_eq!(written, ["remote-verify.json", "remote-verify.md"], "{word}");
     }
+}
+
+#[test]
+fn what_a_catalog_tells_moves_no_cursor() {
+    let ceremony = catalog();
+    let odd = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{2066}\u{61c}\u{feff}\r\u{8}b";
+    let yank = ceremony
+        .command("catalog yank v1.0.0 --target releases --key release.pem --key ci.pem --reason")
+        .args([odd, "--format", "json"])
+        .output()
+        .unwrap();
+    assert!(yank.status.success(), "{}", both(&yank));
+    assert_plain(&yank, "yank");
+    for format in ["json", "text", "ndjson"] {
+        for line in ["catalog show releases", CATALOG, "trust show releases"] {
+            let output = ceremony.run(&format!("{line} --format {format}"));
+            assert!(output.status.success(), "{line}: {}", both(&output));
+            assert_plain(&output, &format!("{line} as {format}"));
+        }
+    }
+    // In JSON it is what was said.
+    let shown = ceremony.ok("catalog show releases");
+    assert_eq!(shown["versions"][0]["reason"], odd);
 }
 
 #[test]
@@ -217,10 +242,10 @@ fn what_a_server_pours_without_an_end_is_cut_off() {
                     while stream.write_all(&[b' '; 8 << 10]).is_ok() {}
                 }
                 Some(bytes) => send(stream, &good(bytes)),
-                None => send(stream, &crate::http::answer("404 Not Found", "", b"no")),
+                None => send(stream, &answer("404 Not Found", "", b"no")),
             }
         });
-        let bench = Bench::new(&crate::fixture::Files::new());
+        let bench = Bench::new(&Files::new());
         let line = format!("remote-verify --base-url {} --pubkey key.pub", server.url("v1.0.0"));
         bench.refused(&name, &mut bench.command(&line), 4, &["file_too_large"]);
     }
@@ -241,8 +266,8 @@ fn readers() -> Vec<Reader> {
         ("signatures", Box::new(|bytes| Signatures::read(bytes).is_ok())),
         ("Sigstore bundle", Box::new(|bytes| Bundle::parse(bytes).is_ok())),
         ("envelope", Box::new(|bytes| Envelope::read_own(bytes).is_ok())),
-        ("statement in a bundle", Box::new(|bytes| takes_statement(bytes))),
-        ("body of a log entry", Box::new(|bytes| takes_log_entry(bytes))),
+        ("statement in a bundle", Box::new(takes_statement)),
+        ("body of a log entry", Box::new(takes_log_entry)),
         ("root", Box::new(|bytes| Signed::<Root>::parse(bytes).is_ok() || Roots::begin(bytes).is_ok())),
         ("trust root", Box::new(move |bytes| Anchor::of_root(bytes, now).is_ok())),
         ("targets", Box::new(|bytes| Signed::<Targets>::parse(bytes).is_ok())),

@@ -1,30 +1,20 @@
-//! What an attacker tries with documents, with files of other releases and with old catalogs, against the
-//! command itself.
+//! What an attacker tries with documents, with files of other releases, against the command itself.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
-
-use std::collections::BTreeSet;
-use std::io::Write as _;
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use consign::model::index::ArchiveFormat;
 use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::ResolvedDependency;
-use consign::model::{Code, Digest, Platform, sbom};
-use consign::trust::bundle::{Case, Documents};
+use consign::model::{Digest, Platform, sbom};
 use consign::trust::documents;
-use consign::trust::dsse::{self, Envelope};
+use consign::trust::dsse;
 use consign::trust::key;
 use consign::trust::signatures::{Entry, Signatures};
-use consign::trust::sigstore::Bundle;
-use data_encoding::BASE64;
 
 use crate::attacked::{Bench, VERIFY, all_refused, assert_plain, edited};
 use crate::fixture::{self, Files, bundle_fixture, recipe, signed_with};
-use crate::http::{Server, good, send};
-use crate::signed_verify::{archive, borrowed, scene, set_list, trusting, with};
+use crate::signed_verify::{archive, borrowed, scene, set_list, with};
 use crate::support::both;
-use crate::trust::Ceremony;
-use crate::verify::vectors;
 
 /// Signs what no command would sign: each file as it is.
 fn signed_as_it_is(mut files: Files) -> Files {
@@ -301,6 +291,8 @@ fn nothing_is_read_beyond_its_bound() {
     )]);
 }
 
+type Spoil = fn(&mut PackageMetadata);
+
 #[test]
 fn files_of_two_releases_make_no_third() {
     let scene = scene();
@@ -326,7 +318,6 @@ fn files_of_two_releases_make_no_third() {
         }
     }
     // The right signatures around a program for another machine, of another product, version or commit.
-    type Spoil = fn(&mut PackageMetadata);
     let spoils: [(&str, Spoil); 5] = [
         ("another platform", |it| it.platform = "macos-arm64".parse().unwrap()),
         ("another target", |it| it.target = "aarch64-apple-darwin".to_owned()),

@@ -206,19 +206,21 @@ fn an_envelope_says_one_thing_and_only_what_it_was_signed_as() {
     ]);
 }
 
+type Change = fn(&mut Value);
+
 /// A transparency log of three entries, the second of which is ours, and what a bundle tells about it.
 struct Logged {
     artifact: Vec<u8>,
     body: Value,
-    number: String,
-    size: String,
+    number: &'static str,
+    size: &'static str,
     root: Digest,
     hashes: Vec<Digest>,
     origin: &'static str,
     /// What is changed in the checkpoint after it was signed.
     note: fn(String) -> String,
     /// What is changed in the bundle.
-    bundle: fn(&mut Value),
+    bundle: Change,
 }
 
 fn node(left: Digest, right: Digest) -> Digest {
@@ -242,8 +244,8 @@ impl Logged {
         Self {
             artifact: scene().files["index.json"].clone(),
             body,
-            number: "1".to_owned(),
-            size: "3".to_owned(),
+            number: "1",
+            size: "3",
             root: node(node(first, leaf), last),
             hashes: vec![first, last],
             origin: "log.example",
@@ -294,46 +296,31 @@ impl Logged {
 
 const LOGGED: &str = "verify-blob file --pubkey key.pub --bundle logged.json --log-key log.pub";
 
-#[test]
-fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
-    let (log, other_log) = (generate(Algorithm::EcdsaP256), generate(Algorithm::Ed25519));
+/// What a log may be made to say, and what a bundle may say of it, that proves nothing about this file.
+fn spoiled_entries() -> Vec<(&'static str, Logged)> {
     let (key, stranger) = (scene().key.as_ref(), scene().other.as_ref());
-    let bench = Bench::new(&Files::new());
-    bench.scratch.write("log.pub", log.public().to_pem());
-    let put = |logged: &Logged, log: &dyn Signer| {
-        bench.scratch.write("file", &logged.artifact);
-        bench.scratch.write("logged.json", logged.render(log));
-    };
-    put(&Logged::good(), log.as_ref());
-    assert_eq!(bench.passes(LOGGED)["log_checked"], true);
     let (index, signature) = (scene().files["index.json"].clone(), scene().files["index.json.sig"].clone());
     let again = key::sign(key, &index).unwrap();
-    let entry = |change: fn(&mut Value)| Logged::with(|it| it.bundle = change);
-    let rows = [
+    let entry = |change: Change| Logged::with(|it| it.bundle = change);
+    vec![
         ("the entry of another file", Logged::of(recorded(b"other", &signature, key))),
         ("the entry of another signature of this key", Logged::of(recorded(&index, &again, key))),
         ("the entry of another key", Logged::of(recorded(&index, &signature, stranger))),
         ("another file", Logged::with(|it| it.artifact.push(b'\n'))),
-        ("a place beyond the end", Logged::with(|it| it.number = "3".to_owned())),
-        ("a place far beyond the end", Logged::with(|it| it.number = u64::MAX.to_string())),
-        ("another place", Logged::with(|it| it.number = "0".to_owned())),
-        ("an empty tree", Logged::with(|it| it.size = "0".to_owned())),
-        (
-            "an empty tree and the first place",
-            Logged::with(|it| (it.size, it.number) = ("0".to_owned(), "0".to_owned())),
-        ),
-        ("a smaller tree", Logged::with(|it| it.size = "2".to_owned())),
-        ("a larger tree", Logged::with(|it| it.size = "5".to_owned())),
+        ("a place beyond the end", Logged::with(|it| it.number = "3")),
+        ("a place far beyond the end", Logged::with(|it| it.number = "18446744073709551615")),
+        ("another place", Logged::with(|it| it.number = "0")),
+        ("an empty tree", Logged::with(|it| it.size = "0")),
+        ("an empty tree and the first place", Logged::with(|it| (it.size, it.number) = ("0", "0"))),
+        ("a smaller tree", Logged::with(|it| it.size = "2")),
+        ("a larger tree", Logged::with(|it| it.size = "5")),
         ("another root", Logged::with(|it| it.root = Digest::of(b"other"))),
         ("a hash less", Logged::with(|it| _ = it.hashes.pop())),
         ("no hash", Logged::with(|it| it.hashes.clear())),
         ("a hash more", Logged::with(|it| it.hashes.push(Digest::of(b"more")))),
         ("the hashes turned round", Logged::with(|it| it.hashes.reverse())),
         ("sixty-five hashes", Logged::with(|it| it.hashes = vec![Digest::of(b"x"); 65])),
-        (
-            "a leaf that is a node",
-            Logged::with(|it| (it.size, it.number, it.hashes) = ("2".to_owned(), "0".to_owned(), vec![it.hashes[1]])),
-        ),
+        ("a leaf that is a node", Logged::with(|it| (it.size, it.number, it.hashes) = ("2", "0", vec![it.hashes[1]]))),
         ("the checkpoint of another log", Logged::with(|it| it.origin = "other.example")),
         ("a checkpoint without its origin", Logged::with(|it| it.note = |note| note.replacen("log.example\n", "", 1))),
         ("a checkpoint without its size", Logged::with(|it| it.note = |note| note.replacen("\n3\n", "\n", 1))),
@@ -359,7 +346,7 @@ fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
         (
             "no proof",
             entry(|it| {
-                drop(it["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionProof"))
+                drop(it["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionProof"));
             }),
         ),
         (
@@ -386,23 +373,38 @@ fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
             "a digest of another kind",
             entry(|it| it["messageSignature"]["messageDigest"]["algorithm"] = "SHA2_512".into()),
         ),
-    ];
-    for (what, logged) in rows {
+    ]
+}
+
+/// Shapes of a bundle that are none.
+const SHAPES: [(&str, Change); 6] = [
+    ("a key in the bundle", |it| it["verificationMaterial"]["publicKey"]["rawBytes"] = "AAAA".into()),
+    ("a certificate beside the key", |it| it["verificationMaterial"]["certificate"] = json!({"rawBytes": "AAAA"})),
+    ("no key", |it| it["verificationMaterial"]["publicKey"] = Value::Null),
+    ("two contents", |it| {
+        it["dsseEnvelope"] = json!({"payload": "e30=", "payloadType": "x", "signatures": [{"sig": "AAAA"}]});
+    }),
+    ("a negative place", |it| it["verificationMaterial"]["tlogEntries"][0]["logIndex"] = "-1".into()),
+    ("what cosign wrote before", |it| *it = json!({"base64Signature": "AAAA", "cert": "AAAA", "rekorBundle": {}})),
+];
+
+#[test]
+fn a_log_entry_is_about_this_file_and_in_the_log_that_is_trusted() {
+    let (log, other_log) = (generate(Algorithm::EcdsaP256), generate(Algorithm::Ed25519));
+    let bench = Bench::new(&Files::new());
+    bench.scratch.write("log.pub", log.public().to_pem());
+    let put = |logged: &Logged, log: &dyn Signer| {
+        bench.scratch.write("file", &logged.artifact);
+        bench.scratch.write("logged.json", logged.render(log));
+    };
+    put(&Logged::good(), log.as_ref());
+    assert_eq!(bench.passes(LOGGED)["log_checked"], true);
+    for (what, logged) in spoiled_entries() {
         put(&logged, log.as_ref());
         bench.refused(what, &mut bench.command(LOGGED), 4, &["sig_invalid"]);
     }
-    let shapes: [(&str, fn(&mut Value)); 6] = [
-        ("a key in the bundle", |it| it["verificationMaterial"]["publicKey"]["rawBytes"] = "AAAA".into()),
-        ("a certificate beside the key", |it| it["verificationMaterial"]["certificate"] = json!({"rawBytes": "AAAA"})),
-        ("no key", |it| it["verificationMaterial"]["publicKey"] = Value::Null),
-        ("two contents", |it| {
-            it["dsseEnvelope"] = json!({"payload": "e30=", "payloadType": "x", "signatures": [{"sig": "AAAA"}]})
-        }),
-        ("a negative place", |it| it["verificationMaterial"]["tlogEntries"][0]["logIndex"] = "-1".into()),
-        ("what cosign wrote before", |it| *it = json!({"base64Signature": "AAAA", "cert": "AAAA", "rekorBundle": {}})),
-    ];
-    for (what, change) in shapes {
-        put(&entry(change), log.as_ref());
+    for (what, change) in SHAPES {
+        put(&Logged::with(|it| it.bundle = change), log.as_ref());
         bench.refused(what, &mut bench.command(LOGGED), 4, &["document_invalid"]);
     }
     put(&Logged::good(), other_log.as_ref());
