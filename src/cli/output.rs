@@ -17,6 +17,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Globals;
 use crate::config::secrets::Secrets;
 use crate::model::failure::Result;
+use crate::model::text::shown_json;
 use crate::model::{self, Code, Exit, Failure};
 use crate::world::process::safe_line;
 
@@ -263,9 +264,12 @@ fn print(bytes: &[u8]) -> Result<()> {
     printed(stream.write_all(&masked(bytes)).and_then(|()| stream.flush()))
 }
 
+/// Prints JSON, in which no character that moves a cursor stands as itself.
 fn print_plain(bytes: &[u8]) -> Result<()> {
     let mut stream = std::io::stdout().lock();
-    printed(stream.write_all(&masked(bytes)).and_then(|()| stream.flush()))
+    let masked = masked(bytes);
+    let text = String::from_utf8_lossy(&masked);
+    printed(stream.write_all(shown_json(&text).as_bytes()).and_then(|()| stream.flush()))
 }
 
 fn printed(result: std::io::Result<()>) -> Result<()> {

@@ -64,9 +64,10 @@ pub fn plan(
     let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
     let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
     let plan = plan::plan(&request, &around, &selection)?;
-    let releases = mode == Some(Mode::Release) && plan.publish.is_some();
-    let catalog_signers = match publish.filter(|_| releases) {
-        Some(publish) => publish.catalog_signers(context)?,
+    let target =
+        plan.publish.as_ref().filter(|_| mode == Some(Mode::Release)).map(|to| context.path(to.target.as_str().into()));
+    let catalog_signers = match publish.zip(target) {
+        Some((publish, target)) => publish.catalog_signers(context, Some(&target))?,
         None => Vec::new(),
     };
     Ok(Planned { request, around, plan, catalog_signers })

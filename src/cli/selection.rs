@@ -3,7 +3,7 @@
 //! A verb flattens [`ReleaseArgs`] (and [`PublishArgs`]) into its own arguments and asks
 //! [`ReleaseArgs::request`] for the request, with the settings already below the flags.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -107,15 +107,16 @@ pub struct PublishArgs {
 }
 
 impl PublishArgs {
-    /// The keys that sign the catalog: the one for it and, beside that, the release key.
-    pub fn catalog_signers(&self, context: &Context) -> Result<Vec<Box<dyn Signer>>> {
+    /// The keys that sign the catalog: the one for it and, beside that, the release key. None of them
+    /// may lie in what is published.
+    pub fn catalog_signers(&self, context: &Context, published: Option<&Utf8Path>) -> Result<Vec<Box<dyn Signer>>> {
         let of = |keys: Vec<Utf8PathBuf>| SigningArgs { keys, ..SigningArgs::default() };
         let mut signers = match &self.catalog_key {
-            Some(path) => of(vec![path.clone()]).signers(context, &PubkeyArgs::default(), None)?,
-            None => of(Vec::new()).of_variable(context, CONSIGN_CATALOG_KEY, None)?.into_iter().collect(),
+            Some(path) => of(vec![path.clone()]).signers(context, &PubkeyArgs::default(), published)?,
+            None => of(Vec::new()).of_variable(context, CONSIGN_CATALOG_KEY, published)?.into_iter().collect(),
         };
         if !signers.is_empty() {
-            signers.extend(of(Vec::new()).of_variable(context, CONSIGN_SIGNING_KEY, None)?);
+            signers.extend(of(Vec::new()).of_variable(context, CONSIGN_SIGNING_KEY, published)?);
         }
         Ok(signers)
     }

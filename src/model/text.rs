@@ -22,9 +22,28 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// JSON as it may be shown on a terminal: it says the same, and the characters that [`shown`] replaces
+/// are written as JSON's own escapes. Line feeds stay, for they stand between values only.
+pub fn shown_json(json: &str) -> Cow<'_, str> {
+    let is_raw = |character: char| character != '\n' && is_unsafe(character);
+    if !json.chars().any(is_raw) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 8);
+    for character in json.chars() {
+        if is_raw(character) {
+            // All of them are in the plane that needs no second escape.
+            out.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The text with the user name and password taken out of every address in it:
@@ -87,6 +106,16 @@ mod tests {
         assert_eq!(shown("plain ünïcode"), "plain ünïcode");
         assert_eq!(shown("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\u{a}c");
         assert_eq!(shown("x\u{202e}y"), "x\\u{202e}y");
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_moves_a_cursor() {
+        let value = serde_json::json!({"a\u{9b}2J": ["\u{202e}x\u{61c}", "\u{7f}\n", "plain \u{fc}"]});
+        let plain = serde_json::to_string_pretty(&value).expect("plain data");
+        let safe = shown_json(&plain);
+        assert!(!safe.contains(|character| character != '\n' && is_unsafe(character)), "{safe}");
+        assert!(safe.contains("\\u009b") && safe.contains("\\u202e") && safe.contains('\u{fc}'), "{safe}");
+        assert_eq!(serde_json::from_str::<Value>(&safe).expect("JSON"), value);
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl Case {
         case.checksums =
             case.document(DOCUMENTS[2], found.checksums.as_deref(), "checksums", documents::read_checksums);
         let assets = case.list(listing);
+        case.lost(listing, found);
         case.admit(found);
         case.weigh(found, &assets);
         case
@@ -283,6 +284,10 @@ impl Case {
             .all(|it| evidence::is_covered(&self.anchor, self.in_catalog(), it));
         let files = self.report(seen);
         let bundle = if findings.is_empty() && covered { self.vouch(&files) } else { None };
+        if bundle.is_none() && findings.is_empty() {
+            // Whoever only looks at the findings must not take what was not accepted for good.
+            findings.push(judge::finding(Code::DocumentInvalid, index::FILE_NAME, "the bundle was not verified"));
+        }
         let mut not_checked = std::mem::take(&mut self.testimony.not_checked);
         not_checked.sort();
         let in_catalog = self.anchor.says_of(self.release().as_ref());
@@ -427,6 +432,15 @@ impl Case {
         self.tasks.extend(assets.into_values().flatten());
         self.tasks.sort_by_key(|task| std::cmp::Reverse(task.max_bytes));
         names
+    }
+
+    /// Notes every document that was there when the directory was listed and could not be opened as a file.
+    fn lost(&mut self, listing: &[(String, bool)], found: &Documents) {
+        for ((document, _), bytes) in DOCUMENTS.iter().zip([&found.index, &found.provenance, &found.checksums]) {
+            if bytes.is_none() && listing.iter().any(|(name, is_regular)| name == document && *is_regular) {
+                self.found(Code::FileIrregular, document, "it was exchanged while it was opened");
+            }
+        }
     }
 
     /// Whether any document says which files belong here.

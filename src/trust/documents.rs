@@ -3,8 +3,11 @@
 //! Each is bounded, read into derived structs, written again and compared: whatever Consign would
 //! not have written byte for byte (another order, a doubled key, a space, an escape) is refused.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::archive;
 use crate::model::checksums::Checksums;
@@ -76,6 +79,63 @@ pub(super) fn strict<T: DeserializeOwned>(
     if render(&value) == bytes { Ok(value) } else { Err(OTHER_FORM.to_owned()) }
 }
 
+/// Any JSON value, read to its end and not kept, in which no key is there twice at any depth: of two
+/// equal keys every reader takes the one that it likes.
+pub(super) struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON without doubled keys")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(Self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut keys = BTreeSet::new();
+        while let Some((key, Self)) = members.next_entry::<String, Self>()? {
+            if !keys.insert(key) {
+                return Err(de::Error::custom("a key is there twice"));
+            }
+        }
+        Ok(Self)
+    }
+}
+
 fn index_problem(index: &Index) -> Option<String> {
     let release = Release::parse(&index.tag).ok().filter(|release| release.tag == index.tag);
     let problem = match release {
@@ -119,7 +179,7 @@ fn is_commit(text: &str) -> bool {
 fn name_problem(index: &Index) -> Option<String> {
     let archives = index.packages.iter().map(|package| &package.archive);
     let names: Vec<&FileName> = archives.chain(index.files.iter().map(|file| &file.name)).collect();
-    let mut seen: std::collections::BTreeSet<String> =
+    let mut seen: BTreeSet<String> =
         [index::FILE_NAME, provenance::FILE_NAME, checksums::FILE_NAME].map(str::to_owned).into();
     for name in names {
         let lower = name.as_str().to_ascii_lowercase();
@@ -234,7 +294,7 @@ fn is_below(path: &str) -> bool {
 }
 
 fn dependencies_are_plain(dependencies: &[ResolvedDependency]) -> bool {
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     dependencies.iter().all(|dependency| {
         let is_source = dependency.name == ResolvedDependency::SOURCE;
         let is_digest = |(kind, value): (&String, &String)| match kind.as_str() {

@@ -161,6 +161,10 @@ impl Testimony {
             }
             return;
         }
+        if self.list_is_spoiled() {
+            // That no signature counts then has been said.
+            return;
+        }
         let signed_at_all = assets.clone().any(|exhibit| !exhibit.heard.signers.is_empty());
         let is_wrong = !self.findings.is_empty() || assets.clone().any(|exhibit| !exhibit.heard.findings.is_empty());
         if !signed_at_all && !is_wrong {
@@ -185,6 +189,11 @@ impl Testimony {
             };
             findings.push(judge::finding(code, name, &message));
         }
+    }
+
+    fn list_is_spoiled(&self) -> bool {
+        let is_it = |finding: &Finding| finding.file == signatures::FILE_NAME && finding.code == Code::DocumentInvalid;
+        self.findings.iter().any(is_it)
     }
 
     /// Every digest in the list against the file itself.

@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::documents::Unambiguous;
 use super::dsse::{self, Envelope};
 use super::key::{KeyId, PublicKey};
 use super::transparency::{self, Checkpoint, MAX_PROOF_HASHES, decimal, digest, leaf_hash};
@@ -333,6 +334,8 @@ fn is_subject(envelope: &Envelope, artifact: Digest) -> Result<(), Refused> {
     }
     let invalid = || Refused::new(Code::DocumentInvalid, "its envelope holds no in-toto statement");
     let body = envelope.body().filter(|_| envelope.payload_type == dsse::IN_TOTO).ok_or_else(invalid)?;
+    // What is not needed of the statement is read all the same: it is signed, and has to mean one thing.
+    let Unambiguous = serde_json::from_slice(&body).map_err(|_| invalid())?;
     let statement: Statement = serde_json::from_slice(&body).map_err(|_| invalid())?;
     if !STATEMENTS.contains(&statement.kind.as_str()) {
         return Err(invalid());

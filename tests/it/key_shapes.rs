@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{Scratch, both, consign, need};
 
 /// Runs a line of a shell with `consign` on its path, where all passphrases are `passphrase`.
-fn shell(directory: &Utf8Path, line: &str) {
+pub fn shell(directory: &Utf8Path, line: &str) {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_consign"));
     let path = std::env::join_paths(
         std::iter::once(program.parent().unwrap().to_owned())
@@ -50,12 +50,12 @@ fn opened(pem: &[u8]) -> PrivateKey {
     }
 }
 
-const MAKE_EC: &str = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.pem 2>/dev/null";
-const MAKE_RSA: &str = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem 2>/dev/null";
+pub const MAKE_EC: &str = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.pem 2>/dev/null";
+pub const MAKE_RSA: &str = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem 2>/dev/null";
 
 /// What makes a private key of a shape as `key.pem`, the word for it, a part of its sentence, and whether
 /// the command keeps the key. What cannot be kept is made anew.
-const PRIVATE: &[(&str, &str, &str, Kept)] = &[
+pub const PRIVATE: &[(&str, &str, &str, Kept)] = &[
     ("openssl ec -in ec.pem -out key.pem", "sec1", "SEC1", Kept::Yes),
     ("openssl ec -in ec.pem -no_public -out key.pem", "sec1", "SEC1", Kept::Yes),
     ("openssl ec -in ec.pem -param_enc explicit -out key.pem", "sec1", "SEC1", Kept::Yes),
@@ -237,7 +237,7 @@ const PRIVATE: &[(&str, &str, &str, Kept)] = &[
 ];
 
 /// Shapes that no command mends: what to do is said in words.
-const WITHOUT_COMMAND: &[(&str, &str, &str)] = &[
+pub const WITHOUT_COMMAND: &[(&str, &str, &str)] = &[
     ("cat ec.pem rsa.pem > key.pem", "several", "one key"),
     ("cat ec.pem ec.pem > key.pem", "several", "one key"),
     ("openssl ec -in ec.pem -out sec1.pem; cat sec1.pem ec.pem > key.pem", "several", "one key"),
@@ -249,7 +249,7 @@ const WITHOUT_COMMAND: &[(&str, &str, &str)] = &[
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub enum Kept {
     Yes,
     No,
 }

@@ -8,6 +8,11 @@
 )]
 
 mod archive;
+mod attacked;
+mod attacks_catalog;
+mod attacks_documents;
+mod attacks_keys;
+mod attacks_trust;
 mod catalog;
 mod cli;
 mod config;

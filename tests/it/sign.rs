@@ -258,7 +258,7 @@ fn the_signature_of_a_stranger_is_never_replaced_in_silence() {
 }
 
 /// A root with these keys for releases, signed by a key of its own.
-fn root(threshold: u64, signers: &[&dyn Signer], expires: &str) -> Vec<u8> {
+pub fn root(threshold: u64, signers: &[&dyn Signer], expires: &str) -> Vec<u8> {
     let own = generate(Algorithm::EcdsaP256);
     let mut keys = BTreeMap::new();
     let mut role = |signers: &[&dyn Signer], threshold| {

@@ -28,13 +28,13 @@ pub fn trusting(signer: &dyn Signer) -> Anchor {
 }
 
 /// A bundle that a key has signed, made once.
-struct Scene {
-    key: Box<dyn Signer>,
-    other: Box<dyn Signer>,
-    files: Files,
+pub struct Scene {
+    pub key: Box<dyn Signer>,
+    pub other: Box<dyn Signer>,
+    pub files: Files,
 }
 
-fn scene() -> &'static Scene {
+pub fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
         let keys = [generate(Algorithm::EcdsaP256)];
@@ -59,18 +59,18 @@ fn refused(files: &Files) -> BTreeSet<Code> {
     codes(&verdict)
 }
 
-fn with(change: impl FnOnce(&mut Files)) -> Files {
+pub fn with(change: impl FnOnce(&mut Files)) -> Files {
     let mut files = scene().files.clone();
     change(&mut files);
     files
 }
 
-fn list(files: &Files) -> Signatures {
+pub fn list(files: &Files) -> Signatures {
     Signatures::read(&files["signatures.json"]).unwrap()
 }
 
 /// The bundle with another list of signatures, and the files that belong to it.
-fn with_list(change: impl FnOnce(&mut Vec<Entry>)) -> Files {
+pub fn with_list(change: impl FnOnce(&mut Vec<Entry>)) -> Files {
     with(|files| {
         let mut entries = list(files).signatures;
         change(&mut entries);
@@ -78,7 +78,7 @@ fn with_list(change: impl FnOnce(&mut Vec<Entry>)) -> Files {
     })
 }
 
-fn set_list(files: &mut Files, entries: Vec<Entry>) {
+pub fn set_list(files: &mut Files, entries: Vec<Entry>) {
     files.retain(|name, _| !is_signature(name));
     for entry in &entries {
         files.insert(format!("{}.sig", entry.file), entry.signature.clone());
@@ -87,11 +87,11 @@ fn set_list(files: &mut Files, entries: Vec<Entry>) {
 }
 
 /// Whether a name is that of a detached signature; such names are always written so.
-fn is_signature(name: &str) -> bool {
+pub fn is_signature(name: &str) -> bool {
     name.strip_suffix(".sig").is_some()
 }
 
-fn archive() -> String {
+pub fn archive() -> String {
     bundle_fixture().into_keys().find(|name| name.ends_with(".tar.gz")).unwrap()
 }
 
@@ -211,7 +211,7 @@ impl Signer for Borrowed<'static> {
     }
 }
 
-fn borrowed(signer: &'static dyn Signer) -> Box<dyn Signer> {
+pub fn borrowed(signer: &'static dyn Signer) -> Box<dyn Signer> {
     Box::new(Borrowed(signer))
 }
 

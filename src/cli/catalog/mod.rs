@@ -151,7 +151,7 @@ fn change(
         // Before keys are asked for and bundles read.
         repository.roots()?;
     }
-    let keys = args.keys(context, ForCatalog::Everyday)?;
+    let keys = args.keys(context, ForCatalog::Everyday, Some(repository.target()))?;
     if keys.is_empty() {
         return Err(Failure::new(Code::Usage, "there is no key to sign the catalog with")
             .hint("give `--key FILE`, or set CONSIGN_CATALOG_KEY"));

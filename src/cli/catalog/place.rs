@@ -56,16 +56,22 @@ pub struct HandArgs {
 }
 
 impl HandArgs {
-    /// The keys that were named; for everyday work also that of `CONSIGN_CATALOG_KEY`.
-    pub fn keys(&self, context: &Context, for_catalog: ForCatalog) -> Result<Vec<Box<dyn Signer>>> {
+    /// The keys that were named; for everyday work also that of `CONSIGN_CATALOG_KEY`. None of them may lie
+    /// in what is published.
+    pub fn keys(
+        &self,
+        context: &Context,
+        for_catalog: ForCatalog,
+        published: Option<&Utf8Path>,
+    ) -> Result<Vec<Box<dyn Signer>>> {
         // A key of the environment has no business in a ceremony.
         let named = !self.signing.keys.is_empty() || self.signing.signer_cmd.is_some();
         let mut keys = match for_catalog {
             ForCatalog::Ceremony if !named => Vec::new(),
-            ForCatalog::Ceremony | ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, None)?,
+            ForCatalog::Ceremony | ForCatalog::Everyday => self.signing.signers(context, &self.pubkeys, published)?,
         };
         if for_catalog == ForCatalog::Everyday
-            && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, None)?
+            && let Some(key) = self.signing.of_variable(context, CONSIGN_CATALOG_KEY, published)?
             && keys.iter().all(|known| known.public() != key.public())
         {
             keys.push(key);
@@ -74,11 +80,11 @@ impl HandArgs {
     }
 
     /// The private key of a file, opened as carefully as the others.
-    pub fn key_of(&self, context: &Context, path: &Utf8Path) -> Result<Box<dyn Signer>> {
+    pub fn key_of(&self, context: &Context, path: &Utf8Path, published: Option<&Utf8Path>) -> Result<Box<dyn Signer>> {
         let mut alone = self.signing.clone();
         alone.keys = vec![path.to_owned()];
         (alone.signer_cmd, alone.signer_args, alone.algorithm) = (None, Vec::new(), None);
-        Ok(alone.required_signers(context, &PubkeyArgs::default(), None)?.remove(0))
+        Ok(alone.required_signers(context, &PubkeyArgs::default(), published)?.remove(0))
     }
 
     /// Whether anything is written.

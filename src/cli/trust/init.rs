@@ -49,12 +49,13 @@ pub(super) struct InitArgs {
 impl InitArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let lifetimes = lifetimes(context, self.expires.as_deref())?;
-        let mut signers = self.hand.keys(context, ForCatalog::Ceremony)?;
+        let published = context.path(&self.root);
+        let mut signers = self.hand.keys(context, ForCatalog::Ceremony, Some(&published))?;
         let mut publics = Vec::new();
         for paths in [&self.root_key, &self.targets_key, &self.snapshot_key, &self.timestamp_key] {
             let mut of_role = Vec::new();
             for path in paths {
-                let (public, signer) = public_or_private(context, &self.hand, path)?;
+                let (public, signer) = public_or_private(context, &self.hand, path, Some(&published))?;
                 of_role.push(public);
                 signers.extend(signer.filter(|new| signers.iter().all(|known| known.public() != new.public())));
             }
@@ -70,7 +71,7 @@ impl InitArgs {
             };
             Appointment { keys: publics[at].clone(), threshold }
         })?;
-        let signing = proposal::init(&Repository::at(&context.path(&self.root)), first, &hand)?;
+        let signing = proposal::init(&Repository::at(&published), first, &hand)?;
         tell(context, &signing)
     }
 }
@@ -80,6 +81,7 @@ pub(super) fn public_or_private(
     context: &Context,
     hand: &HandArgs,
     path: &Utf8Path,
+    published: Option<&Utf8Path>,
 ) -> Result<(PublicKey, Option<Box<dyn Signer>>)> {
     let text = keys::read_any(&context.path(path))?;
     if memchr::memmem::find(&text, b"PRIVATE KEY").is_none() {
@@ -87,6 +89,6 @@ pub(super) fn public_or_private(
         let key = args.keys(context)?.remove(0);
         return Ok((key, None));
     }
-    let signer = hand.key_of(context, path)?;
+    let signer = hand.key_of(context, path, published)?;
     Ok((signer.public().clone(), Some(signer)))
 }

@@ -15,6 +15,7 @@ use super::catalog::place::{ForCatalog, HandArgs, hand};
 use crate::catalog::edit::Ending;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::catalog::proposal::{self, Signing};
+use crate::catalog::repository::Repository;
 use crate::config::{Overrides, values};
 use crate::model::failure::Result;
 use crate::model::text::shown;
@@ -114,12 +115,15 @@ impl TrustArgs {
 
 impl SignArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        let keys = self.hand.keys(context, ForCatalog::Ceremony)?;
+        let file = context.path(&self.file);
+        // A file that travels has its holder's keys beside it; one in a catalog does not.
+        let home = Repository::of_file(&file).filter(Repository::exists);
+        let keys = self.hand.keys(context, ForCatalog::Ceremony, home.as_ref().map(Repository::target))?;
         let lifetimes = lifetimes(context, None)?;
         let copies: Vec<_> = self.add.iter().map(|path| context.path(path)).collect();
         let root = self.trust_root.as_ref().map(|path| context.path(path));
         let hand = hand(&keys, &lifetimes, self.hand.act());
-        let signing = proposal::sign(&context.path(&self.file), root.as_deref(), &copies, &hand)?;
+        let signing = proposal::sign(&file, root.as_deref(), &copies, &hand)?;
         tell(context, &signing)
     }
 }

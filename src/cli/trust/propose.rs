@@ -105,7 +105,7 @@ impl ProposalArgs {
     fn propose(&self, context: &Context, changes: &[Change], new: Vec<Box<dyn Signer>>) -> Result<Exit> {
         let repository = self.target.repository(context)?;
         let lifetimes = lifetimes(context, self.expires.as_deref())?;
-        let mut keys = self.hand.keys(context, ForCatalog::Ceremony)?;
+        let mut keys = self.hand.keys(context, ForCatalog::Ceremony, Some(repository.target()))?;
         keys.extend(new);
         let base = if self.amend { Base::Proposal } else { Base::InForce };
         let out = self.out.as_ref().map(|path| context.path(path));
@@ -119,7 +119,7 @@ impl AddKeyArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let (mut changes, mut signers) = (Vec::new(), Vec::new());
         for path in &self.new {
-            let key = read(context, &self.proposal.hand, path, &mut signers)?;
+            let key = read(context, &self.proposal, path, &mut signers)?;
             changes.push(Change::Add { role: self.role, key });
         }
         self.proposal.propose(context, &changes, signers)
@@ -136,7 +136,7 @@ impl RemoveKeyArgs {
 impl RotateArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let mut signers = Vec::new();
-        let new = read(context, &self.proposal.hand, &self.new, &mut signers)?;
+        let new = read(context, &self.proposal, &self.new, &mut signers)?;
         let change = Change::Rotate { role: self.role, old: self.old.clone(), new };
         self.proposal.propose(context, &[change], signers)
     }
@@ -146,7 +146,7 @@ impl RevokeArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let mut signers = Vec::new();
         let replacement =
-            self.new.as_ref().map(|path| read(context, &self.proposal.hand, path, &mut signers)).transpose()?;
+            self.new.as_ref().map(|path| read(context, &self.proposal, path, &mut signers)).transpose()?;
         self.proposal.propose(context, &[Change::Revoke { key: self.key.clone(), replacement }], signers)
     }
 }
@@ -164,8 +164,14 @@ impl RenewArgs {
     }
 }
 
-fn read(context: &Context, hand: &HandArgs, path: &Utf8Path, signers: &mut Vec<Box<dyn Signer>>) -> Result<PublicKey> {
-    let (public, signer) = public_or_private(context, hand, path)?;
+fn read(
+    context: &Context,
+    proposal: &ProposalArgs,
+    path: &Utf8Path,
+    signers: &mut Vec<Box<dyn Signer>>,
+) -> Result<PublicKey> {
+    let repository = proposal.target.repository(context)?;
+    let (public, signer) = public_or_private(context, &proposal.hand, path, Some(repository.target()))?;
     signers.extend(signer);
     Ok(public)
 }
