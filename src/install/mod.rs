@@ -14,3 +14,4 @@
 pub mod activate;
 pub mod prefix;
 pub mod receipt;
+pub mod unpack;
