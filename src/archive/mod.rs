@@ -8,13 +8,18 @@
 //! An archive holds one directory, its *stem*, and below it regular files and the directories that
 //! they need: `stem/`, `stem/bin/`, `stem/bin/tool`. Entries are sorted by the bytes of their path.
 
+mod contents;
+mod frame;
 mod layout;
+pub mod programs;
 mod reader;
+pub mod stream;
 mod ustar;
 mod writer;
 mod zip;
 
-pub use reader::{Contents, Date, Entry, Inspector, Problem};
+pub use contents::{Date, Entry, Problem};
+pub use reader::{Contents, Inspector};
 pub use writer::{Memory, Options, Packed, Sealed, Writer};
 
 /// The largest number of entries in an archive, directories included.

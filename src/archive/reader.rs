@@ -11,43 +11,13 @@ use libdeflater::Decompressor;
 use zstd::bulk::Decompressor as ZstdDecompressor;
 use zstd::zstd_safe;
 
+use crate::model::Digest;
 use crate::model::index::ArchiveFormat;
-use crate::model::{Digest, text};
 
-use super::layout::Layout;
+use super::contents::{Date, Entry, Gathered, Gathering, Problem, Stamp};
 use super::writer::GZIP_HEADER;
 use super::zip::{self, Method, Record};
-use super::{MAX_BYTES, ustar};
-
-/// Why an archive is not accepted: one sentence in lower case, safe to show.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
-
-impl Problem {
-    fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-
-    fn at(path: &str, problem: &str) -> Self {
-        Self(format!("its entry `{}` is refused: {problem}", text::shown(path)))
-    }
-}
-
-/// One file inside an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its path below the stem.
-    pub path: String,
-    /// Whether it may be run.
-    pub executable: bool,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Its digest.
-    pub sha256: Digest,
-    /// Where its content is in the unpacked bytes.
-    range: Range<usize>,
-}
+use super::{MAX_BYTES, frame, ustar};
 
 /// What an archive holds.
 #[derive(Debug)]
@@ -56,34 +26,16 @@ pub struct Contents<'a> {
     pub entries: Vec<Entry>,
     /// The one time that every entry carries.
     pub date: Date,
+    /// Where each file's content is in the unpacked bytes.
+    places: Vec<Range<usize>>,
     unpacked: &'a [u8],
-}
-
-/// The time inside an archive, in its own form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Date(Stamp);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
-    Tar(u64),
-    Zip(zip::Moment),
-}
-
-impl Date {
-    /// Whether this is how an archive says that time.
-    pub fn is(self, date: jiff::Timestamp) -> bool {
-        match self.0 {
-            Stamp::Tar(seconds) => seconds == ustar::seconds(date),
-            Stamp::Zip(moment) => moment == zip::Moment::of(date),
-        }
-    }
 }
 
 impl Contents<'_> {
     /// The content of one file, by its path below the stem.
     pub fn read(&self, path: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().find(|entry| entry.path == path)?;
-        self.unpacked.get(entry.range.clone())
+        let number = self.entries.iter().position(|entry| entry.path == path)?;
+        self.unpacked.get(self.places.get(number)?.clone())
     }
 }
 
@@ -120,7 +72,7 @@ impl Inspector {
             self.unpacked = vec![0; size];
         }
         let out = &mut self.unpacked[..size];
-        let (entries, date) = match format {
+        let (Gathered { entries, date, .. }, places) = match format {
             ArchiveFormat::TarGz => {
                 gunzip(&mut self.inflate, bytes, out)?;
                 read_tar(out, stem)?
@@ -131,7 +83,7 @@ impl Inspector {
             }
             ArchiveFormat::Zip => read_zip(&mut self.inflate, &mut self.member, bytes, out, stem)?,
         };
-        Ok(Contents { entries, date, unpacked: &self.unpacked[..size] })
+        Ok(Contents { entries, date, places, unpacked: &self.unpacked[..size] })
     }
 }
 
@@ -168,18 +120,9 @@ fn gunzip(inflate: &mut Decompressor, bytes: &[u8], out: &mut [u8]) -> Result<()
 
 /// Unpacks exactly one Zstandard frame with its size and checksum, and nothing after it.
 fn unzstd(bytes: &[u8], out: &mut [u8]) -> Result<(), Problem> {
-    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-    /// RFC 8878, section 3.1.1.1.1: the checksum has to be there; the dictionary and the unused and
-    /// reserved bits must not.
-    const CHECKSUM: u8 = 0b100;
-    const ABSENT: u8 = 0b1_1011;
-    let descriptor = match bytes {
-        [magic @ .., _] if !magic.starts_with(&MAGIC) => None,
-        _ => bytes.get(MAGIC.len()),
-    };
-    let plain = descriptor.is_some_and(|descriptor| descriptor & (CHECKSUM | ABSENT) == CHECKSUM)
-        && zstd_safe::find_frame_compressed_size(bytes) == Ok(bytes.len())
-        && zstd_safe::get_frame_content_size(bytes).is_ok_and(|size| size == Some(out.len() as u64));
+    let header = bytes.first_chunk().and_then(|start| bytes.get(..frame::header_bytes(*start)?));
+    let plain = header.and_then(frame::content_bytes) == Some(out.len() as u64)
+        && zstd_safe::find_frame_compressed_size(bytes) == Ok(bytes.len());
     if !plain {
         return Err(Problem::new("it is not one Zstandard frame of the size that the index gives, with a checksum"));
     }
@@ -190,57 +133,17 @@ fn unzstd(bytes: &[u8], out: &mut [u8]) -> Result<(), Problem> {
     }
 }
 
-/// Collects entries and sees that the directories are where the writer puts them.
-struct Gathering<'a> {
-    stem: &'a str,
-    layout: Layout,
-    directories: Vec<String>,
-    entries: Vec<Entry>,
+/// What was gathered, and where each file's content is in the unpacked bytes.
+type Found = (Gathered, Vec<Range<usize>>);
+
+/// A file whose content is at a place in the unpacked bytes.
+fn entry(path: String, executable: bool, content: &[u8]) -> Entry {
+    Entry { path, executable, size_bytes: content.len() as u64, sha256: Digest::of(content) }
 }
 
-impl<'a> Gathering<'a> {
-    fn new(stem: &'a str) -> Self {
-        Self { stem, layout: Layout::default(), directories: Vec::new(), entries: Vec::new() }
-    }
-
-    /// Takes the next entry, with its content's place in the unpacked bytes.
-    fn take(&mut self, path: &str, executable: bool, range: Range<usize>, unpacked: &[u8]) -> Result<(), Problem> {
-        let below = path.strip_prefix(self.stem).and_then(|rest| rest.strip_prefix('/'));
-        let below = below.ok_or_else(|| Problem::at(path, "it is not below the archive's one directory"))?;
-        if below.is_empty() || below.ends_with('/') {
-            if self.directories.len() > super::MAX_DEPTH {
-                return Err(Problem::at(path, "nothing is in the directories before it"));
-            }
-            self.directories.push(below.to_owned());
-            return Ok(());
-        }
-        let expected = self.layout.admit(below).map_err(|problem| Problem::at(path, &problem))?;
-        if expected != self.directories {
-            return Err(Problem::at(path, "the directories before it are not those that it needs"));
-        }
-        self.directories.clear();
-        let content = unpacked.get(range.clone()).ok_or_else(|| Problem::at(path, "it is cut off"))?;
-        self.entries.push(Entry {
-            path: below.to_owned(),
-            executable,
-            size_bytes: content.len() as u64,
-            sha256: Digest::of(content),
-            range,
-        });
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Vec<Entry>, Problem> {
-        if self.entries.is_empty() || !self.directories.is_empty() {
-            return Err(Problem::new("it ends with a directory that nothing is in, or is empty"));
-        }
-        Ok(self.entries)
-    }
-}
-
-fn read_tar(stream: &[u8], stem: &str) -> Result<(Vec<Entry>, Date), Problem> {
-    let mut gathering = Gathering::new(stem);
-    let mut date = None;
+fn read_tar(stream: &[u8], stem: &str) -> Result<Found, Problem> {
+    let mut gathering = Gathering::new(Some(stem));
+    let mut places = Vec::new();
     let mut path = String::new();
     let mut at = 0;
     loop {
@@ -251,9 +154,6 @@ fn read_tar(stream: &[u8], stem: &str) -> Result<(Vec<Entry>, Date), Problem> {
         }
         let item = ustar::Item::read(block, &mut path)
             .map_err(|problem| Problem::new(format!("the entry at byte {at} of its stream is refused: {problem}")))?;
-        if *date.get_or_insert(item.seconds) != item.seconds {
-            return Err(Problem::at(item.path, "its time is not that of the entries before it"));
-        }
         let start = at + ustar::BLOCK;
         let cut_off = || Problem::at(item.path, "it is cut off");
         let end = usize::try_from(item.size).ok().and_then(|size| start.checked_add(size)).ok_or_else(cut_off)?;
@@ -262,13 +162,16 @@ fn read_tar(stream: &[u8], stem: &str) -> Result<(Vec<Entry>, Date), Problem> {
         if !is_zero(padding) {
             return Err(Problem::at(item.path, "something stands between it and the next"));
         }
-        gathering.take(item.path, item.executable, start..end, stream)?;
+        if let Some(path) = gathering.admit(item.path, Stamp::Tar(item.seconds))? {
+            gathering.push(entry(path, item.executable, &stream[start..end]));
+            places.push(start..end);
+        }
     }
     let end = &stream[at..];
     if end.len() != ustar::END || !is_zero(end) {
         return Err(Problem::new("it does not end with two blocks of zeros and nothing after them"));
     }
-    Ok((gathering.finish()?, Date(Stamp::Tar(date.unwrap_or_default()))))
+    Ok((gathering.finish()?, places))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -281,38 +184,47 @@ fn read_zip(
     bytes: &[u8],
     out: &mut [u8],
     stem: &str,
-) -> Result<(Vec<Entry>, Date), Problem> {
+) -> Result<Found, Problem> {
     let mut records: Vec<Record> = Vec::new();
     let mut moment = None;
     let mut at = 0;
     let refused = |at: usize, problem: &str| Problem::new(format!("the entry at byte {at} is refused: {problem}"));
-    while let Some((record, time)) = Record::read_local(bytes, at).map_err(|problem| refused(at, problem))? {
+    while let Some(length) = bytes[at..].first_chunk().and_then(zip::local_bytes) {
+        let header = bytes.get(at..at + length).ok_or_else(|| refused(at, "its header is cut off"))?;
+        let (record, time) = Record::read_local(header, at as u64).map_err(|problem| refused(at, problem))?;
         if *moment.get_or_insert(time) != time {
             return Err(Problem::at(&record.path, "its time is not that of the entries before it"));
         }
         if records.len() >= super::MAX_ENTRIES {
             return Err(Problem::new("it has more entries than an archive may have"));
         }
-        at += zip::LOCAL_BYTES + record.path.len() + record.packed_size as usize;
+        at += length + record.packed_size as usize;
+        if at > bytes.len() {
+            return Err(Problem::at(&record.path, "it is cut off"));
+        }
         records.push(record);
     }
-    let (Some(moment), Some(directory)) = (moment, bytes.get(at..)) else {
+    let Some(moment) = moment else {
         return Err(Problem::new("it is cut off, or not a zip file"));
     };
-    Record::read_directory(&mut records, moment, directory).map_err(Problem::new)?;
-    let mut gathering = Gathering::new(stem);
+    Record::read_directory(&mut records, moment, &bytes[at..]).map_err(Problem::new)?;
+    let mut gathering = Gathering::new(Some(stem));
+    let mut places = Vec::new();
     let mut filled = 0;
     for record in &records {
         let end = filled + record.size as usize;
         let place = out.get_mut(filled..end).ok_or_else(|| Problem::new("it unpacks to more than the index says"))?;
         unzip(inflate, member, record, bytes, place).map_err(|problem| Problem::at(&record.path, problem))?;
-        gathering.take(&record.path, record.executable, filled..end, out)?;
+        if let Some(path) = gathering.admit(&record.path, Stamp::Zip(moment))? {
+            gathering.push(entry(path, record.executable, place));
+            places.push(filled..end);
+        }
         filled = end;
     }
     if filled != out.len() {
         return Err(Problem::new("it unpacks to less than the index says"));
     }
-    Ok((gathering.finish()?, Date(Stamp::Zip(moment))))
+    Ok((gathering.finish()?, places))
 }
 
 /// Unpacks one entry of a zip file and checks its checksum.
@@ -325,20 +237,17 @@ fn unzip(
 ) -> Result<(), &'static str> {
     let start = record.offset as usize + zip::LOCAL_BYTES + record.path.len();
     let packed = bytes.get(start..start + record.packed_size as usize).ok_or("it is cut off")?;
-    if record.is_directory() {
-        let empty = packed.is_empty() && out.is_empty() && record.crc == 0 && record.method == Method::Stored;
-        return if empty { Ok(()) } else { Err("it is a directory with content") };
-    }
+    record.check_sizes()?;
     match record.method {
         Method::Stored => {
-            if packed.len() != out.len() || libdeflater::crc32(packed) != record.crc {
+            if libdeflater::crc32(packed) != record.crc {
                 return Err("it is damaged");
             }
             out.copy_from_slice(packed);
             Ok(())
         }
         // As a gzip member its end can be checked, which zip alone does not allow.
-        Method::Deflated if packed.len() < out.len() => {
+        Method::Deflated => {
             member.clear();
             member.reserve_exact(GZIP_HEADER.len() + packed.len() + 8);
             member.extend_from_slice(&GZIP_HEADER);
@@ -347,7 +256,6 @@ fn unzip(
             member.extend(record.size.to_le_bytes());
             gunzip(inflate, member, out).map_err(|_| "it is damaged, or something follows its compressed data")
         }
-        Method::Deflated => Err("it is compressed although that makes it larger"),
     }
 }
 

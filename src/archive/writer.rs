@@ -14,7 +14,7 @@ use crate::model::{Code, Digest, Failure, FileName, text};
 
 use super::layout::Layout;
 use super::zip::{self, Method, Moment, Record};
-use super::{MAX_BYTES, ustar};
+use super::{MAX_BYTES, frame, ustar};
 
 /// Content is read and hashed in pieces that stay in the processor's cache.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -329,6 +329,10 @@ fn zstandard(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
         compressor.include_contentsize(true)?;
         compressor.include_checksum(true)?;
         compressor.include_dictid(false)?;
+        if level > 19 {
+            // Only these levels would refer back further than every reader has to support.
+            compressor.set_parameter(zstd_safe::CParameter::WindowLog(frame::MAX_WINDOW_LOG))?;
+        }
         compressor.compress_to_buffer(bytes, room(out, zstd_safe::compress_bound(bytes.len())))
     };
     compress().map_err(|error: std::io::Error| Failure::new(Code::Io, "failed to compress an archive").because(error))

@@ -29,6 +29,15 @@ pub(super) struct Record {
 /// The length of a local header without its path.
 pub(super) const LOCAL_BYTES: usize = 30;
 
+/// The length of a header in the directory without its path.
+const CENTRAL_BYTES: usize = 46;
+/// The length of the last record.
+pub(super) const END_BYTES: usize = 22;
+/// What every local header starts with.
+pub(super) const LOCAL_SIGNATURE: [u8; 4] = LOCAL.to_le_bytes();
+/// What is said of a directory that is not the one that belongs to the records.
+pub(super) const WRONG_DIRECTORY: &str = "its directory is not in the form that Consign writes";
+
 const LOCAL: u32 = 0x0403_4b50;
 const CENTRAL: u32 = 0x0201_4b50;
 const END: u32 = 0x0605_4b50;
@@ -88,24 +97,18 @@ impl Record {
         out.extend([0; 2]);
     }
 
-    /// Reads a local header that [`Record::render_local`] wrote; nothing if there is another record.
+    /// Reads a local header that [`Record::render_local`] wrote, of the length that [`local_bytes`] says.
     ///
     /// Whether it is executable is not known yet: only the directory at the end says so.
-    pub(super) fn read_local(bytes: &[u8], offset: usize) -> Result<Option<(Self, Moment)>, &'static str> {
-        let Some(fixed) = bytes.get(offset..).and_then(<[u8]>::first_chunk::<LOCAL_BYTES>) else { return Ok(None) };
+    pub(super) fn read_local(header: &[u8], offset: u64) -> Result<(Self, Moment), &'static str> {
+        let (fixed, path) = header.split_first_chunk::<LOCAL_BYTES>().ok_or("its header is cut off")?;
         let short = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
         let long = |at: usize| u32::from(short(at)) | (u32::from(short(at + 2)) << 16);
-        if long(0) != LOCAL {
-            return Ok(None);
-        }
         let method = match short(8) {
             0 => Method::Stored,
             8 => Method::Deflated,
             _ => return Err("it is packed in a way that Consign does not write"),
         };
-        let end = offset + LOCAL_BYTES + usize::from(short(26));
-        let path = bytes.get(offset + LOCAL_BYTES..end).ok_or("its header is cut off")?;
-        let path = std::str::from_utf8(path).map_err(|_| "its path is not ASCII")?.to_owned();
         let record = Self {
             executable: false,
             method,
@@ -113,38 +116,74 @@ impl Record {
             packed_size: long(18),
             size: long(22),
             offset: u32::try_from(offset).map_err(|_| "the archive is larger than a zip file can be")?,
-            path,
+            path: std::str::from_utf8(path).map_err(|_| "its path is not ASCII")?.to_owned(),
         };
         let moment = Moment { time: short(10), date: short(12) };
-        let mut same = Vec::with_capacity(end - offset);
+        let mut same = Vec::with_capacity(header.len());
         record.render_local(moment, &mut same);
-        if same != bytes[offset..end] {
+        if same != header {
             return Err("its header is not in the form that Consign writes");
         }
-        Ok(Some((record, moment)))
+        Ok((record, moment))
     }
 
-    /// Reads from the directory at the end whether each file is executable, or says that the
-    /// directory is not the one that belongs to these records.
-    pub(super) fn read_directory(records: &mut [Self], moment: Moment, bytes: &[u8]) -> Result<(), &'static str> {
-        let wrong = "its directory is not in the form that Consign writes";
-        let mut rest = bytes;
-        let mut same = Vec::new();
-        for record in records.iter_mut() {
-            // Both spellings are tried; at most one can be there.
-            let found = [false, true].into_iter().find(|executable| {
-                record.executable = *executable;
-                same.clear();
-                record.render_central(moment, &mut same);
-                rest.starts_with(&same)
-            });
-            found.ok_or(wrong)?;
-            rest = &rest[same.len()..];
+    /// Whether sizes and method are those that the writer gives to content of that kind.
+    pub(super) fn check_sizes(&self) -> Result<(), &'static str> {
+        let nothing = self.packed_size == 0 && self.size == 0 && self.crc == 0;
+        match self.method {
+            _ if self.is_directory() => match (self.method, nothing) {
+                (Method::Stored, true) => Ok(()),
+                _ => Err("it is a directory with content"),
+            },
+            Method::Stored if self.packed_size != self.size => Err("it is damaged"),
+            Method::Deflated if self.packed_size >= self.size => Err("it is compressed although that makes it larger"),
+            _ => Ok(()),
         }
-        same.clear();
-        render_end(records.len(), bytes.len() - rest.len(), records_end(records), &mut same);
-        if rest == same { Ok(()) } else { Err(wrong) }
     }
+
+    /// The length of its header in the directory at the end.
+    pub(super) fn central_bytes(&self) -> usize {
+        CENTRAL_BYTES + self.path.len()
+    }
+
+    /// Reads from its header in the directory at the end whether it is executable; false if these
+    /// bytes are not that header.
+    pub(super) fn read_central(&mut self, moment: Moment, header: &[u8]) -> bool {
+        // Both spellings are tried; at most one can be there.
+        [false, true].into_iter().any(|executable| {
+            self.executable = executable;
+            let mut same = Vec::with_capacity(header.len());
+            self.render_central(moment, &mut same);
+            same == header
+        })
+    }
+
+    /// Reads the directory at the end, or says that it is not the one that belongs to these records.
+    pub(super) fn read_directory(records: &mut [Self], moment: Moment, bytes: &[u8]) -> Result<(), &'static str> {
+        let mut rest = bytes;
+        for record in records.iter_mut() {
+            let (header, more) = rest.split_at_checked(record.central_bytes()).ok_or(WRONG_DIRECTORY)?;
+            if !record.read_central(moment, header) {
+                return Err(WRONG_DIRECTORY);
+            }
+            rest = more;
+        }
+        if rest == end_record(records) { Ok(()) } else { Err(WRONG_DIRECTORY) }
+    }
+}
+
+/// The length of the local header that starts so, with its path; nothing if it is another record.
+pub(super) fn local_bytes(fixed: &[u8; LOCAL_BYTES]) -> Option<usize> {
+    let path_bytes = u16::from_le_bytes([fixed[26], fixed[27]]);
+    fixed.starts_with(&LOCAL_SIGNATURE).then(|| LOCAL_BYTES + usize::from(path_bytes))
+}
+
+/// The record after the directory of these records.
+pub(super) fn end_record(records: &[Record]) -> Vec<u8> {
+    let size = records.iter().map(Record::central_bytes).sum();
+    let mut out = Vec::with_capacity(END_BYTES);
+    render_end(records.len(), size, records_end(records), &mut out);
+    out
 }
 
 /// Writes the directory and the end record after all the content.

@@ -16,3 +16,4 @@ pub mod host;
 pub mod prefix;
 pub mod receipt;
 pub mod resolve;
+pub mod unpack;

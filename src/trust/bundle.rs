@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::archive::{Inspector, Problem};
+use crate::archive::{Inspector, Problem, programs};
 use crate::model::checksums::{self, Checksums};
 use crate::model::index::{self, Index, Package};
 use crate::model::metadata::{self, PackageMetadata};
@@ -502,6 +502,6 @@ fn facts(examiner: &mut Examiner, index: &Index, package: &Package, bytes: &[u8]
     let metadata = metadata.and_then(documents::read_metadata);
     let has_the_date = documents::created_at(index).is_some_and(|time| contents.date.is(time));
     let mut programs = contents.entries;
-    programs.retain(|entry| entry.path.starts_with("bin/"));
+    programs.retain(|entry| entry.path.starts_with(programs::DIRECTORY));
     Ok(ArchiveFacts { metadata, has_the_date, programs })
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::archive::programs;
 use crate::model::checksums::{self, Checksums};
 use crate::model::index::{self, Index, Package, PackagedBinary};
 use crate::model::metadata::Compiler;
@@ -125,33 +126,8 @@ impl Court<'_> {
 
     fn programs(&mut self, package: &Package, facts: &ArchiveFacts) {
         let name = package.archive.as_str();
-        let mut listed: BTreeMap<&str, _> =
-            package.binaries.iter().map(|binary| (binary.path.as_str(), binary)).collect();
-        for entry in &facts.programs {
-            let path = &entry.path;
-            match listed.remove(path.as_str()) {
-                None => {
-                    self.found(
-                        Code::ArchiveMismatch,
-                        name,
-                        format!("it holds `{path}`, which the index does not list"),
-                    );
-                }
-                Some(binary) if (binary.sha256, binary.size_bytes) != (entry.sha256, entry.size_bytes) => {
-                    self.found(
-                        Code::ArchiveMismatch,
-                        name,
-                        format!("its `{path}` is not the one that the index lists"),
-                    );
-                }
-                Some(_) if !entry.executable => {
-                    self.found(Code::ArchiveMismatch, name, format!("its `{path}` cannot be run"));
-                }
-                Some(_) => {}
-            }
-        }
-        for path in listed.into_keys() {
-            self.found(Code::ArchiveMismatch, name, format!("it does not hold `{path}`, which the index lists"));
+        for difference in programs::differences(&facts.programs, &package.binaries) {
+            self.found(Code::ArchiveMismatch, name, difference);
         }
     }
 

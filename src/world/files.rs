@@ -193,25 +193,29 @@ pub fn failed(deed: &str, path: &Utf8Path, error: std::io::Error) -> Failure {
     }
 }
 
+/// Sets the permissions of an open file, where there are such.
 #[cfg(unix)]
-fn set_mode(file: &std::fs::File, mode: u32) -> std::io::Result<()> {
+pub fn set_mode(file: &std::fs::File, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
+/// Lets everybody look into a directory, and only its owner change it.
 #[cfg(unix)]
-fn set_directory_mode(path: &Utf8Path) -> Result<()> {
+pub fn set_directory_mode(path: &Utf8Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755))
         .map_err(|error| failed("set the mode of", path, error))
 }
 
+/// Permissions are inherited there.
 #[cfg(not(unix))]
-fn set_directory_mode(_path: &Utf8Path) -> Result<()> {
+pub fn set_directory_mode(_path: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
+/// Permissions are inherited there.
 #[cfg(not(unix))]
-fn set_mode(_file: &std::fs::File, _mode: u32) -> std::io::Result<()> {
+pub fn set_mode(_file: &std::fs::File, _mode: u32) -> std::io::Result<()> {
     Ok(())
 }
