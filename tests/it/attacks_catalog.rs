@@ -175,6 +175,9 @@ fn a_name_in_a_catalog_is_no_path() {
         resigned(&ceremony, "snapshot.json", "ci.pem", |signed| (three(signed), newer(signed)).0, |text| text);
         let snapshot = |signed: &mut Value| signed["meta"]["snapshot.json"] = json!({"version": 9});
         resigned(&ceremony, "timestamp.json", "ci.pem", |signed| (snapshot(signed), newer(signed)).0, |text| text);
+        let told = ceremony.run(&format!("{CATALOG} --format json"));
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!(told["findings"][0]["code"], "document_invalid", "{name}: {told}");
         for format in ["json", "text"] {
             let output = ceremony.run(&format!("{CATALOG} --format {format}"));
             assert_eq!(output.status.code(), Some(4), "{name}: {}", both(&output));
