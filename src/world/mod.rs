@@ -7,6 +7,7 @@ pub mod files;
 pub mod git;
 pub mod http;
 pub mod keys;
+pub mod lock;
 pub mod process;
 pub mod resolve;
 pub mod scratch;
