@@ -3,17 +3,28 @@
 //! ```text
 //! origin  = index | catalog | archive             where it comes from, and whom to believe
 //! chosen  = select(index, host)                   the package for this machine
+//! turn    = lock(prefix, name)                    one process at a time; what a killed one left is healed
 //! staged  = fetch(chosen)                         network -> hash -> bound -> private files, beside the target
 //! tried   = run it once
-//! done    = activate(staged)                      one rename makes it the current version
+//! done    = activate(turn, staged)                one rename makes it the current version
 //! ```
 //!
 //! Nothing is visible in the prefix before the last step, and what was there before stays until
 //! after it: a kill at any instant leaves the old version or the new one working.
 
 pub mod activate;
+pub mod current;
+pub mod history;
 pub mod host;
+pub mod installed;
+pub mod lock;
 pub mod prefix;
+pub mod programs;
 pub mod receipt;
 pub mod resolve;
+pub mod revert;
+pub mod settle;
+pub mod staging;
+pub mod uninstall;
 pub mod unpack;
+pub mod windows;

@@ -144,6 +144,11 @@ codes! {
     ClientTooOld = "client_too_old", Refused, "The release needs a newer Consign to be installed.";
     PlatformMissing = "platform_missing", Refused, "The release has no package for the platform.";
     VersionPublished = "version_published", Refused, "The version is already published with other bytes.";
+    NotInstalled = "not_installed", Refused, "The product is not installed under the prefix.";
+    VersionNotKept = "version_not_kept", Refused, "The version is not among those that are kept.";
+    ProgramTaken = "program_taken", Refused, "A program belongs to another product that is installed.";
+    PrefixRefused = "prefix_refused", Refused, "The prefix, or something below it, is not a safe place to install to.";
+    InstallationDamaged = "installation_damaged", Verification, "What is installed is not what its receipt says.";
     TargetForeign = "target_foreign", Refused, "The publishing target holds something else than releases.";
 }
 

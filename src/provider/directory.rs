@@ -17,7 +17,7 @@ use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, FileName, index, text};
 use crate::trust::documents::is_evidence;
-use crate::world::files;
+use crate::world::{files, lock};
 
 /// How the name of a staging directory begins.
 const STAGING_PREFIX: &str = ".consign-staging-";
@@ -279,55 +279,16 @@ fn is_unsupported(failure: &Failure) -> bool {
 /// One writer's turn in a directory of releases: a publisher's, or that of whoever changes its catalog.
 #[derive(Debug)]
 pub struct Lock {
-    path: Utf8PathBuf,
-    _file: std::fs::File,
+    _lock: lock::Lock,
 }
 
 impl Lock {
     /// Waits for the turn. Nothing where the file system has no locks.
     pub fn take(root: &Utf8Path) -> Result<Option<Self>> {
         let path = root.join(LOCK_NAME);
-        let failed = |error| files::failed("lock", &path, error);
-        loop {
-            let mut options = fs_err::OpenOptions::new();
-            let file = options.create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-            let (file, _) = file.into_parts();
-            match file.lock() {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(None),
-                Err(error) => return Err(failed(error)),
-            }
-            // Whoever held it before has removed it, and somebody else may have made a new one.
-            if is_at(&file, &path) {
-                return Ok(Some(Self { path, _file: file }));
-            }
-        }
+        let taken = lock::Lock::take(&path, &|_| ()).map_err(|error| files::failed("lock", &path, error))?;
+        Ok(taken.map(|lock| Self { _lock: lock }))
     }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // While the lock is still held, so that nobody's file but this one is removed.
-        if cfg!(unix) {
-            let _ = fs_err::remove_file(&self.path);
-        }
-    }
-}
-
-/// Whether an open file is the one that a path leads to.
-#[cfg(unix)]
-fn is_at(file: &std::fs::File, path: &Utf8Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs_err::symlink_metadata(path)) {
-        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
-        _ => false,
-    }
-}
-
-/// The file is never removed there, so it is always the same.
-#[cfg(not(unix))]
-fn is_at(_file: &std::fs::File, _path: &Utf8Path) -> bool {
-    true
 }
 
 #[cfg(unix)]

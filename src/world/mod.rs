@@ -8,6 +8,7 @@ pub mod git;
 pub mod http;
 pub mod keys;
 pub mod place;
+pub mod lock;
 pub mod process;
 pub mod resolve;
 pub mod scratch;

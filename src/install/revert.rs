@@ -1,0 +1,75 @@
+//! Going back to a version that was kept.
+//!
+//! Without a version it is the one that was in use before, so that going back twice leads to where
+//! one was. Nothing is fetched, and nothing removed.
+
+use semver::Version;
+
+use super::activate::{Options, Placed, Used, use_version};
+use super::lock::Turn;
+use super::{current, history, programs, receipt};
+use crate::model::failure::Result;
+use crate::model::{Code, Failure};
+use camino::Utf8PathBuf;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reverted {
+    /// The version in use now.
+    pub version: Version,
+    /// The version that was in use before, if it was another one.
+    pub before: Option<Version>,
+    /// Files that were in a program's way, where they are now.
+    pub backups: Vec<Utf8PathBuf>,
+}
+
+/// Puts a kept version in use, by default the one that was in use before.
+pub fn revert(turn: &Turn, to: Option<&Version>, options: Options) -> Result<Reverted> {
+    let (prefix, name) = (turn.prefix(), turn.name());
+    let used = current::version(prefix, name)?;
+    let kept = history::kept(prefix, name, used.as_ref())?;
+    if used.is_none() && kept.is_empty() {
+        return Err(not_installed(turn));
+    }
+    let wanted = match to {
+        Some(version) => Some(version.clone()).filter(|version| kept.contains(version)),
+        None => history::previous(prefix, name, used.as_ref())?,
+    };
+    let missing = || not_kept(turn, to, used.as_ref(), &kept);
+    let wanted = wanted.ok_or_else(missing)?;
+    let receipt = receipt::read(prefix, name, &wanted)?.ok_or_else(missing)?;
+    let damage = receipt::damage(&prefix.version(name, &wanted), &receipt)?;
+    if let Some(first) = damage.first() {
+        let message = format!("version {wanted} of `{name}` is damaged: {first}");
+        return Err(Failure::new(Code::InstallationDamaged, message)
+            .subject(name.as_str())
+            .hint(format!("install version {wanted} again")));
+    }
+    let _shared = turn.shared()?;
+    programs::check(prefix, name, &receipt.programs)?;
+    let Used { before, backups, .. } = use_version(turn, &receipt, Placed::Before, options)?;
+    Ok(Reverted { version: wanted, before, backups })
+}
+
+/// The failure of everything that needs an installation.
+pub(super) fn not_installed(turn: &Turn) -> Failure {
+    let message = format!("`{}` is not installed in `{}`", turn.name(), turn.prefix().path());
+    Failure::new(Code::NotInstalled, message)
+        .subject(turn.name().as_str())
+        .hint("`consign installed` lists what is; `--prefix` names another place")
+}
+
+fn not_kept(turn: &Turn, to: Option<&Version>, used: Option<&Version>, kept: &[Version]) -> Failure {
+    let name = turn.name();
+    let message = match to {
+        Some(version) => format!("version {version} of `{name}` is not kept"),
+        None => format!("no version of `{name}` was in use before this one"),
+    };
+    let others: Vec<String> = kept.iter().filter(|version| Some(*version) != used).map(Version::to_string).collect();
+    let hint = if others.is_empty() {
+        "no other version is kept: install the one that you want".to_owned()
+    } else {
+        format!("kept: {}", others.join(", "))
+    };
+    Failure::new(Code::VersionNotKept, message).subject(name.as_str()).hint(hint)
+}

@@ -1,0 +1,53 @@
+//! Taking a product away.
+//!
+//! First the names in `bin`, so that none leads nowhere, then what they led to. What was kept when a
+//! program took its place stays where it is and is named: it may be years old, and to have it back is
+//! one `mv`.
+
+use camino::Utf8PathBuf;
+use semver::Version;
+
+use super::lock::Turn;
+use super::revert::not_installed;
+use super::{current, history, prefix, programs, receipt, settle};
+use crate::model::FileName;
+use crate::model::failure::Result;
+use crate::world::files;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// The version that was in use.
+    pub version: Option<Version>,
+    /// The versions that are gone, those first that were used last.
+    pub removed: Vec<Version>,
+    /// The names in `bin` that are gone.
+    pub programs: Vec<FileName>,
+    /// Files that were in a program's way and are kept beside its name.
+    pub backups: Vec<Utf8PathBuf>,
+}
+
+/// Removes every version of a product, and every name that leads to it.
+pub fn uninstall(turn: &Turn) -> Result<Uninstalled> {
+    let (prefix, name) = (turn.prefix(), turn.name());
+    let (product, receipts) = (prefix.product(name), prefix.receipts(name));
+    if prefix::look(&product)?.is_none() && prefix::look(&receipts)?.is_none() {
+        return Err(not_installed(turn));
+    }
+    let version = current::version(prefix, name)?;
+    let removed = history::kept(prefix, name, version.as_ref())?;
+    let _shared = turn.shared()?;
+    let programs = programs::leave_all(turn)?;
+    let backups = programs::backups(prefix, &programs)?;
+    settle::remove(&prefix.current(name))?;
+    for version in &removed {
+        settle::set_aside(turn, version)?;
+    }
+    settle::sweep(turn)?;
+    for version in receipt::receipted(prefix, name)? {
+        settle::remove(&prefix.receipt(name, &version))?;
+    }
+    settle::remove(&prefix.history(name))?;
+    files::sync_directory(&prefix.library())?;
+    Ok(Uninstalled { version, removed, programs, backups })
+}
