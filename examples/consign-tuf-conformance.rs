@@ -11,11 +11,12 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 use consign::catalog::client::{self, Catalog, Change};
-use consign::catalog::source::{self, Source};
+use consign::catalog::source::Source;
 use consign::catalog::state::Documents;
 use consign::model::failure::Result;
 use consign::model::{Code, Failure};
 use consign::trust::tuf::trusted::MAX_ROOT_BYTES;
+use consign::world::place::quoted;
 use consign::world::{clock, files};
 
 #[derive(Debug, Parser)]
@@ -80,9 +81,7 @@ fn root(path: &Utf8Path) -> Result<Vec<u8>> {
 /// Keeps a document under the quoted name of its role.
 fn keep(directory: &Utf8Path, change: Change<'_>) -> Result<()> {
     match change {
-        Change::Trusted { role, bytes } => {
-            files::write(&directory.join(format!("{}.json", source::quoted(role))), bytes)
-        }
+        Change::Trusted { role, bytes } => files::write(&directory.join(format!("{}.json", quoted(role))), bytes),
         Change::Forgotten => ["timestamp.json", "snapshot.json"].iter().try_for_each(|name| {
             let path = directory.join(name);
             match fs_err::remove_file(&path) {
@@ -123,7 +122,7 @@ fn unquoted(name: &str) -> Option<String> {
 
 fn download(catalog: &mut Catalog<'_>, name: &str, arguments: &Arguments) -> Result<()> {
     let found = catalog.find_keeping(name, &mut |change| keep(&arguments.metadata_dir, change))?;
-    let place = arguments.target_dir.join(source::quoted(name));
+    let place = arguments.target_dir.join(quoted(name));
     if place.is_file() {
         let max_bytes = usize::try_from(found.length()).unwrap_or(usize::MAX);
         let is_same = files::read_bounded(&place, max_bytes).is_ok_and(|bytes| {

@@ -77,6 +77,14 @@ impl Source {
         Self { client: Client::new(options), ..self }
     }
 
+    /// Where the targets are.
+    pub fn files(&self) -> place::Place {
+        match &self.place {
+            Place::Web { targets, .. } => place::Place::Web(targets.clone()),
+            Place::Directory { targets, .. } => place::Place::Directory(targets.clone()),
+        }
+    }
+
     /// Where the metadata is, without credentials.
     pub fn shown(&self) -> String {
         match &self.place {

@@ -49,15 +49,24 @@ impl CatalogArgs {
             Failure::new(Code::Usage, format!("it is not said {what}")).hint(format!("add `{flag}`"))
         };
         let given = self.catalog.as_deref().ok_or_else(|| missing("which catalog is read", "--catalog PATH|URL"))?;
-        let root = self.trust_root.as_ref().ok_or_else(|| missing("which root is trusted", "--trust-root FILE"))?;
+        let root = self.root(context)?.ok_or_else(|| missing("which root is trusted", "--trust-root FILE"))?;
         let located = located(given, &context.directory);
-        let pinned_root = pinned_root(&context.path(root))?;
+        Self::place_by(context, &located, root, self.at)
+    }
+
+    /// The root that was named, if one was.
+    pub fn root(&self, context: &Context) -> Result<Option<Vec<u8>>> {
+        self.trust_root.as_ref().map(|path| pinned_root(&context.path(path))).transpose()
+    }
+
+    /// What is needed to read a catalog by the word of a root.
+    pub fn place_by(context: &Context, located: &str, pinned_root: Vec<u8>, at: Option<Timestamp>) -> Result<Place> {
         // What was seen since then would forbid to look at an older catalog.
-        let state = match self.at {
+        let state = match at {
             Some(_) => None,
-            None => Some(State::of(&states(context)?, &pinned_root)),
+            None => Some(State::of(&state_directory(context)?.join("tuf"), &pinned_root)),
         };
-        Ok(Place { source: Source::of_catalog(&located)?, pinned_root, state, now: self.at.unwrap_or_else(clock::now) })
+        Ok(Place { source: Source::of_catalog(located)?, pinned_root, state, now: at.unwrap_or_else(clock::now) })
     }
 }
 
@@ -70,6 +79,16 @@ impl Place {
             context.warn(note);
         }
         Ok(catalog)
+    }
+
+    /// Where the files are that the catalog lists.
+    pub fn files(&self) -> crate::world::place::Place {
+        self.source.files()
+    }
+
+    /// The root that was named.
+    pub fn pinned_root(&self) -> &[u8] {
+        &self.pinned_root
     }
 
     /// Where the catalog's metadata is, without credentials.
@@ -87,14 +106,14 @@ fn pinned_root(path: &Utf8Path) -> Result<Vec<u8>> {
     files::read_bounded(path, usize::try_from(MAX_ROOT_BYTES).unwrap_or(usize::MAX))
 }
 
-/// The directory of what was seen of every catalog: `$XDG_STATE_HOME/consign/tuf`.
-fn states(context: &Context) -> Result<Utf8PathBuf> {
+/// The directory of what is remembered from run to run: `$XDG_STATE_HOME/consign`.
+pub fn state_directory(context: &Context) -> Result<Utf8PathBuf> {
     let get = |name| context.environment.get(name).map(Utf8Path::new).filter(|path| path.is_absolute());
     let base = get(environment::XDG_STATE_HOME)
         .map(Utf8Path::to_owned)
         .or_else(|| get(environment::HOME).map(|home| home.join(".local/state")))
         .or_else(|| get(environment::LOCALAPPDATA).map(Utf8Path::to_owned));
-    base.map(|base| base.join("consign/tuf")).ok_or_else(|| {
+    base.map(|base| base.join("consign")).ok_or_else(|| {
         Failure::new(Code::ConfigInvalid, "there is no place to remember what was seen of a catalog")
             .hint("set `XDG_STATE_HOME` to a directory that is kept")
     })

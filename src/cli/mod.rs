@@ -16,6 +16,8 @@ mod context;
 pub mod display;
 pub mod doctor;
 pub mod init;
+pub mod install;
+pub mod installed;
 pub mod key;
 pub mod man;
 pub mod notes;
@@ -28,12 +30,15 @@ pub mod publish;
 pub mod rebuild;
 pub mod release_pipeline;
 pub mod remote_verify;
+pub mod revert;
 pub mod selection;
 pub mod sign;
 pub mod signing;
 pub mod smoke;
 pub mod summary;
 pub mod trust;
+pub mod uninstall;
+pub mod upgrade;
 pub mod verify;
 pub mod verify_blob;
 pub mod version_guard;
@@ -90,6 +95,16 @@ pub enum Verb {
     Summary(summary::SummaryArgs),
     /// Build the recorded source again and compare
     Rebuild(rebuild::RebuildArgs),
+    /// Put a verified release where it can be run
+    Install(install::InstallArgs),
+    /// Bring what is installed up to date, from where it came
+    Upgrade(upgrade::UpgradeArgs),
+    /// Go back to a version that is kept
+    Revert(revert::RevertArgs),
+    /// Take every version of a product away
+    Uninstall(uninstall::UninstallArgs),
+    /// List what is installed, and whether it is whole
+    Installed(installed::InstalledArgs),
     /// Say who may sign what in a catalog, one signature after another
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
@@ -124,6 +139,11 @@ impl Verb {
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
             Self::Rebuild(verb) => verb.run(context),
+            Self::Install(verb) => verb.run(context),
+            Self::Upgrade(verb) => verb.run(context),
+            Self::Revert(verb) => verb.run(context),
+            Self::Uninstall(verb) => verb.run(context),
+            Self::Installed(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),

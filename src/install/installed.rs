@@ -3,6 +3,7 @@
 //! Nothing is changed, and no turn is needed.
 
 use semver::Version;
+use serde::Serialize;
 
 use super::prefix::{self, Prefix};
 use super::receipt::{self, Receipt};
@@ -12,7 +13,7 @@ use crate::model::failure::Result;
 use crate::world::files;
 
 /// One product.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Installed {
     /// Its name.
     pub name: FileName,
@@ -23,7 +24,7 @@ pub struct Installed {
 }
 
 /// One version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// Its receipt.
     pub receipt: Receipt,
@@ -60,7 +61,18 @@ pub fn product(prefix: &Prefix, name: &FileName) -> Result<Option<Installed>> {
     Ok(there.then(|| Installed { name: name.clone(), current, versions }))
 }
 
+/// One product, which has to be there.
+pub fn required(prefix: &Prefix, name: &FileName) -> Result<Installed> {
+    product(prefix, name)?.ok_or_else(|| super::revert::not_installed(prefix, name))
+}
+
 impl Installed {
+    /// The receipt of the version in use.
+    pub fn used(&self) -> Option<&Receipt> {
+        let is_used = |kept: &&Kept| Some(&kept.receipt.version) == self.current.as_ref();
+        self.versions.iter().find(is_used).map(|kept| &kept.receipt)
+    }
+
     /// The version in use with its receipt, if it is still what was installed.
     pub fn intact(&self) -> Option<&Receipt> {
         let used = self.versions.iter().find(|kept| Some(&kept.receipt.version) == self.current.as_ref())?;

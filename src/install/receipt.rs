@@ -40,6 +40,8 @@ pub struct Receipt {
     pub origin: Origin,
     /// How far it was verified; nothing less is accepted afterwards.
     pub trust: Trust,
+    /// The digest of the index, where there was one.
+    pub index: Option<Digest>,
     /// The digest of the archive, where there was one.
     pub archive: Option<Digest>,
     /// Every file below the version's directory, sorted by path.
@@ -91,6 +93,17 @@ pub enum Trust {
         /// The version of the root that was the newest.
         root_version: u64,
     },
+}
+
+impl Trust {
+    /// How much it is worth beside another: nothing less than before is accepted.
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Unchecked => 0,
+            Self::Keys { .. } => 1,
+            Self::Catalog { .. } => 2,
+        }
+    }
 }
 
 /// One installed file.

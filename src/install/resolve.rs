@@ -89,6 +89,8 @@ pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Re
     let file = directory.path().join(index::FILE_NAME);
     drop(catalog.download(&found, &file)?);
     let bytes = crate::world::files::read_bounded(&file, index::MAX_BYTES)?;
+    let wanted = wish.version.as_ref().map(|(_, given)| given.clone());
+    let origin = Origin::Catalog { place: place.shown(), wanted };
     let place = place.below(&release);
     let index = read(&bytes, &place.shown())?;
     let agrees =
@@ -98,8 +100,6 @@ pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Re
             format!("the catalog lists `{}`, and its index is that of another release", text::shown(&release));
         return Err(Failure::new(Code::CatalogInvalid, message).subject(release).hint("ask the publisher"));
     }
-    let origin =
-        Origin::Catalog { place: String::new(), wanted: wish.version.as_ref().map(|(_, given)| given.clone()) };
     Ok(Resolved {
         digest: Digest::of(&bytes),
         index,
@@ -187,8 +187,8 @@ fn read(bytes: &[u8], place: &str) -> Result<Index> {
 }
 
 impl Resolved {
-    /// The package for a machine, or the one that was named.
-    pub fn package(&self, wish: &Wish, host: &Host) -> Result<&Package> {
+    /// The packages that a machine can run, the best first, or the one that was named.
+    pub fn packages(&self, wish: &Wish, host: &Host) -> Result<Vec<&Package>> {
         if let Some(name) = wish.name.as_ref().filter(|name| **name != self.index.name) {
             let message = format!("the index is that of `{}` and not of `{name}`", self.index.name);
             return Err(Failure::new(Code::TargetUnknown, message).subject(name.as_str()).hint("leave `--name` out"));
@@ -198,29 +198,32 @@ impl Resolved {
             return Err(nothing(&message, "give the index of that version, or a catalog"));
         }
         let wanted = wish.platform.map_or_else(|| host.platforms(), |platform| vec![platform]);
-        let found =
-            wanted.iter().find_map(|platform| self.index.packages.iter().find(|package| package.platform == *platform));
-        let package = found.ok_or_else(|| {
-            let there: Vec<_> = self.index.packages.iter().map(|package| package.platform.name()).collect();
-            let wanted: Vec<_> = wanted.iter().map(|platform| platform.name()).collect();
-            let message = if wanted.is_empty() {
-                format!("nothing is known to run on {} with {}", host.system, host.processor)
-            } else {
-                format!("platform not found in release index: {}", wanted.join(" or "))
-            };
-            Failure::new(Code::PlatformMissing, message)
-                .subject(wanted.join(" or "))
-                .hint(format!("the release is for {}", there.join(", ")))
-        })?;
+        let of = |platform: &Platform| self.index.packages.iter().find(|package| package.platform == *platform);
+        let found: Vec<&Package> = wanted.iter().filter_map(of).collect();
+        let Some(first) = found.first() else { return Err(self.no_package(&wanted, host)) };
         match wish.sha256 {
-            Some(wanted) if wanted != package.sha256 => {
-                let message = format!("sha256 mismatch for `{}`: the index says {}", package.archive, package.sha256);
+            Some(wanted) if wanted != first.sha256 => {
+                let message = format!("sha256 mismatch for `{}`: the index says {}", first.archive, first.sha256);
                 Err(Failure::new(Code::DigestMismatch, message)
-                    .subject(package.archive.as_str())
+                    .subject(first.archive.as_str())
                     .hint("check the digest, the version and the platform"))
             }
-            _ => Ok(package),
+            Some(_) => Ok(vec![first]),
+            None => Ok(found),
         }
+    }
+
+    fn no_package(&self, wanted: &[Platform], host: &Host) -> Failure {
+        let there: Vec<_> = self.index.packages.iter().map(|package| package.platform.name()).collect();
+        let wanted = wanted.iter().map(|platform| platform.name()).collect::<Vec<_>>().join(" or ");
+        let message = if wanted.is_empty() {
+            format!("no platform is known for {} on {}", host.system, host.processor)
+        } else {
+            format!("platform not found in release index: {wanted}")
+        };
+        Failure::new(Code::PlatformMissing, message)
+            .subject(wanted)
+            .hint(format!("the release is for {}; name one with `--platform`", there.join(", ")))
     }
 }
 

@@ -4,16 +4,18 @@
 //! one was. Nothing is fetched, and nothing removed.
 
 use semver::Version;
+use serde::Serialize;
 
 use super::activate::{Options, Placed, Used, use_version};
 use super::lock::Turn;
+use super::prefix::Prefix;
 use super::{current, history, programs, receipt};
 use crate::model::failure::Result;
-use crate::model::{Code, Failure};
+use crate::model::{Code, Failure, FileName};
 use camino::Utf8PathBuf;
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reverted {
     /// The version in use now.
     pub version: Version,
@@ -29,7 +31,7 @@ pub fn revert(turn: &Turn, to: Option<&Version>, options: Options) -> Result<Rev
     let used = current::version(prefix, name)?;
     let kept = history::kept(prefix, name, used.as_ref())?;
     if used.is_none() && kept.is_empty() {
-        return Err(not_installed(turn));
+        return Err(not_installed(prefix, name));
     }
     let wanted = match to {
         Some(version) => Some(version.clone()).filter(|version| kept.contains(version)),
@@ -52,10 +54,9 @@ pub fn revert(turn: &Turn, to: Option<&Version>, options: Options) -> Result<Rev
 }
 
 /// The failure of everything that needs an installation.
-pub(super) fn not_installed(turn: &Turn) -> Failure {
-    let message = format!("`{}` is not installed in `{}`", turn.name(), turn.prefix().path());
-    Failure::new(Code::NotInstalled, message)
-        .subject(turn.name().as_str())
+pub(super) fn not_installed(prefix: &Prefix, name: &FileName) -> Failure {
+    Failure::new(Code::NotInstalled, format!("`{name}` is not installed in `{}`", prefix.path()))
+        .subject(name.as_str())
         .hint("`consign installed` lists what is; `--prefix` names another place")
 }
 

@@ -6,6 +6,7 @@
 
 use camino::Utf8PathBuf;
 use semver::Version;
+use serde::Serialize;
 
 use super::lock::Turn;
 use super::revert::not_installed;
@@ -15,7 +16,7 @@ use crate::model::failure::Result;
 use crate::world::files;
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Uninstalled {
     /// The version that was in use.
     pub version: Option<Version>,
@@ -32,7 +33,7 @@ pub fn uninstall(turn: &Turn) -> Result<Uninstalled> {
     let (prefix, name) = (turn.prefix(), turn.name());
     let (product, receipts) = (prefix.product(name), prefix.receipts(name));
     if prefix::look(&product)?.is_none() && prefix::look(&receipts)?.is_none() {
-        return Err(not_installed(turn));
+        return Err(not_installed(prefix, name));
     }
     let version = current::version(prefix, name)?;
     let removed = history::kept(prefix, name, version.as_ref())?;

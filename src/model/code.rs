@@ -69,6 +69,7 @@ codes! {
     BuildFailed = "build_failed", Failed, "The compiler or the build command failed.";
     TestsFailed = "tests_failed", Failed, "The workspace's tests failed.";
     HookFailed = "hook_failed", Failed, "A configured hook ended with an error.";
+    ProgramUnusable = "program_unusable", Failed, "A program that was to be installed does not start here.";
     SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
     Busy = "busy", Failed, "Another run works on the same output directory.";
     SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
@@ -140,6 +141,8 @@ codes! {
     TreeDirty = "tree_dirty", Refused, "The working tree has changes that are not committed.";
     SourceUnknown = "source_unknown", Refused, "A release needs a commit, and there is none.";
     StageRequired = "stage_required", Refused, "A stage cannot be skipped in release mode.";
+    DowngradeRefused = "downgrade_refused", Refused, "An older version would take the place of a newer one.";
+    TrustLowered = "trust_lowered", Refused, "What is installed was verified by more than its replacement is.";
     Yanked = "yanked", Refused, "The version was withdrawn.";
     ClientTooOld = "client_too_old", Refused, "The release needs a newer Consign to be installed.";
     PlatformMissing = "platform_missing", Refused, "The release has no package for the platform.";

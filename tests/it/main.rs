@@ -19,6 +19,7 @@ mod config;
 mod corpus;
 mod cross;
 mod docs_trust;
+mod download;
 mod fixture;
 mod git;
 mod guard;

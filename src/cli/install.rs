@@ -1,0 +1,336 @@
+//! `install`: put a verified release where it can be run.
+
+use camino::Utf8PathBuf;
+use clap::Args;
+use owo_colors::OwoColorize as _;
+use semver::VersionReq;
+
+use super::catalog_source::{CatalogArgs, Place as CatalogPlace, state_directory};
+use super::signing::PubkeyArgs;
+use super::{Context, output, usage};
+use crate::config::environment;
+use crate::install::host::Host;
+use crate::install::pins::Pins;
+use crate::install::prefix::Prefix;
+use crate::install::receipt::{Origin, Trust};
+use crate::install::resolve::{self, Resolved, Wish};
+use crate::install::session::{self, Ending, Installation, Options};
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::model::{Code, Digest, Exit, Failure, FileName, Platform};
+use crate::trust::Anchor;
+use crate::trust::anchor::MAX_ROOT_BYTES;
+use crate::world::http::{Client, ClientOptions};
+use crate::world::place::{self, Place};
+use crate::world::{clock, files};
+
+/// The arguments of `install`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign install --index https://example.com/releases/v1.2.3/index.json --pubkey release.pub
+  consign install --catalog https://example.com/releases --trust-root root.json
+  consign install --catalog /srv/releases --trust-root root.json --version '^1.2' --prefix /opt/tool
+  consign install --index dist/packages/v1.2.3/index.json --dry-run")]
+pub struct InstallArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    how: HowArgs,
+    /// Say so where there is nothing to upgrade, and install all the same
+    #[arg(long)]
+    upgrade: bool,
+}
+
+/// What is installed, and who vouches for it.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Source options")]
+pub struct SourceArgs {
+    /// The address or path of an index.json
+    #[arg(long, value_name = "PATH|URL", conflicts_with = "catalog")]
+    pub index: Option<String>,
+    /// A catalog instead.
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+    /// The version, or a range such as `^1.2`; a prerelease is taken where it is named [default: the latest]
+    #[arg(long, value_name = "REQ")]
+    pub version: Option<String>,
+    /// The product, where a catalog has several
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<FileName>,
+    /// The platform [default: the best for this machine]
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<Platform>,
+    /// The digest that the chosen archive has to have
+    #[arg(long, value_name = "SHA256")]
+    pub sha256: Option<Digest>,
+    /// Whose signature counts.
+    #[command(flatten)]
+    pub pubkeys: PubkeyArgs,
+    /// Fail where nobody known has signed
+    #[arg(long, conflicts_with = "skip_signature")]
+    pub require_signature: bool,
+    /// Ask nobody for a signature, not even the keys that are pinned
+    #[arg(long, conflicts_with_all = ["pubkey", "trust_root", "catalog"])]
+    pub skip_signature: bool,
+    /// Take a version that was withdrawn
+    #[arg(long)]
+    pub allow_yanked: bool,
+    /// Use nothing but what is on this machine
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Where it is put, and what stays.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Installation options")]
+pub struct HowArgs {
+    /// Where.
+    #[command(flatten)]
+    pub prefix: PrefixArgs,
+    /// How many versions are kept to go back to
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub keep: usize,
+    /// Replace a foreign file in the way without keeping it
+    #[arg(long)]
+    pub skip_backup: bool,
+    /// Let an older version take the place of a newer one
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Do not run the programs once before they are used
+    #[arg(long)]
+    pub no_run: bool,
+    /// Choose and verify, and install nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where installations are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PrefixArgs {
+    /// The directory with `bin` and `lib` [default: /usr/local for root, else ~/.local]
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<Utf8PathBuf>,
+}
+
+impl InstallArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let done = self.source.installation(context, &self.how)?;
+        if self.upgrade && done.previous.is_none() {
+            context.warn(format!("no installation of {} was found: it is installed afresh", done.name));
+        }
+        report(context, &self.how.prefix, &done)
+    }
+}
+
+impl SourceArgs {
+    fn wish(&self) -> Result<Wish> {
+        let range = |given: &String| {
+            // A bare version means that one and not all that are like it.
+            let exact = semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).ok();
+            let range = exact.map_or_else(|| VersionReq::parse(given), |exact| VersionReq::parse(&format!("={exact}")));
+            range.map(|range| (range, given.clone())).map_err(|problem| {
+                Failure::new(Code::VersionInvalid, format!("`{}` is no version and no range", shown(given)))
+                    .because(problem)
+                    .hint("write it as `1.2.3`, `^1.2` or `>=1.2, <2`")
+            })
+        };
+        Ok(Wish {
+            name: self.name.clone(),
+            version: self.version.as_ref().map(range).transpose()?,
+            platform: self.platform,
+            sha256: self.sha256,
+            allow_yanked: self.allow_yanked,
+        })
+    }
+
+    /// Installs from whatever was named.
+    pub(super) fn installation(&self, context: &Context, how: &HowArgs) -> Result<Installation> {
+        match (&self.index, &self.catalog.catalog) {
+            (Some(index), _) => self.from_index(context, how, resolve::place_of_index(index, &context.directory)?),
+            (None, Some(catalog)) => {
+                self.stay_here(catalog)?;
+                self.from_catalog(context, how, &self.catalog.place(context)?)
+            }
+            (None, None) => {
+                Err(usage("it is not said what to install").hint("add `--index PATH|URL` or `--catalog PATH|URL`"))
+            }
+        }
+    }
+
+    /// Refuses the web where it was forbidden.
+    fn stay_here(&self, given: &str) -> Result<()> {
+        if self.offline && place::is_address(given) {
+            return Err(usage(format!("`{}` is not on this machine", shown(given)))
+                .hint("give a path, or leave `--offline` out"));
+        }
+        Ok(())
+    }
+
+    /// Installs from the place of an index.
+    pub(super) fn from_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
+        if matches!(place, Place::Web(_)) {
+            self.stay_here(&place.shown())?;
+        }
+        let client = Client::new(ClientOptions::default());
+        let (named, pins) = self.anchor(context)?;
+        let mut resolved = resolve::from_index(place.clone(), &named, &client)?;
+        if !named.is_checked() && !self.skip_signature {
+            // Nobody was named, so nothing of it is believed but its name: whoever was named before counts.
+            if let Some(pinned) = pinned_anchor(context, &resolved.index.name)? {
+                resolved = resolve::from_index(place, &pinned, &client)?;
+            }
+        }
+        if self.must_be_signed(context) && resolved.trust == Trust::Unchecked {
+            return Err(Failure::new(Code::KeyMissing, "signatures are required, and no key is given to check them")
+                .hint("add `--pubkey FILE`, or take it from a catalog with `--trust-root FILE`"));
+        }
+        self.install(context, how, &resolved, &client, pins)
+    }
+
+    /// Installs from a catalog.
+    pub(super) fn from_catalog(&self, context: &Context, how: &HowArgs, from: &CatalogPlace) -> Result<Installation> {
+        let mut catalog = from.update(context)?;
+        let client = Client::new(ClientOptions::default());
+        let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
+        self.install(context, how, &resolved, &client, Some(Pins::of_root(from.pinned_root())))
+    }
+
+    fn must_be_signed(&self, context: &Context) -> bool {
+        self.require_signature || (!self.skip_signature && context.requires_signatures())
+    }
+
+    /// Whom the flags and the environment name, and what is to be remembered of it.
+    fn anchor(&self, context: &Context) -> Result<(Anchor, Option<Pins>)> {
+        if let Some(path) = &self.catalog.trust_root {
+            let bytes = files::read_bounded(&context.path(path), MAX_ROOT_BYTES)?;
+            let anchor = Anchor::of_root(&bytes, self.catalog.at.unwrap_or_else(clock::now))?;
+            return Ok((anchor, Some(Pins::of_root(&bytes))));
+        }
+        if self.skip_signature {
+            return Ok((Anchor::Unchecked, None));
+        }
+        let keys = self.pubkeys.keys(context)?;
+        Ok(if keys.is_empty() {
+            (Anchor::Unchecked, None)
+        } else {
+            let pins = Pins::of_keys(&keys);
+            (Anchor::Keys(keys), Some(pins))
+        })
+    }
+
+    fn install(
+        &self,
+        context: &Context,
+        how: &HowArgs,
+        resolved: &Resolved,
+        client: &Client,
+        pins: Option<Pins>,
+    ) -> Result<Installation> {
+        let prefix = how.prefix.prefix(context)?;
+        let wish = self.wish()?;
+        let done =
+            session::install(resolved, &wish, &Host::look(), &prefix, client, &how.options(), context.listener())?;
+        if let Some(pins) = pins.filter(|_| !how.dry_run) {
+            pins.write(&state_directory(context)?, &done.name)?;
+        }
+        Ok(done)
+    }
+}
+
+/// Whom a product's releases were verified by before.
+fn pinned_anchor(context: &Context, name: &FileName) -> Result<Option<Anchor>> {
+    let Some(pins) = Pins::read(&state_directory(context)?, name)? else { return Ok(None) };
+    match (pins.anchor()?, &pins.root) {
+        (Some(anchor), _) => Ok(Some(anchor)),
+        (None, Some(root)) => Anchor::of_root(root.as_bytes(), clock::now()).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+impl HowArgs {
+    fn options(&self) -> Options {
+        Options {
+            keep: self.keep,
+            backup: !self.skip_backup,
+            allow_downgrade: self.allow_downgrade,
+            run: !self.no_run,
+            dry_run: self.dry_run,
+            now: clock::now(),
+        }
+    }
+}
+
+impl PrefixArgs {
+    /// The prefix that was named, or that of this user.
+    pub(super) fn prefix(&self, context: &Context) -> Result<Prefix> {
+        if let Some(prefix) = &self.prefix {
+            return Prefix::resolve(&context.path(prefix));
+        }
+        if is_root() {
+            return Prefix::resolve("/usr/local".into());
+        }
+        let home = context.environment.get(environment::HOME).filter(|home| !home.is_empty());
+        let home =
+            home.ok_or_else(|| usage("there is no home directory to install into").hint("add `--prefix DIR`"))?;
+        Prefix::resolve(&context.path(home.as_ref()).join(".local"))
+    }
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}
+
+/// Says what was installed, and how it was verified.
+pub(super) fn report(context: &Context, prefix: &PrefixArgs, done: &Installation) -> Result<Exit> {
+    if let Some(reason) = &done.withdrawn {
+        context.warn(format!("{} {} was withdrawn: {}", done.name, done.version, shown(reason)));
+    }
+    let bin = prefix.prefix(context)?.bin();
+    let on_path = context.environment.get(environment::PATH).is_some_and(|path| path.split(':').any(|one| bin == one));
+    context.output.result(done, || describe(done))?;
+    if !on_path && done.status != Ending::Planned {
+        context
+            .output
+            .note(&format!("`{bin}` is not on your PATH: add `export PATH=\"{bin}:$PATH\"` to your shell's profile"));
+    }
+    Ok(Exit::Done)
+}
+
+fn describe(done: &Installation) -> String {
+    let what = format!("{} {}", done.name, done.version);
+    let headline = match (done.status, &done.previous) {
+        (Ending::Unchanged, _) => format!("{what} is installed already"),
+        (Ending::Planned, Some(previous)) => format!("{what} would take the place of {previous}"),
+        (Ending::Planned, None) => format!("{what} would be installed"),
+        (_, Some(previous)) => format!("{} {what}, in the place of {previous}", "installed".green()),
+        (_, None) => format!("{} {what}", "installed".green()),
+    };
+    let (kind, place) = match &done.origin {
+        Origin::Index { place } => ("index", place),
+        Origin::Catalog { place, .. } => ("catalog", place),
+        Origin::Loose { place } => ("file", place),
+    };
+    let trust = match &done.trust {
+        Trust::Unchecked => "whole, and by nobody known: no key was named".to_owned(),
+        Trust::Keys { keys } => format!("signed by {}", keys.join(" and ")),
+        Trust::Catalog { root_version } => format!("listed in the catalog of root version {root_version}"),
+    };
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("platform", done.platform.to_string()),
+        row(kind, shown(place).into_owned()),
+        row("archive", format!("{}, {}", done.archive, output::bytes(done.size_bytes))),
+        row("sha256", done.sha256.to_string()),
+        row("verified", trust),
+    ];
+    rows.extend(done.programs.iter().map(|program| row("program", program.to_string())));
+    rows.extend(done.backups.iter().map(|backup| row("kept aside", backup.to_string())));
+    rows.extend(done.removed.iter().map(|version| row("removed", version.to_string())));
+    format!("{headline}\n{}", output::table(&rows))
+}

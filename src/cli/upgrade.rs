@@ -1,0 +1,92 @@
+//! `upgrade`: bring what is installed up to date, from where it came.
+
+use clap::Args;
+
+use super::Context;
+use super::catalog_source::{CatalogArgs, state_directory};
+use super::install::{HowArgs, SourceArgs, report};
+use crate::install::installed::{self, Installed};
+use crate::install::pins::Pins;
+use crate::install::receipt::{Origin, Receipt};
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::model::{Code, Exit, Failure, FileName};
+use crate::world::place::Place;
+
+/// The arguments of `upgrade`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign upgrade                                everything that came from a catalog or an index
+  consign upgrade tool --version '^2'
+  consign upgrade tool --dry-run")]
+pub struct UpgradeArgs {
+    /// The products [default: all that are installed]
+    #[arg(id = "products", value_name = "NAME")]
+    names: Vec<FileName>,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+impl UpgradeArgs {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        let prefix = self.how.prefix.prefix(context)?;
+        let there = installed::installed(&prefix)?;
+        for name in &self.names {
+            installed::required(&prefix, name)?;
+        }
+        let is_meant = |product: &&Installed| self.names.is_empty() || self.names.contains(&product.name);
+        let receipts: Vec<_> = there.iter().filter(is_meant).filter_map(Installed::used).collect();
+        if receipts.is_empty() {
+            context.warn(format!("nothing is installed in `{}`", prefix.path()));
+        }
+        for receipt in receipts {
+            // What came from a file on its own stays as it is, unless it was named.
+            if matches!(receipt.origin, Origin::Loose { .. }) && self.names.is_empty() && self.source.index.is_none() {
+                context.warn(format!("{} came from a file and has no place to be upgraded from", receipt.name));
+                continue;
+            }
+            self.one(context, receipt)?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn one(&self, context: &Context, receipt: &Receipt) -> Result<Exit> {
+        let mut source = SourceArgs { name: Some(receipt.name.clone()), ..self.source.clone() };
+        let done = if source.index.is_some() || source.catalog.catalog.is_some() {
+            source.installation(context, &self.how)
+        } else {
+            match &receipt.origin {
+                Origin::Index { place } => source.from_index(context, &self.how, Place::parse(place, "index.json")?),
+                Origin::Catalog { place, wanted } => {
+                    source.version = source.version.or_else(|| wanted.clone());
+                    let root = root(context, &source, receipt)?;
+                    let place = CatalogArgs::place_by(context, place, root, source.catalog.at)?;
+                    source.from_catalog(context, &self.how, &place)
+                }
+                Origin::Loose { place } => {
+                    let message =
+                        format!("{} came from `{}`, which is no index and no catalog", receipt.name, shown(place));
+                    Err(Failure::new(Code::Usage, message)
+                        .subject(receipt.name.as_str())
+                        .hint("name its index or its catalog with `--index` or `--catalog`"))
+                }
+            }
+        }?;
+        report(context, &self.how.prefix, &done)
+    }
+}
+
+/// The root that was named, or the one that the product was installed by.
+fn root(context: &Context, source: &SourceArgs, receipt: &Receipt) -> Result<Vec<u8>> {
+    if let Some(root) = source.catalog.root(context)? {
+        return Ok(root);
+    }
+    let pins = Pins::read(&state_directory(context)?, &receipt.name)?;
+    pins.and_then(|pins| pins.root).map(String::into_bytes).ok_or_else(|| {
+        Failure::new(Code::KeyMissing, format!("the root that vouches for {} is not remembered here", receipt.name))
+            .subject(receipt.name.as_str())
+            .hint("name it with `--trust-root FILE`")
+    })
+}
