@@ -26,6 +26,7 @@ mod guard;
 mod hostile;
 mod hostile_workspaces;
 mod http;
+mod install;
 mod key_life;
 mod key_shapes;
 mod keys;
