@@ -271,7 +271,9 @@ fn whatever_others_see_otherwise_is_refused() {
         let theirs = python(&scratch);
         let mut fooled = 0;
         for (name, listing) in &ours {
-            match (listing, &theirs[name]) {
+            // Python reads Zstandard only from version 3.14 on.
+            let Some(theirs) = theirs.get(name) else { continue };
+            match (listing, theirs) {
                 (Some(listing), theirs) => assert_eq!(theirs.as_ref(), Some(listing), "{name}"),
                 (None, theirs) => fooled += usize::from(theirs.is_some()),
             }
