@@ -40,6 +40,7 @@ mod signed_verify;
 mod sigstore;
 mod support;
 mod trust;
+mod trust_edges;
 mod tuf_client;
 mod verify;
 mod workspaces;
