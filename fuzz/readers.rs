@@ -2,13 +2,20 @@
 //!
 //! The fuzzer calls them with what it finds, and the tests with the corpora that are checked in.
 
+use std::sync::OnceLock;
+
 use consign::archive::Inspector;
-use consign::model::Code;
 use consign::model::index::ArchiveFormat;
 use consign::model::sbom::{cyclonedx, spdx};
+use consign::model::{Code, Digest};
 use consign::trust::documents;
-use consign::trust::key::PublicKey;
-use consign::trust::private::PrivateKey;
+use consign::trust::dsse::Envelope;
+use consign::trust::encrypted;
+use consign::trust::key::{PublicKey, Signer as _};
+use consign::trust::private::{Opened, PrivateKey};
+use consign::trust::signatures::Signatures;
+use consign::trust::sigstore::Bundle;
+use consign::trust::transparency::Checkpoint;
 use consign::trust::tuf::json::Json;
 use consign::trust::tuf::roles::{Role, Root, Signed, Snapshot, Targets, TimestampRole};
 
@@ -18,13 +25,18 @@ type Reader = fn(&[u8]);
 /// Every reader, by the name of its target and of its corpus.
 pub const ALL: &[(&str, Reader)] = &[
     ("archive", archive),
+    ("checkpoint", checkpoint),
     ("checksums", checksums),
+    ("dsse", dsse),
     ("index", index),
     ("metadata", metadata),
+    ("pem", pem),
     ("private_key", private_key),
     ("provenance", provenance),
-    ("public_key", public_key),
     ("sbom", sbom),
+    ("signatures", signatures),
+    ("sigstore", sigstore),
+    ("spki", spki),
     ("tuf", tuf),
 ];
 
@@ -78,13 +90,86 @@ pub fn archive(bytes: &[u8]) {
     }
 }
 
-/// A public key in PEM or DER is its own writing again, under the same name.
-pub fn public_key(bytes: &[u8]) {
-    let keys = [PublicKey::from_der(bytes).ok(), PublicKey::from_pem(bytes).ok()];
-    for key in keys.into_iter().flatten() {
-        let again = PublicKey::from_pem(key.to_pem().as_bytes()).expect("its own writing");
-        assert_eq!(again.id(), key.id());
+/// What was read as `signatures.json` is written as the same bytes.
+pub fn signatures(bytes: &[u8]) {
+    if let Ok(list) = Signatures::read(bytes) {
+        assert_eq!(list.render(), bytes);
+    }
+}
+
+/// What was read as the signed provenance is written as the same bytes, and is signed by nobody here.
+pub fn dsse(bytes: &[u8]) {
+    if let Ok(envelope) = Envelope::read_own(bytes) {
+        assert_eq!(envelope.render(), bytes);
+        assert_eq!(envelope.listed().len(), envelope.signatures.len());
+        assert!(envelope.signers(std::iter::once(log().public())).is_empty());
+    }
+}
+
+/// What the bundles of the corpus are about.
+const ARTIFACT: &[u8] = b"message";
+
+/// A Sigstore bundle that is accepted for one artifact and one key is refused for any other.
+pub fn sigstore(bytes: &[u8]) {
+    let Ok(bundle) = Bundle::parse(bytes) else { return };
+    let again = Bundle::parse(&bundle.render()).expect("its own writing");
+    assert_eq!(again.render(), bundle.render());
+    for log in [None, Some(log().public())] {
+        if bundle.verify(ARTIFACT, key().public(), log).is_ok() {
+            assert!(bundle.verify(b"massage", key().public(), log).is_err());
+        }
+    }
+    assert!(bundle.verify(ARTIFACT, log().public(), None).is_err());
+    assert!(bundle.verify(ARTIFACT, key().public(), Some(key().public())).is_err());
+}
+
+/// A checkpoint that verifies is one that the log has signed, and these are of two leaves.
+pub fn checkpoint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(checkpoint) = Checkpoint::parse(text) else { return };
+    if checkpoint.verify(log().public()).is_ok() {
+        assert!(checkpoint.origin.starts_with("log.example") && checkpoint.size == 2);
+    }
+    assert!(checkpoint.verify(key().public()).is_err());
+}
+
+/// The key that has signed what is signed in the corpora.
+fn key() -> &'static PrivateKey {
+    static KEY: OnceLock<PrivateKey> = OnceLock::new();
+    KEY.get_or_init(|| PrivateKey::from_pkcs8(include_bytes!("corpus/private_key/p-256.der")).expect("a key"))
+}
+
+/// The key of the log in which the corpora's bundles are.
+fn log() -> &'static PrivateKey {
+    static KEY: OnceLock<PrivateKey> = OnceLock::new();
+    KEY.get_or_init(|| PrivateKey::from_pkcs8(include_bytes!("corpus/private_key/ed25519.der")).expect("a key"))
+}
+
+/// A public key in DER is its own writing again, under the same name.
+pub fn spki(bytes: &[u8]) {
+    if let Ok(key) = PublicKey::from_der(bytes) {
+        assert_eq!(key.id(), Digest::of(bytes));
+        is_its_own_writing(&key);
         assert!(key.verify(b"message", bytes).is_err());
+    }
+}
+
+fn is_its_own_writing(key: &PublicKey) {
+    let again = PublicKey::from_pem(key.to_pem().as_bytes()).expect("its own writing");
+    assert_eq!((again.id(), again.algorithm()), (key.id(), key.algorithm()));
+}
+
+/// A text holds a public key, a private one, or something that is named and refused; never two of these.
+pub fn pem(bytes: &[u8]) {
+    let public = PublicKey::from_pem(bytes);
+    match (&public, PrivateKey::open(bytes)) {
+        (Ok(key), Err(_)) => is_its_own_writing(key),
+        (Err(_), Ok(Opened::Key(key))) => {
+            let again = PrivateKey::from_pem(key.to_pem().as_bytes()).expect("its own writing");
+            assert_eq!(again.public(), key.public());
+        }
+        (Err(_), Ok(Opened::Locked(_)) | Err(_)) => {}
+        (Ok(_), Ok(_)) => panic!("one text is both halves of a key"),
     }
 }
 
@@ -94,6 +179,8 @@ pub fn private_key(bytes: &[u8]) {
         Ok(key) => drop(consign::trust::key::sign(&key, b"message").expect("a key that was read signs")),
         Err(failure) => assert_eq!(failure.code(), Code::KeyInvalid),
     }
+    // How much work it would be to open one that is encrypted is known without doing it.
+    let _ = encrypted::check(bytes);
 }
 
 /// A document of a catalog has one canonical form, which nobody has signed.

@@ -159,3 +159,63 @@ pub(super) fn distinct<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> u64
     let different: BTreeSet<(Algorithm, &[u8])> = keys.into_iter().map(|key| (key.algorithm(), key.raw())).collect();
     different.len() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::trust::key::{self, Signer as _};
+    use crate::trust::private::PrivateKey;
+    use crate::trust::tuf::roles::{Key, RoleKeys, Roles, Signature};
+    use data_encoding::HEXLOWER;
+
+    fn generate() -> PrivateKey {
+        PrivateKey::generate(Algorithm::EcdsaP256).expect("random numbers")
+    }
+
+    /// A root whose other roles are its owner's, and whose targets role has these keys.
+    fn root(owner: &PrivateKey, signer: &PrivateKey, targets: &[&PrivateKey], threshold: u64) -> Vec<u8> {
+        let mut keys = BTreeMap::new();
+        let mut role = |holders: &[&PrivateKey], threshold| {
+            let rows: Vec<_> = holders.iter().map(|key| Key::of(key.public()).expect("P-256")).collect();
+            keys.extend(rows.iter().map(|key| (key.id(), key.clone())));
+            RoleKeys { keyids: rows.iter().map(Key::id).collect(), threshold }
+        };
+        let (own, targets) = (role(&[owner], 1), role(targets, threshold));
+        let roles = Roles { root: own.clone(), targets, snapshot: own.clone(), timestamp: own.clone() };
+        let expires = "2030-01-01T00:00:00Z".parse().expect("a time");
+        let mut document = Signed::new(Root::new(7, expires, keys, roles));
+        let signature = key::sign(signer, &document.canonical()).expect("signs");
+        document.signatures.push(Signature { keyid: own.keyids[0].clone(), sig: HEXLOWER.encode(&signature) });
+        document.render()
+    }
+
+    #[test]
+    fn a_root_is_signed_can_be_met_and_has_not_expired() {
+        let (owner, one, two) = (generate(), generate(), generate());
+        let at = |time: &str| time.parse::<Timestamp>().expect("a time");
+        let now = at("2029-12-31T23:59:59Z");
+        let code = |bytes: &[u8], at| Anchor::of_root(bytes, at).err().map(|failure| failure.code());
+        for (threshold, expected) in
+            [(0, Some(Code::CatalogInvalid)), (1, None), (2, None), (3, Some(Code::CatalogInvalid))]
+        {
+            assert_eq!(code(&root(&owner, &owner, &[&one, &two], threshold), now), expected, "{threshold}");
+        }
+        let good = root(&owner, &owner, &[&one, &two], 2);
+        assert_eq!(code(&root(&owner, &one, &[&one, &two], 2), now), Some(Code::CatalogInvalid));
+        assert_eq!(code(&good, at("2030-01-01T00:00:00Z")), Some(Code::CatalogExpired));
+        let anchor = Anchor::of_root(&good, now).expect("good");
+        assert!(anchor.is_checked() && anchor.listed().is_none());
+        assert_eq!(anchor.threshold(), 2);
+        assert_eq!(anchor.keys().count(), 2);
+        assert_eq!(anchor.key(two.public().id()), Some(two.public()));
+        assert_eq!(anchor.key(owner.public().id()), None);
+        let Anchor::Role { root_version, .. } = anchor else { panic!("a root makes a role") };
+        assert_eq!(root_version, 7);
+        let mut longer = good.clone();
+        longer.resize(MAX_ROOT_BYTES, b' ');
+        assert_eq!(code(&longer, now), None);
+        longer.push(b' ');
+        assert_eq!(code(&longer, now), Some(Code::CatalogInvalid));
+    }
+}

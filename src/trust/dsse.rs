@@ -155,4 +155,28 @@ mod tests {
             assert!(Envelope::read_own(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn the_signatures_of_our_own_are_sorted_named_and_not_too_many() {
+        let id = |number: u32| KeyId::of(&number.to_le_bytes());
+        let envelope = |count: u32| Envelope::of_statement(b"{}", (0..count).map(|number| (id(number), &b"s"[..])));
+        let read = |envelope: &Envelope| Envelope::read_own(&envelope.render());
+        assert!(read(&envelope(64)).is_ok_and(|envelope| envelope.listed().len() == 64));
+        assert!(read(&envelope(65)).is_err() && read(&envelope(0)).is_err());
+        type Spoil = fn(&mut Envelope);
+        let spoils: [Spoil; 5] = [
+            |it| it.signatures.reverse(),
+            |it| it.signatures[1] = it.signatures[0].clone(),
+            |it| it.signatures[0].keyid = String::new(),
+            |it| it.signatures[0].sig = "_w==".to_owned(),
+            |it| it.payload = "e30".to_owned(),
+        ];
+        for spoil in spoils {
+            let mut spoiled = envelope(2);
+            spoil(&mut spoiled);
+            assert!(read(&spoiled).is_err(), "{spoiled:?}");
+        }
+        // Of an envelope that somebody else made, no more signatures are looked at.
+        assert_eq!(envelope(70).listed().len(), 64);
+    }
 }

@@ -149,4 +149,35 @@ mod tests {
             assert!(check(&written(&parameters)).is_err(), "{log_n} {r} {p}");
         }
     }
+
+    #[test]
+    fn the_price_of_a_key_is_paid_up_to_its_bounds() {
+        let is_paid = |n: u64, r: u32, p: u32| {
+            let cheap = scrypt::Params::new(4, 8, 1).expect("small parameters");
+            let mut parameters =
+                Parameters::generate_scrypt_aes256cbc(cheap, b"saltsalt", [0; 16]).expect("small parameters");
+            let Kdf::Scrypt(kdf) = &mut parameters.kdf else { panic!("it is scrypt") };
+            kdf.cost_parameter = n;
+            kdf.block_size = r.try_into().expect("small");
+            kdf.parallelization = p.try_into().expect("small");
+            is_affordable(&parameters.kdf)
+        };
+        for (n, r, p) in [(2, 8, 1), (1 << 14, 8, 5), (1 << 18, 8, 4), (1 << 11, 1024, 4), (2, 1024, 2048)] {
+            assert!(is_paid(n, r, p), "{n} {r} {p}");
+        }
+        for (n, r, p) in [
+            (0, 8, 1),
+            (1, 8, 1),
+            (3, 8, 1),
+            ((1 << 14) - 1, 8, 1),
+            (1 << 19, 8, 1),
+            (1 << 18, 8, 5),
+            (1 << 14, 0, 1),
+            (1 << 14, 8, 0),
+            (2, 1024, 2049),
+            (1 << 63, 8, 1),
+        ] {
+            assert!(!is_paid(n, r, p), "{n} {r} {p}");
+        }
+    }
 }

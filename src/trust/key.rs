@@ -193,3 +193,27 @@ pub fn sign(signer: &dyn Signer, message: &[u8]) -> crate::model::failure::Resul
     })?;
     Ok(signature)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_that_of_the_algorithm_and_a_shell_can_take_it() {
+        let command = |algorithm: Algorithm| algorithm.openssl_command("a b.pem", "x.sig", "x");
+        assert_eq!(command(Algorithm::EcdsaP256), "openssl dgst -sha256 -verify 'a b.pem' -signature x.sig x");
+        assert_eq!(command(Algorithm::Rsa), command(Algorithm::EcdsaP256));
+        assert_eq!(command(Algorithm::EcdsaP384), "openssl dgst -sha384 -verify 'a b.pem' -signature x.sig x");
+        assert_eq!(
+            command(Algorithm::Ed25519),
+            "openssl pkeyutl -verify -pubin -inkey 'a b.pem' -rawin -in x -sigfile x.sig"
+        );
+    }
+
+    #[test]
+    fn a_key_is_shown_by_its_name_and_not_by_its_bytes() {
+        let key = PublicKey::from_der(include_bytes!("../../fuzz/corpus/spki/ed25519.der")).expect("a key");
+        assert_eq!(format!("{key:?}"), format!("PublicKey(ed25519 {})", key.id()));
+        assert_eq!(format!("{:>10}", Algorithm::Ed25519), "   ed25519");
+    }
+}

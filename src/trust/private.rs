@@ -7,6 +7,7 @@ use pkcs8::der::asn1::{AnyRef, BitStringRef, Null, OctetStringRef};
 use pkcs8::der::{Decode as _, Encode as _};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use ring::error::KeyRejected;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use zeroize::Zeroizing;
@@ -104,7 +105,7 @@ impl PrivateKey {
         // before 3.4 does not read it. Everything is kept in the first.
         let plain = PrivateKeyInfoRef { public_key: None, ..info.clone() };
         let pkcs8 = plain.to_der().map(Zeroizing::new).map_err(|_| inner::damaged())?;
-        let refused = |error| rejected(&error);
+        let refused = |error: KeyRejected| rejected(error);
         let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
             EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &SystemRandom::new()).map_err(refused)
         };
@@ -133,7 +134,12 @@ impl PrivateKey {
             }
         };
         let public = public_half(&pair, identifier)?;
-        Ok(Self { pair, public, pkcs8 })
+        let key = Self { pair, public, pkcs8 };
+        // Whether the exponents of an RSA key belong to its primes is seen by ring when it signs, and not before.
+        if algorithm == Algorithm::Rsa {
+            key.sign_unverified(b"").map_err(|_| rejected("it does not sign"))?;
+        }
+        Ok(key)
     }
 
     /// The PKCS#8 in DER, of the first version.
@@ -173,7 +179,7 @@ fn public_half(pair: &Pair, algorithm: AlgorithmIdentifierRef<'_>) -> Result<Pub
 }
 
 /// What ring refuses although its shape and size are right: the numbers contradict each other.
-fn rejected(error: &ring::error::KeyRejected) -> Refusal {
+fn rejected(error: impl std::fmt::Display) -> Refusal {
     Refusal {
         shape: "inconsistent",
         sentence: format!("is a private key whose numbers do not belong together ({error})"),
@@ -239,5 +245,17 @@ mod tests {
         mixed[point..].copy_from_slice(&other.pkcs8()[point..]);
         assert_eq!(PrivateKey::read(&mixed).err().expect("refused").shape, "inconsistent");
         assert!(PrivateKey::from_pkcs8(&one.pkcs8()[1..]).is_err());
+    }
+
+    #[test]
+    fn an_rsa_key_that_would_not_sign_is_refused_when_it_is_read() {
+        let good = include_bytes!("../../fuzz/corpus/private_key/rsa.der");
+        assert!(PrivateKey::read(good).is_ok());
+        // The last numbers: the exponents for each prime, and the coefficient.
+        for at in (good.len() - 400..good.len()).step_by(64) {
+            let mut bent = good.to_vec();
+            bent[at] ^= 4;
+            assert!(PrivateKey::read(&bent).is_err(), "{at}");
+        }
     }
 }

@@ -143,3 +143,48 @@ fn rsa(raw: &[u8]) -> Result<(), Refusal> {
         .map_err(damaged)?;
     inner::rsa(modulus.as_bytes(), exponent.as_bytes()).map_err(|(shape, why)| refuse(shape, &why))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ed25519_key_is_weak_or_has_another_spelling() {
+        for mut small in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                small[31] |= sign;
+                assert!(edwards(&small).is_err(), "{small:?}");
+            }
+        }
+        // 2^255 - 19 and what follows is y once more, from 0 on.
+        for first in 0xec..=0xff {
+            assert!(edwards(&filled(first, 0xff, 0x7f)).is_err(), "{first}");
+            assert!(edwards(&filled(first, 0xff, 0xff)).is_err(), "{first}");
+        }
+        assert!(edwards(&filled(0xeb, 0xff, 0x7f)).is_ok());
+        assert!(edwards(&filled(0xff, 0xff, 0x7e)).is_ok());
+        assert!(edwards(&filled(0xff, 0xfe, 0x7f)).is_ok());
+        let mut almost = filled(0xff, 0xff, 0x7f);
+        almost[30] = 0xfe;
+        assert!(edwards(&almost).is_ok());
+        assert!(edwards(&[3; 31]).is_err() && edwards(&[3; 33]).is_err());
+    }
+
+    #[test]
+    fn a_point_is_whole_uncompressed_and_on_its_curve() {
+        let good = include_bytes!("../../fuzz/corpus/spki/p-256.der");
+        let raw = &good[good.len() - 65..];
+        let judge = |raw: &[u8]| point(raw, 65, &agreement::ECDH_P256).map_err(|refusal| refusal.shape);
+        assert_eq!(judge(raw), Ok(()));
+        assert_eq!(judge(&raw[..64]), Err("ec-point"));
+        let mut bent = raw.to_vec();
+        bent[64] ^= 1;
+        assert_eq!(judge(&bent), Err("ec-point"));
+        for first in [2, 3, 6, 7] {
+            bent[0] = first;
+            assert_eq!(judge(&bent), Err("ec-compressed"));
+        }
+        bent[0] = 5;
+        assert_eq!(judge(&bent), Err("ec-point"));
+    }
+}

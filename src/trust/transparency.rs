@@ -236,6 +236,153 @@ mod tests {
         assert_eq!(verify_consistency((3, 2), &[leaves[2]], (&root, &left)), Err(NotProven));
     }
 
+    /// The root hash of a tree, as RFC 6962 defines it.
+    fn root_of(leaves: &[Digest]) -> Digest {
+        match leaves {
+            [leaf] => *leaf,
+            _ => {
+                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+                node_hash(&root_of(left), &root_of(right))
+            }
+        }
+    }
+
+    /// The proof that a leaf is in a tree: `PATH` of RFC 6962.
+    fn path(number: usize, leaves: &[Digest]) -> Vec<Digest> {
+        if leaves.len() == 1 {
+            return Vec::new();
+        }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        let (mut path, other) =
+            if number < left.len() { (path(number, left), right) } else { (path(number - left.len(), right), left) };
+        path.push(root_of(other));
+        path
+    }
+
+    /// The proof that a tree begins with a smaller one: `SUBPROOF` of RFC 6962.
+    fn growth(smaller: usize, leaves: &[Digest], is_whole: bool) -> Vec<Digest> {
+        if smaller == leaves.len() {
+            return if is_whole { Vec::new() } else { vec![root_of(leaves)] };
+        }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        let (mut proof, other) = if smaller <= left.len() {
+            (growth(smaller, left, is_whole), right)
+        } else {
+            (growth(smaller - left.len(), right, false), left)
+        };
+        proof.push(root_of(other));
+        proof
+    }
+
+    /// Everything that is one step away from a proof.
+    fn near(proof: &[Digest]) -> Vec<Vec<Digest>> {
+        let stranger = leaf_hash(b"stranger");
+        let mut all = vec![[proof, &[stranger]].concat(), [&[stranger], proof].concat()];
+        for at in 0..proof.len() {
+            let mut other = proof.to_vec();
+            other[at] = stranger;
+            all.push(other);
+            all.push([&proof[..at], &proof[at + 1..]].concat());
+        }
+        all
+    }
+
+    fn leaves() -> Vec<Digest> {
+        (0_u8..20).map(|number| leaf_hash(&[number])).collect()
+    }
+
+    #[test]
+    fn every_leaf_of_every_small_tree_is_proven_and_in_one_place_only() {
+        for size in 1..=20 {
+            let leaves = &leaves()[..size];
+            let root = root_of(leaves);
+            for number in 0..size {
+                let proof = path(number, leaves);
+                for claimed in 0..size + 2 {
+                    let judged = verify_inclusion(claimed as u64, size as u64, &leaves[number], &proof, &root);
+                    assert_eq!(judged.is_ok(), claimed == number, "{number} of {size} as {claimed}");
+                }
+                for wrong in near(&proof) {
+                    assert!(verify_inclusion(number as u64, size as u64, &leaves[number], &wrong, &root).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_small_tree_is_seen_to_grow_out_of_every_smaller_one() {
+        let all = leaves();
+        for larger in 1..=20 {
+            let new = root_of(&all[..larger]);
+            for smaller in 1..=larger {
+                let (old, proof) = (root_of(&all[..smaller]), growth(smaller, &all[..larger], true));
+                let sizes = (smaller as u64, larger as u64);
+                assert_eq!(verify_consistency(sizes, &proof, (&old, &new)), Ok(()), "{smaller} to {larger}");
+                let stranger = leaf_hash(b"stranger");
+                for (wrong_sizes, roots) in [
+                    (sizes, (&stranger, &new)),
+                    (sizes, (&old, &stranger)),
+                    ((0, sizes.1), (&old, &new)),
+                    ((sizes.1 + 1, sizes.1), (&old, &new)),
+                ] {
+                    assert_eq!(verify_consistency(wrong_sizes, &proof, roots), Err(NotProven), "{smaller} to {larger}");
+                }
+                for wrong in near(&proof) {
+                    assert_eq!(
+                        verify_consistency(sizes, &wrong, (&old, &new)),
+                        Err(NotProven),
+                        "{smaller} to {larger}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_bounded_in_size_and_signatures() {
+        let line = format!("\u{2014} log.example {}\n", BASE64.encode(&[1; 68]));
+        let note = |extra: &str, signatures: usize| {
+            format!("log.example\n7\n{}\n{extra}\n{}", BASE64.encode(&[7; 32]), line.repeat(signatures))
+        };
+        assert!(Checkpoint::parse(&note("more\n", MAX_CHECKPOINT_SIGNATURES)).is_ok());
+        assert!(Checkpoint::parse(&note("", MAX_CHECKPOINT_SIGNATURES + 1)).is_err());
+        assert!(Checkpoint::parse(&note("\u{7}\n", 1)).is_err());
+        let room = MAX_CHECKPOINT_BYTES - note("", 1).len() - 1;
+        assert!(Checkpoint::parse(&note(&format!("{}\n", "x".repeat(room)), 1)).is_ok());
+        assert!(Checkpoint::parse(&note(&format!("{}\n", "x".repeat(room + 1)), 1)).is_err());
+    }
+
+    #[test]
+    fn a_signature_line_has_a_name_a_hint_and_a_signature() {
+        let parse = |name: &str, raw: &[u8]| NoteSignature::parse(&format!("\u{2014} {name} {}", BASE64.encode(raw)));
+        assert!(parse("log.example", &[1; 5]).is_some());
+        for (name, raw) in
+            [("", &[1; 5][..]), ("a+b", &[1; 5]), ("a\tb", &[1; 5]), ("a\u{7}b", &[1; 5]), ("a", &[1; 4])]
+        {
+            assert!(parse(name, raw).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_log_s_own_signature_counts_by_either_hint_and_no_other() {
+        use crate::trust::key::Signer as _;
+        let key = crate::trust::private::PrivateKey::generate(Algorithm::Ed25519).expect("random numbers");
+        let other = crate::trust::private::PrivateKey::generate(Algorithm::Ed25519).expect("random numbers");
+        let text = format!("log.example - 3\n7\n{}\n", BASE64.encode(&[7; 32]));
+        let signature = crate::trust::key::sign(&key, text.as_bytes()).expect("signs");
+        let note = |name: &str, hint: &[u8], signature: &[u8]| {
+            let note = format!("{text}\n\u{2014} {name} {}\n", BASE64.encode(&[hint, signature].concat()));
+            Checkpoint::parse(&note).and_then(|checkpoint| checkpoint.verify(key.public()))
+        };
+        for hint in hints(key.public(), "log.example") {
+            assert_eq!(note("log.example", &hint, &signature), Ok(()));
+            assert!(note("log.example", &hint, &signature[1..]).is_err());
+            assert!(note("other.example", &hint, &signature).is_err());
+        }
+        assert!(note("log.example", &hints(other.public(), "log.example")[0], &signature).is_err());
+        assert!(note("log.exa", &hints(key.public(), "log.exa")[1], &signature).is_err());
+    }
+
     #[test]
     fn a_checkpoint_without_one_of_its_parts_is_refused() {
         let root = BASE64.encode(&[7; 32]);

@@ -48,6 +48,7 @@ mod sigstore;
 mod stream;
 mod support;
 mod trust;
+mod trust_edges;
 mod tuf_client;
 mod unpack;
 mod verify;

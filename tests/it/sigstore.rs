@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use consign::model::{Code, Digest};
-use consign::trust::key::{Algorithm, PublicKey};
+use consign::trust::dsse;
+use consign::trust::key::{self, Algorithm, PublicKey, Signer as _};
+use consign::trust::private::PrivateKey;
 use consign::trust::sigstore::Bundle;
 use consign::trust::transparency::{Checkpoint, leaf_hash, verify_consistency, verify_inclusion};
 use data_encoding::BASE64;
@@ -307,4 +309,173 @@ verifier.verify(toSignedEntity(bundle, bytes));
     };
     succeed(&mut run("index.json"));
     assert!(!run("checksums.txt").output().unwrap().status.success());
+}
+
+/// A key that has signed what is in the fuzzer's corpus, and the key of the log in which that is.
+fn corpus_key(name: &str) -> PrivateKey {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/private_key").join(name);
+    PrivateKey::from_pkcs8(&fs_err::read(path).unwrap()).unwrap()
+}
+
+const MESSAGE: &[u8] = b"message";
+
+/// A bundle over the message with one log entry, whose body is changed before it is logged.
+fn logged_by_us(name: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/sigstore").join(name);
+    let mut bundle: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+    let log = corpus_key("ed25519.der");
+    let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+    let body = BASE64.decode(entry["canonicalizedBody"].as_str().unwrap().as_bytes()).unwrap();
+    let mut body: Value = serde_json::from_slice(&body).unwrap();
+    change(&mut body);
+    let body = serde_json::to_vec(&body).unwrap();
+    let other = hash(&entry["inclusionProof"]["hashes"][0]).unwrap();
+    let root = Digest::of(&[&[1][..], other.as_bytes(), leaf_hash(&body).as_bytes()].concat());
+    let root = BASE64.encode(root.as_bytes());
+    let note = format!("log.example\n2\n{root}\n");
+    let hint = log.public().id();
+    let signature = [&hint.as_bytes()[..4], &key::sign(&log, note.as_bytes()).unwrap()].concat();
+    entry["inclusionProof"]["rootHash"] = root.into();
+    entry["inclusionProof"]["checkpoint"]["envelope"] =
+        format!("{note}\n\u{2014} log.example {}\n", BASE64.encode(&signature)).into();
+    entry["canonicalizedBody"] = BASE64.encode(&body).into();
+    bundle
+}
+
+fn check_ours(bundle: &Value) -> Result<(), Code> {
+    let (key, log) = (corpus_key("p-256.der"), corpus_key("ed25519.der"));
+    let without = check(bundle, MESSAGE, key.public(), None);
+    assert_eq!(check(bundle, MESSAGE, key.public(), Some(log.public())).is_ok(), without.is_ok());
+    without
+}
+
+#[test]
+fn the_body_of_a_log_entry_says_this_and_nothing_else() {
+    let stranger = generate(Algorithm::EcdsaP256);
+    let (pem, spki) = (BASE64.encode(stranger.public().to_pem().as_bytes()), BASE64.encode(stranger.public().spki()));
+    let other = Digest::of(b"other");
+    for (name, artifact, algorithm, signature, public) in [
+        (
+            "logged.json",
+            "/spec/data/hash/value",
+            "/spec/data/hash/algorithm",
+            "/spec/signature/content",
+            ("/spec/signature/publicKey/content", pem),
+        ),
+        (
+            "logged_second.json",
+            "/spec/hashedRekordV002/data/digest",
+            "/spec/hashedRekordV002/data/algorithm",
+            "/spec/hashedRekordV002/signature/content",
+            ("/spec/hashedRekordV002/signature/verifier/publicKey/rawBytes", spki),
+        ),
+    ] {
+        assert_eq!(check_ours(&logged_by_us(name, |_| {})), Ok(()), "{name}");
+        let digest = if name == "logged.json" { other.to_string() } else { BASE64.encode(other.as_bytes()) };
+        for (pointer, value) in [
+            (artifact, digest),
+            (algorithm, "SHA2_512".to_owned()),
+            (signature, BASE64.encode(b"other")),
+            (public.0, public.1),
+            ("/apiVersion", "0.0.3".to_owned()),
+            ("/kind", "dsse".to_owned()),
+        ] {
+            let spoiled = logged_by_us(name, |body| *body.pointer_mut(pointer).unwrap() = value.into());
+            assert_eq!(check_ours(&spoiled), Err(Code::SignatureInvalid), "{name} {pointer}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_has_no_more_of_anything_than_is_needed() {
+    let key = corpus_key("p-256.der");
+    let good = logged_by_us("logged.json", |_| {});
+    let entry = good["verificationMaterial"]["tlogEntries"][0].clone();
+    let stamp = serde_json::json!({"signedTimestamp": "AAAA"});
+    let certificate = serde_json::json!({"rawBytes": "AAAA"});
+    for (count, expected) in [(0, Ok(())), (32, Ok(())), (33, Err(Code::DocumentInvalid))] {
+        let mut many = good.clone();
+        many["verificationMaterial"]["tlogEntries"] = vec![entry.clone(); count].into();
+        assert_eq!(check(&many, MESSAGE, key.public(), None), expected, "{count} entries");
+        let mut many = good.clone();
+        many["verificationMaterial"]["timestampVerificationData"] =
+            serde_json::json!({"rfc3161Timestamps": vec![stamp.clone(); count]});
+        assert_eq!(check(&many, MESSAGE, key.public(), None), expected, "{count} time stamps");
+        let mut many = good.clone();
+        many["verificationMaterial"] =
+            serde_json::json!({"x509CertificateChain": {"certificates": vec![certificate.clone(); count]}});
+        let is_read = Bundle::parse(&serde_json::to_vec(&many).unwrap()).is_ok();
+        assert_eq!(is_read, count == 32, "{count} certificates");
+    }
+}
+
+#[test]
+fn only_the_first_kind_of_bundle_needs_no_proof_and_only_where_no_log_is_demanded() {
+    let (key, log) = (corpus_key("p-256.der"), corpus_key("ed25519.der"));
+    let mut bare = logged_by_us("logged.json", |_| {});
+    _ = bare["verificationMaterial"]["tlogEntries"][0].as_object_mut().unwrap().remove("inclusionProof");
+    for (version, expected) in
+        [("0.1", Ok(())), ("0.2", Err(Code::SignatureInvalid)), ("0.3", Err(Code::SignatureInvalid))]
+    {
+        bare["mediaType"] = format!("application/vnd.dev.sigstore.bundle+json;version={version}").into();
+        assert_eq!(check(&bare, MESSAGE, key.public(), None), expected, "{version}");
+        assert_eq!(check(&bare, MESSAGE, key.public(), Some(log.public())), Err(Code::SignatureInvalid), "{version}");
+    }
+}
+
+#[test]
+fn what_a_bundle_carries_besides_its_signature_is_seen() {
+    let key = corpus_key("p-256.der");
+    let signature = key::sign(&key, MESSAGE).unwrap();
+    let plain = Bundle::of_signature(key.public().id(), Digest::of(MESSAGE), &signature);
+    assert!(plain.is_plain() && plain.is_keyed() && plain.is_about(Digest::of(MESSAGE)));
+    assert!(!plain.is_about(Digest::of(b"other")));
+    assert_eq!((plain.key(), plain.signature()), (Some(key.public().id()), Some(signature)));
+    let read = |value: &Value| Bundle::parse(&serde_json::to_vec(value).unwrap()).unwrap();
+    assert!(!read(&logged_by_us("logged.json", |_| {})).is_plain());
+    let mut stamped: Value = serde_json::from_slice(&plain.render()).unwrap();
+    stamped["verificationMaterial"]["timestampVerificationData"] = serde_json::json!({"rfc3161Timestamps": []});
+    assert!(!read(&stamped).is_plain());
+    // Where the digest is by another algorithm, nothing that is understood is said of this file.
+    let mut other: Value = serde_json::from_slice(&plain.render()).unwrap();
+    other["messageSignature"]["messageDigest"]["algorithm"] = "SHA2_512".into();
+    assert!(!read(&other).is_about(Digest::of(MESSAGE)));
+    _ = other["messageSignature"].as_object_mut().unwrap().remove("messageDigest");
+    assert!(read(&other).is_about(Digest::of(MESSAGE)));
+}
+
+#[test]
+fn a_statement_in_an_envelope_has_to_be_about_the_file() {
+    let key = corpus_key("p-256.der");
+    let judged = |payload_type: &str, statement: Value| {
+        let body = serde_json::to_vec(&statement).unwrap();
+        let signature = key::sign(&key, &dsse::pae(payload_type, &body)).unwrap();
+        let bundle = serde_json::json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": BASE64.encode(key.public().id().as_bytes())}},
+            "dsseEnvelope": {
+                "payload": BASE64.encode(&body),
+                "payloadType": payload_type,
+                "signatures": [{"sig": BASE64.encode(&signature)}],
+            },
+        });
+        check(&bundle, MESSAGE, key.public(), None)
+    };
+    let statement = |kind: &str, file: &[u8]| {
+        let subjects = serde_json::json!([
+            {"name": "other", "digest": {"sha512": "00"}},
+            {"name": "file", "digest": {"sha256": Digest::of(file).to_string()}},
+        ]);
+        serde_json::json!({"_type": kind, "subject": subjects, "predicateType": "x", "predicate": {}})
+    };
+    const V1: &str = "https://in-toto.io/Statement/v1";
+    assert_eq!(judged(dsse::IN_TOTO, statement(V1, MESSAGE)), Ok(()));
+    assert_eq!(judged(dsse::IN_TOTO, statement("https://in-toto.io/Statement/v0.1", MESSAGE)), Ok(()));
+    assert_eq!(
+        judged(dsse::IN_TOTO, statement("https://in-toto.io/Statement/v2", MESSAGE)),
+        Err(Code::DocumentInvalid)
+    );
+    assert_eq!(judged("text/plain", statement(V1, MESSAGE)), Err(Code::DocumentInvalid));
+    assert_eq!(judged(dsse::IN_TOTO, statement(V1, b"other")), Err(Code::SubjectMismatch));
+    assert_eq!(judged(dsse::IN_TOTO, serde_json::json!([])), Err(Code::DocumentInvalid));
 }

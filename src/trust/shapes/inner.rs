@@ -272,3 +272,85 @@ fn openssh_kind(key: &[u8]) -> Option<&[u8]> {
     let (length, after) = public.split_first_chunk::<4>()?;
     after.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_sign_is_called_by_its_name() {
+        for (oid, name) in [
+            ("1.3.132.0.10", "secp256k1"),
+            ("1.3.132.0.33", "P-224"),
+            ("1.3.132.0.35", "P-521"),
+            ("1.2.840.10045.3.1.1", "P-192"),
+            ("1.3.36.3.3.2.8.1.1.7", "brainpoolP256r1"),
+            ("1.3.36.3.3.2.8.1.1.11", "brainpoolP384r1"),
+            ("1.3.36.3.3.2.8.1.1.13", "brainpoolP512r1"),
+            ("1.2.156.10197.1.301", "SM2"),
+            ("1.3.101.113", "Ed448"),
+            ("2.16.840.1.101.3.4.3.18", "ML-DSA"),
+            ("1.3.101.110", "X25519, which agrees on secrets"),
+            ("1.3.101.111", "X448, which agrees on secrets"),
+            ("1.2.840.113549.1.3.1", "Diffie-Hellman, which agrees on secrets"),
+            ("1.2.3.4", "an unknown kind (1.2.3.4)"),
+        ] {
+            let refusal = other_algorithm(&ObjectIdentifier::new_unwrap(oid));
+            assert!(refusal.sentence.contains(name), "{oid}: {}", refusal.sentence);
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_has_a_size_and_an_exponent_that_are_safe() {
+        let modulus = |bits: usize, last: u8| {
+            let mut bytes = vec![0xff; bits.div_ceil(8)];
+            bytes[0] = 0xff >> ((8 - bits % 8) % 8);
+            *bytes.last_mut().expect("bytes") = last;
+            bytes
+        };
+        let judge = |bits, last, exponent: &[u8]| rsa(&modulus(bits, last), exponent).map_err(|(shape, _)| shape);
+        const E: &[u8] = &[1, 0, 1];
+        for bits in [2048, 3072, 4096] {
+            assert_eq!(judge(bits, 0xff, E), Ok(()), "{bits}");
+        }
+        assert_eq!(judge(2047, 0xff, E), Err("rsa-too-small"));
+        assert_eq!(judge(4097, 0xff, E), Err("rsa-too-large"));
+        assert_eq!(judge(2048, 0xff, &[0xff, 0xff]), Err("rsa-exponent"));
+        assert_eq!(judge(2048, 0xff, &[3]), Err("rsa-exponent"));
+        assert_eq!(judge(2048, 0xff, &[1, 0, 2]), Err("rsa-exponent"));
+        assert_eq!(judge(2048, 0xfe, E), Err("rsa-exponent"));
+        assert_eq!(judge(2048, 0xff, &[1, 0xff, 0xff, 0xff, 0xff]), Ok(()));
+        assert_eq!(judge(2048, 0xff, &[3, 0xff, 0xff, 0xff, 0xff]), Err("rsa-exponent"));
+        assert_eq!(judge(2048, 0xff, &[1, 0, 0, 0, 0, 0, 0, 0, 1]), Err("rsa-exponent"));
+    }
+
+    #[test]
+    fn der_is_told_by_its_first_two_fields() {
+        for (der, expected) in [
+            (&[0x30, 5, 2, 1, 3, 0x30, 0][..], Some(Shape::Pkcs12)),
+            (&[0x30, 5, 2, 1, 0, 0x30, 0], Some(Shape::DerPrivate)),
+            (&[0x30, 5, 2, 1, 1, 4, 0], Some(Shape::DerPrivate)),
+            (&[0x30, 6, 2, 1, 0, 2, 1, 1], Some(Shape::DerPrivate)),
+            (&[0x30, 4, 0x30, 0, 4, 0], Some(Shape::DerEncrypted)),
+            (&[0x30, 5, 0x30, 0, 3, 1, 0], Some(Shape::DerPublic)),
+            (&[0x30, 4, 0x30, 0, 0x30, 0], Some(Shape::DerCertificate)),
+            (&[0x30, 4, 4, 0, 4, 0], Some(Shape::Garbage)),
+            // Cut off, longer, or no sequence: not DER.
+            (&[0x30, 5, 0x30, 0, 4, 0], None),
+            (&[0x30, 4, 0x30, 0, 4, 0, 0], None),
+            (&[0x31, 4, 0x30, 0, 4, 0], None),
+        ] {
+            assert_eq!(der_shape(der), expected, "{der:02x?}");
+        }
+    }
+
+    #[test]
+    fn an_ed25519_key_has_no_parameters() {
+        let good = include_bytes!("../../../fuzz/corpus/private_key/ed25519.der");
+        assert_eq!(pkcs8(good), Ok(Algorithm::Ed25519));
+        let mut with_null = good.to_vec();
+        with_null.splice(12..12, [5, 0]);
+        (with_null[1], with_null[6]) = (with_null[1] + 2, with_null[6] + 2);
+        assert_eq!(pkcs8(&with_null).map_err(|refusal| refusal.shape), Err("other-algorithm"));
+    }
+}

@@ -294,3 +294,105 @@ fn without_blocks(text: &str) -> Shape {
     }
     Shape::Garbage
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_read_it_otherwise() {
+        for (word, expected) in [
+            ("key.pem", "key.pem"),
+            ("a/b-c_d+e=f:g,h@i%j.1", "a/b-c_d+e=f:g,h@i%j.1"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$(x)", "'$(x)'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+
+    #[test]
+    fn the_way_out_is_a_command_for_this_file_or_words() {
+        let (converts, makes) =
+            (Remedy::command("openssl x -in {in} -out {out}"), Remedy::command("consign key generate --out {out}"));
+        assert_eq!(
+            converts.hint(Some("a b.pem"), Wanted::Private),
+            "`openssl x -in 'a b.pem' -out 'a b.new.pem'` converts it"
+        );
+        assert_eq!(converts.hint(None, Wanted::Public), "`openssl x -in key.pem -out key.pub.pem` converts it");
+        assert_eq!(
+            makes.hint(Some("key"), Wanted::Private),
+            "make a new key: `consign key generate --out key.new.pem`"
+        );
+        assert_eq!(Remedy::Advice("do this").hint(None, Wanted::Private), "do this");
+        assert_eq!(Remedy::Advice("do this").command_for(None, Wanted::Private), None);
+    }
+
+    fn shape(text: &str) -> Option<Shape> {
+        match recognise(text.as_bytes()) {
+            Found::Other(shape) => Some(shape),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn labels_and_first_lines_tell_what_a_file_is() {
+        for (label, expected) in [
+            ("DSA PRIVATE KEY", Shape::Dsa),
+            ("ENCRYPTED SIGSTORE PRIVATE KEY", Shape::Sigstore),
+            ("ENCRYPTED COSIGN PRIVATE KEY", Shape::Sigstore),
+            ("RSA PUBLIC KEY", Shape::Pkcs1Public),
+            ("CERTIFICATE", Shape::Certificate),
+            ("X509 CERTIFICATE", Shape::Certificate),
+            ("TRUSTED CERTIFICATE", Shape::Certificate),
+            ("CERTIFICATE REQUEST", Shape::CertificateRequest),
+            ("NEW CERTIFICATE REQUEST", Shape::CertificateRequest),
+            ("PGP PRIVATE KEY BLOCK", Shape::PgpPrivate),
+            ("PGP PUBLIC KEY BLOCK", Shape::PgpPublic),
+            ("PGP SIGNATURE", Shape::PgpPublic),
+            ("PGP MESSAGE", Shape::PgpPublic),
+            ("AGE ENCRYPTED FILE", Shape::Age),
+            ("EC PARAMETERS", Shape::EcParameters),
+            ("SOMETHING ELSE", Shape::OtherLabel),
+        ] {
+            assert_eq!(shape(&pem::write(label, b"x")), Some(expected), "{label}");
+        }
+        for (text, expected) in [
+            ("untrusted comment: minisign encrypted secret key\nx", Shape::MinisignSecret),
+            ("untrusted comment: minisign public key 1\nx", Shape::MinisignPublic),
+            ("untrusted comment: signify secret key\nx", Shape::SignifySecret),
+            ("untrusted comment: signify public key\nx", Shape::SignifyPublic),
+            ("-----BEGIN PUBLIC KEY----- MFkw -----END PUBLIC KEY-----", Shape::LostLineBreaks),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\n", Shape::Putty),
+            ("# created: today\nAGE-SECRET-KEY-1X\n", Shape::Age),
+            ("AGE-SECRET-KEY-1X", Shape::Age),
+            ("{\"kty\":\"EC\"}", Shape::Jwk),
+            ("{\"x\":1}", Shape::Garbage),
+            ("x\n\"kty\"", Shape::Garbage),
+            ("ssh-ed25519 AAAA", Shape::SshPublic),
+            ("sk-ssh-ed25519@openssh.com AAAA", Shape::SshPublic),
+            ("---- BEGIN SSH2 PUBLIC KEY ----", Shape::SshPublic),
+            (" \n", Shape::Empty),
+            ("\u{feff}x", Shape::ByteOrderMark),
+            ("hello", Shape::Garbage),
+        ] {
+            assert_eq!(shape(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_key_is_meant_and_the_parameters_of_its_curve_may_stand_before_it() {
+        let (key, public) = (pem::write("PRIVATE KEY", b"x"), pem::write("PUBLIC KEY", b"x"));
+        let parameters = pem::write("EC PARAMETERS", b"x");
+        assert!(matches!(recognise(format!("{}{}", *parameters, *key).as_bytes()), Found::Private(_)));
+        let text = |parts: &[&str]| shape(&parts.concat());
+        assert_eq!(text(&[&parameters, &parameters, &key]), Some(Shape::Several));
+        assert_eq!(text(&[&key, &public]), Some(Shape::Accompanied));
+        assert_eq!(text(&[&key, &key]), Some(Shape::Several));
+        assert_eq!(text(&[&public, &public]), Some(Shape::Several));
+        assert_eq!(text(&[&key, "and more"]), Some(Shape::TextAfter));
+        assert_eq!(text(&[&pem::write("CERTIFICATE", b"x"), "and more"]), Some(Shape::OtherLabel));
+    }
+}

@@ -1,0 +1,264 @@
+//! The edges of what the verifier takes: the last value that is accepted, and the first that is not.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use consign::archive;
+use consign::model::checksums::Checksums;
+use consign::model::index::{Index, PackagedBinary};
+use consign::model::metadata::PackageMetadata;
+use consign::model::provenance::{ResolvedDependency, Statement};
+use consign::model::{Code, Digest, pretty};
+use consign::trust::bundle::{DOCUMENTS, Documents, MAX_EVIDENCE_BYTES};
+use consign::trust::documents;
+
+use crate::fixture::{Files, bundle_fixture, judge, metadata, recipe};
+
+fn index(change: impl FnOnce(&mut Index)) -> Result<(), String> {
+    let mut index = documents::read_index(&bundle_fixture()["index.json"]).unwrap();
+    change(&mut index);
+    documents::read_index(&index.render()).map(drop)
+}
+
+fn provenance(change: impl FnOnce(&mut Statement)) -> Result<(), String> {
+    let mut statement = documents::read_provenance(&bundle_fixture()["provenance.json"]).unwrap();
+    change(&mut statement);
+    documents::read_provenance(&statement.render()).map(drop)
+}
+
+fn assert_says(result: &Result<(), String>, words: &str) {
+    assert!(result.as_ref().is_err_and(|problem| problem.contains(words)), "{words:?}: {result:?}");
+}
+
+#[test]
+fn an_index_is_refused_for_the_reason_that_it_gives() {
+    assert_eq!(index(|_| {}), Ok(()));
+    assert_eq!(index(|it| it.source.reference = None), Ok(()));
+    assert_eq!(index(|it| it.source.commit = Some("a".repeat(64))), Ok(()));
+    type Spoil = fn(&mut Index);
+    let spoils: [(Spoil, &str); 12] = [
+        (|it| it.kind.push('x'), "its type"),
+        (|it| (it.tag, it.source.reference) = ("nonsense".to_owned(), None), "not a release tag"),
+        (|it| (it.tag, it.source.reference) = ("v1.0.1".to_owned(), None), "another version"),
+        (|it| it.channel = "rc".to_owned(), "its channel"),
+        (|it| it.created_at = "2025-01-02 03:04:05Z".to_owned(), "its time"),
+        (|it| it.source.commit = Some("a".repeat(39)), "its source"),
+        (|it| it.source.commit = Some("A".repeat(40)), "its source"),
+        (|it| it.packages.clear(), "no package"),
+        (|it| it.packages.reverse(), "sorted by platform"),
+        (|it| it.files.reverse(), "sorted by name"),
+        (|it| it.files[0].size_bytes = documents::MAX_FILE_BYTES + 1, "larger than it may be"),
+        (|it| it.files.truncate(1), "does not list"),
+    ];
+    for (spoil, words) in spoils {
+        assert_says(&index(spoil), words);
+    }
+    assert_eq!(index(|it| it.files[0].size_bytes = documents::MAX_FILE_BYTES), Ok(()));
+}
+
+#[test]
+fn names_that_windows_or_a_report_keeps_for_itself_are_no_packages() {
+    for name in ["con.tar.gz", "PRN.tar.gz", "aux.tar.gz", "nul.tar.gz", "com0.tar.gz", "lpt9.tar.gz"] {
+        assert_says(&index(|it| it.packages[0].archive = name.parse().unwrap()), "may be called");
+    }
+    for name in ["com.tar.gz", "com10.tar.gz", "lptx.tar.gz", "console.tar.gz", "verify.json.tar.gz"] {
+        assert_eq!(index(|it| it.packages[0].archive = name.parse().unwrap()), Ok(()), "{name}");
+    }
+    for name in ["sbom.spdx.json.sig", "INDEX.JSON", "Checksums.txt", "provenance.json", "signatures.json"] {
+        assert_says(&index(|it| it.packages[0].archive = name.parse().unwrap()), "something else as well");
+    }
+    for name in ["publish.json", "release-notes.md", "Verify.json"] {
+        assert_says(&index(|it| it.packages[0].archive = name.parse().unwrap()), "may be called");
+    }
+}
+
+#[test]
+fn a_package_is_bounded_in_size_and_programs() {
+    let binaries = |count: usize| -> Vec<PackagedBinary> {
+        let row = |number| PackagedBinary { path: format!("bin/{number:05}"), sha256: Digest::of(b""), size_bytes: 0 };
+        (0..count).map(row).collect()
+    };
+    assert_eq!(index(|it| it.packages[0].size_bytes = archive::MAX_BYTES), Ok(()));
+    assert_eq!(index(|it| it.packages[0].unpacked_size_bytes = archive::MAX_BYTES), Ok(()));
+    assert_eq!(index(|it| it.packages[0].binaries = binaries(4096)), Ok(()));
+    assert_says(&index(|it| it.packages[0].size_bytes = archive::MAX_BYTES + 1), "larger than an archive");
+    assert_says(&index(|it| it.packages[0].unpacked_size_bytes = archive::MAX_BYTES + 1), "larger than an archive");
+    assert_says(&index(|it| it.packages[0].binaries = binaries(4097)), "too many");
+    assert_says(&index(|it| it.packages[0].binaries = binaries(0)), "no program");
+    assert_says(&index(|it| it.packages[0].archive = "tool.zip".parse().unwrap()), "extension");
+    assert_says(
+        &index(|it| {
+            it.packages[0].binaries = binaries(2);
+            it.packages[0].binaries.reverse();
+        }),
+        "sorted by path",
+    );
+    assert_says(&index(|it| it.packages[0].binaries[0].path = "lib/tool".to_owned()), "outside of `bin/`");
+}
+
+#[test]
+fn a_provenance_is_refused_for_the_reason_that_it_gives() {
+    fn dependency(name: &str, kind: &str, value: &str) -> ResolvedDependency {
+        ResolvedDependency { name: name.to_owned(), uri: None, digest: [(kind.to_owned(), value.to_owned())].into() }
+    }
+    fn validate(it: &mut Statement) {
+        it.predicate.build_definition.external_parameters.mode = "validate".to_owned();
+        let builder = &mut it.predicate.run_details.builder.id;
+        *builder = builder.replace("-release", "-validate");
+    }
+    assert_eq!(provenance(|_| {}), Ok(()));
+    assert_eq!(provenance(validate), Ok(()));
+    assert_eq!(
+        provenance(|it| {
+            validate(it);
+            it.predicate.build_definition.internal_parameters.dirty = true;
+        }),
+        Ok(())
+    );
+    type Spoil = fn(&mut Statement);
+    let spoils: [(Spoil, &str); 14] = [
+        (|it| it.kind.push('x'), "in-toto"),
+        (|it| it.predicate_type.push('x'), "SLSA"),
+        (|it| it.predicate.build_definition.build_type.push('x'), "build type"),
+        (|it| it.predicate.build_definition.external_parameters.mode.push('x'), "neither"),
+        (|it| it.predicate.run_details.builder.id.push('x'), "builder"),
+        (|it| it.predicate.build_definition.internal_parameters.dirty = true, "never made"),
+        (|it| it.subject.reverse(), "subjects"),
+        (|it| it.predicate.build_definition.external_parameters.platforms.reverse(), "platforms"),
+        (|it| it.predicate.build_definition.external_parameters.packages = vec![String::new()], "packages"),
+        (|it| it.predicate.build_definition.external_parameters.packages = vec!["a b".to_owned()], "packages"),
+        (|it| it.predicate.build_definition.external_parameters.workspace = "a/./b".to_owned(), "workspace"),
+        (|it| it.predicate.build_definition.external_parameters.workspace = "\\a".to_owned(), "workspace"),
+        (|it| it.predicate.build_definition.external_parameters.packages = vec!["a".to_owned(); 4097], "more than"),
+        (
+            |it| {
+                let rows = (0..4097).map(|n| dependency(&format!("{n}"), "sha256", &"a".repeat(64)));
+                it.predicate.build_definition.resolved_dependencies = rows.collect();
+            },
+            "more than",
+        ),
+    ];
+    for (spoil, words) in spoils {
+        assert_says(&provenance(spoil), words);
+    }
+    for workspace in ["a", "a/b", "a.b/..c", "ab:c"] {
+        let set = |it: &mut Statement| {
+            it.predicate.build_definition.external_parameters.workspace = workspace.to_owned();
+        };
+        assert_eq!(provenance(set), Ok(()), "{workspace}");
+    }
+    let many = |it: &mut Statement| {
+        it.predicate.build_definition.external_parameters.packages = vec!["a-b_c".to_owned(); 4096];
+    };
+    assert_eq!(provenance(many), Ok(()));
+    for (kind, value) in [("sha256", "a".repeat(40)), ("sha256", "A".repeat(64)), ("sha1", "a".repeat(40))] {
+        let add = |it: &mut Statement| {
+            it.predicate.build_definition.resolved_dependencies.push(dependency("x", kind, &value));
+        };
+        assert_says(&provenance(add), "dependencies");
+    }
+}
+
+#[test]
+fn a_list_of_checksums_is_bounded() {
+    let list = |count: usize| {
+        let rows = (0..count).map(|n| (format!("{n:05}").parse().unwrap(), Digest::of(b"")));
+        documents::read_checksums(&Checksums(rows.collect()).render()).map(drop)
+    };
+    assert_eq!(list(4096), Ok(()));
+    assert_says(&list(4097), "more files");
+}
+
+#[test]
+fn the_metadata_of_an_archive_is_of_its_one_type() {
+    let platform = "linux-amd64".parse().unwrap();
+    let read = |metadata: &PackageMetadata| documents::read_metadata(&pretty(metadata)).map(drop);
+    assert_eq!(read(&metadata(platform)), Ok(()));
+    assert_says(&read(&PackageMetadata { kind: "x".to_owned(), ..metadata(platform) }), "its type");
+}
+
+#[test]
+fn a_document_may_be_as_large_as_it_may_be() {
+    let [(name, max), ..] = DOCUMENTS;
+    let mut files = bundle_fixture();
+    for (length, code) in [(max, Code::DocumentInvalid), (max + 1, Code::FileTooLarge)] {
+        files.insert(name.to_owned(), vec![b' '; length]);
+        let found = judge(&files).findings;
+        assert!(found.iter().any(|finding| finding.file == name && finding.code == code), "{length}: {found:?}");
+    }
+}
+
+#[test]
+fn only_what_is_a_regular_file_is_read_and_no_more_of_it_than_is_needed() {
+    let row = |name: &str, is_regular| (name.to_owned(), is_regular);
+    let listing = [
+        row("checksums.txt", true),
+        row("index.json", false),
+        row("index.json.sig", true),
+        row("provenance.json.sig", false),
+        row("tool.tar.gz", true),
+    ];
+    let mut asked = Vec::new();
+    let read = |name: &str, max: usize| {
+        asked.push((name.to_owned(), max));
+        Ok::<_, ()>(Some(Vec::new()))
+    };
+    let found = Documents::gather(&listing, read).unwrap();
+    let most = documents::MAX_CHECKSUMS_BYTES + 1;
+    let expected = [("checksums.txt".to_owned(), most), ("index.json.sig".to_owned(), MAX_EVIDENCE_BYTES + 1)];
+    assert_eq!(asked, expected);
+    assert!(found.index.is_none() && found.provenance.is_none() && found.checksums.is_some());
+}
+
+#[test]
+fn without_an_index_the_checksums_still_say_what_belongs_there() {
+    let codes = |files: &Files| -> Vec<(Code, String)> {
+        judge(files).findings.into_iter().map(|finding| (finding.code, finding.file)).collect()
+    };
+    let mut files = bundle_fixture();
+    files.remove("index.json");
+    let missing = codes(&files);
+    assert!(missing.contains(&(Code::FileMissing, "index.json".to_owned())));
+    assert!(missing.iter().all(|(code, _)| *code != Code::FileUnlisted), "{missing:?}");
+    files.insert("stranger".to_owned(), Vec::new());
+    assert!(codes(&files).contains(&(Code::FileUnlisted, "stranger".to_owned())));
+    // Without either, nobody knows what belongs there.
+    files.remove("checksums.txt");
+    assert!(!codes(&files).contains(&(Code::FileUnlisted, "stranger".to_owned())));
+
+    let mut files = bundle_fixture();
+    files.remove("index.json");
+    let mut list = documents::read_checksums(&files["checksums.txt"]).unwrap();
+    for (given, is_wrong) in [(&b"signature"[..], false), (b"another", true)] {
+        list.0.insert("provenance.json.sig".parse().unwrap(), Digest::of(given));
+        files.insert("checksums.txt".to_owned(), list.render());
+        files.insert("provenance.json.sig".to_owned(), b"signature".to_vec());
+        let expected = (Code::DigestMismatch, "provenance.json.sig".to_owned());
+        assert_eq!(codes(&files).contains(&expected), is_wrong);
+    }
+}
+
+#[test]
+fn evidence_may_be_as_large_as_it_may_be() {
+    let mut files = bundle_fixture();
+    for (length, is_wrong) in [(MAX_EVIDENCE_BYTES, false), (MAX_EVIDENCE_BYTES + 1, true)] {
+        files.insert("index.json.sig".to_owned(), vec![1; length]);
+        let verdict = judge(&files);
+        assert_eq!(verdict.bundle.is_none(), is_wrong);
+        assert_eq!(verdict.findings.iter().any(|finding| finding.code == Code::FileTooLarge), is_wrong);
+    }
+}
+
+#[test]
+fn a_tree_with_changes_is_told_of_by_both_documents_or_by_none() {
+    let bundle = |index_says: bool, provenance_says: bool| {
+        let mut recipe = recipe();
+        let asked = &mut recipe.statement.predicate.build_definition.external_parameters;
+        asked.mode = "validate".to_owned();
+        let builder = &mut recipe.statement.predicate.run_details.builder.id;
+        *builder = builder.replace("-release", "-validate");
+        let spoil = |it: &mut Statement| it.predicate.build_definition.internal_parameters.dirty = provenance_says;
+        judge(&recipe.bake_spoiled(|it| it.source.dirty = index_says, spoil, |_| {})).bundle.is_some()
+    };
+    assert!(bundle(true, true) && bundle(false, false));
+    assert!(!bundle(true, false) && !bundle(false, true));
+}
