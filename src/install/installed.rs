@@ -60,10 +60,9 @@ pub fn product(prefix: &Prefix, name: &FileName) -> Result<Option<Installed>> {
     Ok(there.then(|| Installed { name: name.clone(), current, versions }))
 }
 
-impl Installed {
-    /// The version in use with its receipt, if it is still what was installed.
-    pub fn intact(&self) -> Option<&Receipt> {
-        let used = self.versions.iter().find(|kept| Some(&kept.receipt.version) == self.current.as_ref())?;
-        used.damage.is_empty().then_some(&used.receipt)
-    }
+/// The receipt of one version, if it is kept and still what was installed.
+pub fn intact(prefix: &Prefix, name: &FileName, version: &Version) -> Result<Option<Receipt>> {
+    prefix.inspect(name)?;
+    let Some(receipt) = receipt::read(prefix, name, version)? else { return Ok(None) };
+    Ok(receipt::damage(&prefix.version(name, version), &receipt)?.is_empty().then_some(receipt))
 }
