@@ -12,7 +12,7 @@ use crate::config::environment;
 use crate::install::host::Host;
 use crate::install::pins::Pins;
 use crate::install::prefix::Prefix;
-use crate::install::receipt::{Origin, Trust};
+use crate::install::receipt::{self, Origin, Trust};
 use crate::install::resolve::{self, Resolved, Wish};
 use crate::install::session::{self, Ending, Installation, Options};
 use crate::model::failure::Result;
@@ -173,11 +173,12 @@ impl SourceArgs {
         }
         let client = Client::new(ClientOptions::default());
         let (named, pins) = self.anchor(context)?;
-        let mut resolved = resolve::from_index(place.clone(), &named, &client)?;
+        let known = receipt::all(&how.prefix.prefix(context)?)?;
+        let mut resolved = resolve::from_index(place.clone(), &named, &known, &client)?;
         if !named.is_checked() && !self.skip_signature {
             // Nobody was named, so nothing of it is believed but its name: whoever was named before counts.
             if let Some(pinned) = pinned_anchor(context, &resolved.index.name)? {
-                resolved = resolve::from_index(place, &pinned, &client)?;
+                resolved = resolve::from_index(place, &pinned, &known, &client)?;
             }
         }
         if self.must_be_signed(context) && resolved.trust == Trust::Unchecked {

@@ -64,7 +64,7 @@ pub enum Status {
     Installed,
     /// It takes the place of the same version with other bytes, or of one that was damaged.
     Replaced,
-    /// It was there, and is in use now.
+    /// It was there, and something was missing for it to be in use.
     Switched,
     /// Everything was as it should be.
     Unchanged,
@@ -78,6 +78,22 @@ pub fn activate(turn: &Turn, staged: Staging, receipt: &Receipt, options: Option
     let _shared = turn.shared()?;
     programs::check(prefix, name, &receipt.programs)?;
     let placed = place(turn, staged, receipt)?;
+    finish(turn, receipt, placed, options)
+}
+
+/// Puts a version in use that is kept, by the receipt that it has.
+///
+/// For one that is in use already this puts right what a kill or somebody else has left wrong.
+pub fn activate_kept(turn: &Turn, receipt: &Receipt, options: Options) -> Result<Activated> {
+    let (prefix, name) = (turn.prefix(), turn.name());
+    prefix.inspect(name)?;
+    check_staged(&prefix.version(name, &receipt.version), turn, receipt)?;
+    let _shared = turn.shared()?;
+    programs::check(prefix, name, &receipt.programs)?;
+    finish(turn, receipt, Placed::Before, options)
+}
+
+fn finish(turn: &Turn, receipt: &Receipt, placed: Placed, options: Options) -> Result<Activated> {
     let used = use_version(turn, receipt, placed, options)?;
     let pruned = prune(turn, &receipt.version, options.keep)?;
     let status = match placed {

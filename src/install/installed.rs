@@ -72,10 +72,11 @@ impl Installed {
         let is_used = |kept: &&Kept| Some(&kept.receipt.version) == self.current.as_ref();
         self.versions.iter().find(is_used).map(|kept| &kept.receipt)
     }
+}
 
-    /// The version in use with its receipt, if it is still what was installed.
-    pub fn intact(&self) -> Option<&Receipt> {
-        let used = self.versions.iter().find(|kept| Some(&kept.receipt.version) == self.current.as_ref())?;
-        used.damage.is_empty().then_some(&used.receipt)
-    }
+/// The receipt of one version, if it is kept and still what was installed.
+pub fn intact(prefix: &Prefix, name: &FileName, version: &Version) -> Result<Option<Receipt>> {
+    prefix.inspect(name)?;
+    let Some(receipt) = receipt::read(prefix, name, version)? else { return Ok(None) };
+    Ok(receipt::damage(&prefix.version(name, version), &receipt)?.is_empty().then_some(receipt))
 }

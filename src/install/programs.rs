@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::lock::Turn;
 use super::prefix::{self, Prefix};
+use super::settle;
 #[cfg(not(unix))]
 use super::windows as entrance;
 use crate::model::failure::Result;
@@ -33,15 +34,25 @@ pub enum Foreign {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
-    /// It leads to this product, and whether just as it should.
-    Ours {
-        exact: bool,
-    },
+    /// It leads to this product.
+    Ours(Lead),
     /// It leads to another product, which is installed.
     Taken(FileName),
     Foreign,
     /// A directory, a pipe or something else that nobody replaces.
     Immovable,
+}
+
+/// How a name leads to the product that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// Just as it should.
+    Right,
+    /// To a version that is not in use. Only where programs are copied.
+    #[cfg_attr(unix, expect(dead_code, reason = "a link never leads to a version, only a copy does"))]
+    Stale,
+    /// In a way that a user has made.
+    Otherwise,
 }
 
 /// Refuses programs that cannot have their places. Nothing is changed.
@@ -61,7 +72,7 @@ pub fn check(prefix: &Prefix, name: &FileName, programs: &[FileName]) -> Result<
                     .subject(place.as_str())
                     .hint("move it away, or name another prefix with `--prefix`"));
             }
-            Found::Nothing | Found::Ours { .. } | Found::Foreign => {}
+            Found::Nothing | Found::Ours(_) | Found::Foreign => {}
         }
     }
     Ok(())
@@ -72,12 +83,13 @@ pub fn enter(turn: &Turn, program: &FileName, foreign: Foreign, now: Timestamp) 
     let (prefix, name) = (turn.prefix(), turn.name());
     let place = prefix.bin().join(program.as_str());
     let backup = match look(prefix, name, program)? {
-        Found::Ours { exact: true } => return Ok(Entered::Unchanged),
+        Found::Ours(Lead::Right) => return Ok(Entered::Unchanged),
         Found::Foreign if foreign == Foreign::Keep => Some(keep(&place, now)?),
-        Found::Nothing | Found::Ours { exact: false } | Found::Foreign => None,
+        Found::Nothing | Found::Ours(_) | Found::Foreign => None,
         // Somebody was faster than the check.
         Found::Taken(_) | Found::Immovable => {
-            return check(prefix, name, std::slice::from_ref(program)).map(|()| Entered::Unchanged);
+            check(prefix, name, std::slice::from_ref(program))?;
+            None
         }
     };
     entrance::lead(prefix, name, program)?;
@@ -99,7 +111,7 @@ pub enum Entered {
 
 /// Takes away the names of programs that the version in use does not have.
 pub fn leave_all_but(turn: &Turn, programs: &[FileName]) -> Result<Vec<FileName>> {
-    leave(turn, &|program, exact| exact && !programs.contains(program))
+    leave(turn, &|program, lead| lead != Lead::Otherwise && !programs.contains(program))
 }
 
 /// Takes away every name that leads to the product, also those which its user made.
@@ -107,7 +119,7 @@ pub fn leave_all(turn: &Turn) -> Result<Vec<FileName>> {
     leave(turn, &|_, _| true)
 }
 
-fn leave(turn: &Turn, goes: &dyn Fn(&FileName, bool) -> bool) -> Result<Vec<FileName>> {
+fn leave(turn: &Turn, goes: &dyn Fn(&FileName, Lead) -> bool) -> Result<Vec<FileName>> {
     let (prefix, name) = (turn.prefix(), turn.name());
     let mut gone = Vec::new();
     if prefix::look(&prefix.bin())?.is_none() {
@@ -115,8 +127,8 @@ fn leave(turn: &Turn, goes: &dyn Fn(&FileName, bool) -> bool) -> Result<Vec<File
     }
     for (entry, _) in files::list(&prefix.bin())? {
         let Ok(program) = entry.parse::<FileName>() else { continue };
-        if let Found::Ours { exact } = look(prefix, name, &program)?
-            && goes(&program, exact)
+        if let Found::Ours(lead) = look(prefix, name, &program)?
+            && goes(&program, lead)
         {
             entrance::remove(&prefix.bin().join(program.as_str()))?;
             gone.push(program);
@@ -150,7 +162,7 @@ fn look(prefix: &Prefix, name: &FileName, program: &FileName) -> Result<Found> {
         return Ok(Found::Immovable);
     }
     Ok(match entrance::owner(prefix, name, program, &metadata)? {
-        Some((owner, exact)) if owner == *name => Found::Ours { exact },
+        Some((owner, lead)) if owner == *name => Found::Ours(lead),
         // What leads to a product that is not there leads nowhere.
         Some((owner, _)) if prefix::look(&prefix.current(&owner))?.is_some() => Found::Taken(owner),
         _ => Found::Foreign,
@@ -199,6 +211,7 @@ fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         return fs_err::os::unix::fs::symlink(target, to).map_err(failed);
     }
     let beside = to.with_file_name(NEXT);
+    settle::remove(&beside)?;
     fs_err::copy(from, &beside).map_err(failed)?;
     fs_err::File::open(&beside).and_then(|file| file.sync_all()).map_err(failed)?;
     fs_err::rename(&beside, to).map_err(failed)
@@ -243,7 +256,7 @@ mod entrance {
 
     use super::super::current;
     use super::super::prefix::{self, Prefix};
-    use super::NEXT;
+    use super::{Lead, NEXT};
     use crate::model::FileName;
     use crate::model::failure::Result;
 
@@ -251,13 +264,13 @@ mod entrance {
         format!("../lib/consign/{name}/current/bin/{program}")
     }
 
-    /// Whose the link is, by its text, and whether it is the one that belongs there.
+    /// Whose the link is, and how it leads there, by its text.
     pub(super) fn owner(
         prefix: &Prefix,
         name: &FileName,
         program: &FileName,
         metadata: &Metadata,
-    ) -> Result<Option<(FileName, bool)>> {
+    ) -> Result<Option<(FileName, Lead)>> {
         if !metadata.is_symlink() {
             return Ok(None);
         }
@@ -266,7 +279,8 @@ mod entrance {
         let Some(text) = text.to_str() else { return Ok(None) };
         let led = plain(&prefix.bin().join(text));
         let owner = led.strip_prefix(prefix.library()).ok().and_then(|rest| rest.iter().next());
-        Ok(owner.and_then(|owner| owner.parse().ok()).map(|owner| (owner, text == target(name, program))))
+        let lead = if text == target(name, program) { Lead::Right } else { Lead::Otherwise };
+        Ok(owner.and_then(|owner| owner.parse().ok()).map(|owner| (owner, lead)))
     }
 
     /// A path without `.` and `..`, by its text alone: nothing below the prefix is a link.

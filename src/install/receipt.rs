@@ -14,6 +14,7 @@ use super::prefix::{self, Prefix};
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, FileName, Platform, pretty, text};
+use crate::trust::Anchor;
 use crate::world::files;
 
 /// The document type.
@@ -96,6 +97,14 @@ pub enum Trust {
 }
 
 impl Trust {
+    /// The same, if those who vouched for it then are trusted now: all of one or more keys.
+    pub fn still(&self, anchor: &Anchor) -> Option<Self> {
+        let Self::Keys { keys } = self else { return None };
+        let trusted: Vec<_> = anchor.keys().map(|key| key.id().to_string()).collect();
+        let enough = keys.len() as u64 >= anchor.threshold() && keys.iter().all(|key| trusted.contains(key));
+        (enough && !keys.is_empty()).then(|| self.clone())
+    }
+
     /// How much it is worth beside another: nothing less than before is accepted.
     pub const fn rank(&self) -> u8 {
         match self {
@@ -118,6 +127,21 @@ pub struct InstalledFile {
     pub size_bytes: u64,
     /// Whether it may be run.
     pub executable: bool,
+}
+
+/// Every receipt under a prefix.
+pub fn all(prefix: &Prefix) -> Result<Vec<Receipt>> {
+    let mut all = Vec::new();
+    if prefix::look(&prefix.all_receipts())?.is_none() {
+        return Ok(all);
+    }
+    for (entry, regular) in files::list(&prefix.all_receipts())? {
+        let Some(name) = entry.parse().ok().filter(|_| !regular) else { continue };
+        for version in versions(prefix, &name)? {
+            all.extend(read(prefix, &name, &version)?);
+        }
+    }
+    Ok(all)
 }
 
 /// The receipt of one version, if that version is there.

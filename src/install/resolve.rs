@@ -6,13 +6,13 @@ use camino::Utf8Path;
 use semver::VersionReq;
 
 use super::host::Host;
-use super::receipt::{Origin, Trust};
+use super::receipt::{Origin, Receipt, Trust};
 use crate::catalog::client::Catalog;
 use crate::catalog::entry::{Entry, Status, release_of};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package};
 use crate::model::{Code, Digest, Failure, FileName, Platform, Release, text};
-use crate::trust::approval::{Found, approve};
+use crate::trust::approval::{Approved, Found, approve};
 use crate::trust::{Anchor, Verified, documents, signatures};
 use crate::world::http::Client;
 use crate::world::place::Place;
@@ -53,18 +53,23 @@ pub struct Resolved {
     pub withdrawn: Option<String>,
 }
 
-/// Reads the index at a place.
-pub fn from_index(place: Place, anchor: &Anchor, client: &Client) -> Result<Resolved> {
+/// Reads the index at a place. One that is known from a receipt was approved then, and is still if the
+/// same keys are trusted.
+pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Client) -> Result<Resolved> {
     let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES)?;
     let digest = Digest::of(&bytes);
-    let found = if anchor.is_checked() { signatures_of(&place, client)? } else { Found::default() };
-    let approved = approve(anchor, index::FILE_NAME, bytes, &found)?;
-    let trust = if anchor.is_checked() {
-        Trust::Keys { keys: approved.signed_by.iter().map(ToString::to_string).collect() }
-    } else {
-        Trust::Unchecked
+    let by =
+        known.iter().filter(|receipt| receipt.index == Some(digest)).find_map(|receipt| receipt.trust.still(anchor));
+    let (bytes, trust) = match by {
+        Some(trust) => (bytes, trust),
+        None if !anchor.is_checked() => (bytes, Trust::Unchecked),
+        None => {
+            let found = signatures_of(&place, client)?;
+            let Approved { bytes, signed_by } = approve(anchor, index::FILE_NAME, bytes, &found)?.into_inner();
+            (bytes, Trust::Keys { keys: signed_by.iter().map(ToString::to_string).collect() })
+        }
     };
-    let index = read(&approved.bytes, &place.shown())?;
+    let index = read(&bytes, &place.shown())?;
     let origin = Origin::Index { place: place.shown() };
     Ok(Resolved { index, digest, place, origin, trust, withdrawn: None })
 }

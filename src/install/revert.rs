@@ -3,6 +3,7 @@
 //! Without a version it is the one that was in use before, so that going back twice leads to where
 //! one was. Nothing is fetched, and nothing removed.
 
+use camino::Utf8PathBuf;
 use semver::Version;
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use super::prefix::Prefix;
 use super::{current, history, programs, receipt};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName};
-use camino::Utf8PathBuf;
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

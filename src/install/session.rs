@@ -116,8 +116,8 @@ pub fn install(
     let before = there.as_ref().and_then(Installed::used);
     if let Some(before) = before {
         allow(before, resolved, options)?;
-        let whole = there.as_ref().and_then(Installed::intact);
-        let same = |package: &&&Package| whole.is_some_and(|whole| is_the_same(whole, resolved, package));
+        let whole = installed::intact(prefix, name, &before.version)?;
+        let same = |package: &&&Package| whole.as_ref().is_some_and(|whole| is_the_same(whole, resolved, package));
         if let Some(package) = packages.iter().find(same) {
             return Ok(Installation::of(resolved, package, prefix, Some(before), Ending::Unchanged));
         }

@@ -4,6 +4,7 @@
 //! run gives; versions, receipts and whatever somebody else put there stay.
 
 use camino::Utf8Path;
+use semver::Version;
 
 use super::current::{self, Current, REPLACEMENT};
 use super::lock::Turn;
@@ -11,7 +12,6 @@ use super::staging::{STAGING, Staging};
 use super::{history, prefix, programs, receipt};
 use crate::model::failure::Result;
 use crate::world::files;
-use semver::Version;
 
 /// How the name of a version's directory begins that has been replaced.
 const REPLACED: &str = ".old-";
@@ -81,7 +81,9 @@ pub fn sweep(turn: &Turn) -> Result<()> {
     let in_use = current::read(prefix, name)?;
     let in_use = in_use.as_ref().map(Current::directory);
     for (entry, _) in list(&product)? {
-        let unfinished = [STAGING, REPLACED, REPLACEMENT].iter().any(|start| entry.starts_with(start));
+        // Where there are no locks, somebody else may be filling a directory.
+        let unfinished = entry.starts_with(STAGING) && turn.is_alone()
+            || [REPLACED, REPLACEMENT].iter().any(|start| entry.starts_with(start));
         if unfinished && in_use.as_ref() != Some(&entry) || entry == current::NEXT {
             remove(&product.join(entry))?;
         }

@@ -31,17 +31,19 @@ pub struct Uninstalled {
 /// Removes every version of a product, and every name that leads to it.
 pub fn uninstall(turn: &Turn) -> Result<Uninstalled> {
     let (prefix, name) = (turn.prefix(), turn.name());
-    let (product, receipts) = (prefix.product(name), prefix.receipts(name));
-    if prefix::look(&product)?.is_none() && prefix::look(&receipts)?.is_none() {
-        return Err(not_installed(prefix, name));
-    }
     let version = current::version(prefix, name)?;
     let removed = history::kept(prefix, name, version.as_ref())?;
+    let without_receipt = unknown_versions(turn)?;
+    let ours = [prefix.current(name), prefix.history(name), prefix.receipts(name)];
+    let is_there = |path: &Utf8PathBuf| path.symlink_metadata().is_ok();
+    if removed.is_empty() && without_receipt.is_empty() && !ours.iter().any(is_there) {
+        return Err(not_installed(prefix, name));
+    }
     let _shared = turn.shared()?;
     let programs = programs::leave_all(turn)?;
     let backups = programs::backups(prefix, &programs)?;
     settle::remove(&prefix.current(name))?;
-    for version in &removed {
+    for version in removed.iter().chain(&without_receipt) {
         settle::set_aside(turn, version)?;
     }
     settle::sweep(turn)?;
@@ -51,4 +53,16 @@ pub fn uninstall(turn: &Turn) -> Result<Uninstalled> {
     settle::remove(&prefix.history(name))?;
     files::sync_directory(&prefix.library())?;
     Ok(Uninstalled { version, removed, programs, backups })
+}
+
+/// Directories of versions whose receipts are gone.
+fn unknown_versions(turn: &Turn) -> Result<Vec<Version>> {
+    let (prefix, name) = (turn.prefix(), turn.name());
+    if prefix::look(&prefix.product(name))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let known = receipt::versions(prefix, name)?;
+    let entries = files::list(&prefix.product(name))?.into_iter();
+    let versions = entries.filter(|(_, regular)| !regular).filter_map(|(entry, _)| entry.parse().ok());
+    Ok(versions.filter(|version| !known.contains(version)).collect())
 }

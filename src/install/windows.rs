@@ -30,7 +30,7 @@ mod copies {
 
     use camino::Utf8Path;
 
-    use super::super::programs::NEXT;
+    use super::super::programs::{Lead, NEXT};
     use super::super::{current, prefix, prefix::Prefix, receipt};
     use crate::model::failure::Result;
     use crate::model::{Digest, FileName};
@@ -39,13 +39,13 @@ mod copies {
     /// The largest program that is looked at.
     const MAX_BYTES: usize = 1 << 30;
 
-    /// Whose the copy is, by its digest, and whether it is the version in use.
+    /// Whose the copy is, by its digest, and of which version it is.
     pub(in super::super) fn owner(
         prefix: &Prefix,
         name: &FileName,
         program: &FileName,
         _metadata: &Metadata,
-    ) -> Result<Option<(FileName, bool)>> {
+    ) -> Result<Option<(FileName, Lead)>> {
         if prefix::look(&prefix.all_receipts())?.is_none() {
             return Ok(None);
         }
@@ -59,7 +59,8 @@ mod copies {
             for version in versions {
                 let Some(receipt) = receipt::read(prefix, &product, &version)? else { continue };
                 if receipt.files.iter().any(|file| file.path == path && file.sha256 == digest) {
-                    return Ok(Some((product, Some(version) == used)));
+                    let lead = if Some(version) == used { Lead::Right } else { Lead::Stale };
+                    return Ok(Some((product, lead)));
                 }
             }
         }

@@ -121,7 +121,7 @@ impl Anchor {
     }
 
     /// How many different keys have to sign each asset; never none, whatever a document says.
-    pub(super) fn threshold(&self) -> u64 {
+    pub fn threshold(&self) -> u64 {
         match self {
             Self::Role { threshold, .. } => (*threshold).max(1),
             Self::Unchecked | Self::Keys(_) => 1,
@@ -205,7 +205,9 @@ mod tests {
         assert_eq!(code(&root(&owner, &one, &[&one, &two], 2), now), Some(Code::CatalogInvalid));
         assert_eq!(code(&good, at("2030-01-01T00:00:00Z")), Some(Code::CatalogExpired));
         let anchor = Anchor::of_root(&good, now).expect("good");
-        assert!(anchor.is_checked() && anchor.listed().is_none());
+        assert!(anchor.is_checked());
+        let release = Release::parse("v1.0.0").expect("a tag");
+        assert_eq!(anchor.says_of(Some(&release)), Some(InCatalog::NotRead));
         assert_eq!(anchor.threshold(), 2);
         assert_eq!(anchor.keys().count(), 2);
         assert_eq!(anchor.key(two.public().id()), Some(two.public()));

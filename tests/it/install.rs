@@ -53,6 +53,7 @@ fn release_of(version: &str, script: &str) -> Files {
     let archive = package.archive.to_string();
     index.packages = vec![package];
     (index.version, index.tag) = (version.parse().unwrap(), format!("v{version}"));
+    index.source.reference = Some(format!("refs/tags/v{version}"));
     Files::from([("index.json".to_owned(), index.render()), (archive, packed.bytes)])
 }
 
@@ -115,7 +116,8 @@ impl User {
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["code"], code, "{line}: {said}");
         assert!(document["hint"].is_string(), "{line} says no way out: {said}");
-        assert_eq!(tree(self.scratch.path()), before, "{line} changed something");
+        let after = tree(self.scratch.path());
+        assert!(after == before, "{line} left {:?} of {:?}", after.keys(), before.keys());
         said
     }
 
@@ -291,7 +293,9 @@ fn a_catalog_chooses_and_vouches() {
     ceremony.refused(index, 4, "unsigned");
     let keys = "--target releases --key release.pem --key ci.pem";
     ceremony.ok(&format!("catalog yank v1.0.0 --reason broken {keys}"));
-    ceremony.refused(&install.replace("prefix prefix", "prefix other"), 6, "yanked");
+    let output = ceremony.run(&format!("{} --format json", install.replace("prefix prefix", "prefix other")));
+    assert_eq!(output.status.code(), Some(6), "{}", both(&output));
+    assert!(both(&output).contains("was withdrawn: broken") && !ceremony.path("other/bin").exists());
     let done = ceremony.ok(&format!("{} --allow-yanked", install.replace("prefix prefix", "prefix other")));
     assert_eq!(done["withdrawn"], "broken");
     // An archive that is not the one that is listed.

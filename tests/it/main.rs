@@ -7,6 +7,8 @@
     reason = "a test that cannot go on panics, and says what it skips"
 )]
 
+#[cfg(unix)]
+mod activate;
 mod archive;
 mod attacked;
 mod attacks_catalog;

@@ -96,7 +96,8 @@ impl Ceremony {
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["code"], code, "{line}: {said}");
         assert!(document["hint"].is_string(), "{line} says no way out: {said}");
-        assert_eq!(tree(self.scratch.path()), before, "{line} wrote something");
+        let after = tree(self.scratch.path());
+        assert!(after == before, "{line} left {:?} of {:?}", after.keys(), before.keys());
         document["message"].as_str().unwrap().to_owned()
     }
 
