@@ -9,9 +9,11 @@ use super::catalog_source::{CatalogArgs, Place as CatalogPlace, state_directory}
 use super::signing::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::config::environment;
+use crate::install::activate;
 use crate::install::host::Host;
 use crate::install::pins::Pins;
 use crate::install::prefix::Prefix;
+use crate::install::programs::Foreign;
 use crate::install::receipt::{self, Origin, Trust};
 use crate::install::resolve::{self, Resolved, Wish};
 use crate::install::session::{self, Ending, Installation, Options};
@@ -44,6 +46,7 @@ pub struct InstallArgs {
 /// What is installed, and who vouches for it.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Source options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct SourceArgs {
     /// The address or path of an index.json
     #[arg(long, value_name = "PATH|URL", conflicts_with = "catalog")]
@@ -83,6 +86,7 @@ pub struct SourceArgs {
 /// Where it is put, and what stays.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Installation options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct HowArgs {
     /// Where.
     #[command(flatten)]
@@ -146,10 +150,10 @@ impl SourceArgs {
     /// Installs from whatever was named.
     pub(super) fn installation(&self, context: &Context, how: &HowArgs) -> Result<Installation> {
         match (&self.index, &self.catalog.catalog) {
-            (Some(index), _) => self.from_index(context, how, resolve::place_of_index(index, &context.directory)?),
+            (Some(index), _) => self.install_index(context, how, resolve::place_of_index(index, &context.directory)?),
             (None, Some(catalog)) => {
                 self.stay_here(catalog)?;
-                self.from_catalog(context, how, &self.catalog.place(context)?)
+                self.install_catalog(context, how, &self.catalog.place(context)?)
             }
             (None, None) => {
                 Err(usage("it is not said what to install").hint("add `--index PATH|URL` or `--catalog PATH|URL`"))
@@ -167,7 +171,7 @@ impl SourceArgs {
     }
 
     /// Installs from the place of an index.
-    pub(super) fn from_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
+    pub(super) fn install_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
         }
@@ -189,7 +193,12 @@ impl SourceArgs {
     }
 
     /// Installs from a catalog.
-    pub(super) fn from_catalog(&self, context: &Context, how: &HowArgs, from: &CatalogPlace) -> Result<Installation> {
+    pub(super) fn install_catalog(
+        &self,
+        context: &Context,
+        how: &HowArgs,
+        from: &CatalogPlace,
+    ) -> Result<Installation> {
         let mut catalog = from.update(context)?;
         let client = Client::new(ClientOptions::default());
         let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
@@ -251,12 +260,14 @@ fn pinned_anchor(context: &Context, name: &FileName) -> Result<Option<Anchor>> {
 impl HowArgs {
     fn options(&self) -> Options {
         Options {
-            keep: self.keep,
-            backup: !self.skip_backup,
+            activation: activate::Options {
+                keep: self.keep,
+                foreign: if self.skip_backup { Foreign::Replace } else { Foreign::Keep },
+                now: clock::now(),
+            },
             allow_downgrade: self.allow_downgrade,
             run: !self.no_run,
             dry_run: self.dry_run,
-            now: clock::now(),
         }
     }
 }

@@ -58,12 +58,12 @@ impl UpgradeArgs {
             source.installation(context, &self.how)
         } else {
             match &receipt.origin {
-                Origin::Index { place } => source.from_index(context, &self.how, Place::parse(place, "index.json")?),
+                Origin::Index { place } => source.install_index(context, &self.how, Place::parse(place, "index.json")?),
                 Origin::Catalog { place, wanted } => {
                     source.version = source.version.or_else(|| wanted.clone());
                     let root = root(context, &source, receipt)?;
                     let place = CatalogArgs::place_by(context, place, root, source.catalog.at)?;
-                    source.from_catalog(context, &self.how, &place)
+                    source.install_catalog(context, &self.how, &place)
                 }
                 Origin::Loose { place } => {
                     let message =

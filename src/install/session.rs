@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use jiff::Timestamp;
 use semver::Version;
 use serde::Serialize;
 
@@ -15,7 +14,6 @@ use super::host::Host;
 use super::installed::{self, Installed};
 use super::lock::{Turn, lock};
 use super::prefix::Prefix;
-use super::programs::Foreign;
 use super::receipt::{self, Origin, Receipt, Trust};
 use super::resolve::{Resolved, Wish};
 use super::staging::Staging;
@@ -33,20 +31,16 @@ pub const TYPE: &str = "consign.installation/v1";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How it is done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many versions are kept.
-    pub keep: usize,
-    /// Whether a foreign file in the way is kept beside.
-    pub backup: bool,
+    /// How the version is put in use.
+    pub activation: activate::Options,
     /// Whether an older version may take the place of a newer one.
     pub allow_downgrade: bool,
     /// Whether each program is run once before it is used.
     pub run: bool,
     /// Whether everything is done but the installation itself.
     pub dry_run: bool,
-    /// The time.
-    pub now: Timestamp,
 }
 
 /// How it ended.
@@ -140,7 +134,7 @@ pub fn install(
         }
     };
     let mut done = Installation::of(resolved, package, prefix, before, ending);
-    let Activated { backups, pruned, .. } = activate(&turn, staging, &receipt, options.activation())?;
+    let Activated { backups, pruned, .. } = activate(&turn, staging, &receipt, options.activation)?;
     done.backups = backups;
     done.removed = pruned;
     Ok(done)
@@ -173,7 +167,7 @@ fn stage(
         archive: Some(package.sha256),
         programs: programs(package),
         files,
-        installed_at: options.now,
+        installed_at: options.activation.now,
         installed_by: concat!("consign ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok((staging, receipt))
@@ -185,14 +179,6 @@ pub fn turn(prefix: &Prefix, name: &FileName, listener: &dyn Listener) -> Result
         let who = who.map(|process| format!(" (process {process})")).unwrap_or_default();
         listener.hear(&Event::Warning { message: format!("waiting for another installation of {name}{who}") });
     })
-}
-
-impl Options {
-    /// What of it is about making a version the one in use.
-    pub fn activation(&self) -> activate::Options {
-        let foreign = if self.backup { Foreign::Keep } else { Foreign::Replace };
-        activate::Options { keep: self.keep, foreign, now: self.now }
-    }
 }
 
 impl Installation {

@@ -102,14 +102,12 @@ impl Published {
 
     /// The directory of an `index.json`.
     pub fn of_index(given: &str) -> Result<Self> {
-        match place::parent_of(given, index::FILE_NAME) {
-            Some(base) => Self::of_base_url(base),
-            None => {
-                let shown = text::without_credentials(given).into_owned();
-                Err(Failure::new(Code::Usage, format!("`{}` is no index", text::shown(&shown)))
-                    .hint("the address of an index ends with `/index.json`"))
-            }
-        }
+        let Some(base) = place::parent_of(given, index::FILE_NAME) else {
+            let shown = text::without_credentials(given).into_owned();
+            return Err(Failure::new(Code::Usage, format!("`{}` is no index", text::shown(&shown)))
+                .hint("the address of an index ends with `/index.json`"));
+        };
+        Self::of_base_url(base)
     }
 
     /// Where a plan's release should be found, with the reports in the plan's place.

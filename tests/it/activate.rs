@@ -65,6 +65,7 @@ fn stage(turn: &Turn, number: &str, programs: &[&str], word: &str) -> Result<(St
         platform: None,
         origin: Origin::Loose { place: "here".to_owned() },
         trust: Trust::Unchecked,
+        index: None,
         archive: None,
         files,
         programs: programs.iter().map(|program| name(program)).collect(),

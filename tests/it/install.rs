@@ -189,7 +189,9 @@ fn who_signed_the_first_one_has_to_sign_the_next() {
     user.refused("install --index two/index.json", 4, "key_untrusted");
     user.refused("install --index two-bare/index.json --skip-signature", 6, "trust_lowered");
     let mut changed = signed(release("3.0.0"), "3.0.0", key.as_ref());
-    let index = String::from_utf8(changed["index.json"].clone()).unwrap().replace("stable", "stabel");
+    let index = String::from_utf8(changed["index.json"].clone())
+        .unwrap()
+        .replace("2025-01-02T03:04:05Z", "2025-01-02T03:04:06Z");
     changed.insert("index.json".to_owned(), index.into_bytes());
     user.put("changed", &changed);
     user.refused("install --index changed/index.json", 4, "sig_invalid");
