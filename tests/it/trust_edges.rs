@@ -8,10 +8,15 @@ use consign::model::index::{Index, PackagedBinary};
 use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::{ResolvedDependency, Statement};
 use consign::model::{Code, Digest, pretty};
-use consign::trust::bundle::{DOCUMENTS, Documents, MAX_EVIDENCE_BYTES};
-use consign::trust::documents;
+use consign::trust::bundle::{Case, DOCUMENTS, Documents, MAX_EVIDENCE_BYTES, finding};
+use consign::trust::key::{self, Algorithm};
+use consign::trust::tuf::roles::{Key, KeyValue, RoleKeys, Roles, Root, Signature, Signed};
+use consign::trust::tuf::trusted::Roots;
+use consign::trust::{Anchor, documents};
+use data_encoding::HEXLOWER;
 
-use crate::fixture::{Files, bundle_fixture, judge, metadata, recipe};
+use crate::fixture::{Files, bundle_fixture, gather, judge, judge_with, metadata, recipe, signed_with};
+use crate::signed_verify::{generate, trusting};
 
 fn index(change: impl FnOnce(&mut Index)) -> Result<(), String> {
     let mut index = documents::read_index(&bundle_fixture()["index.json"]).unwrap();
@@ -219,7 +224,10 @@ fn without_an_index_the_checksums_still_say_what_belongs_there() {
     let missing = codes(&files);
     assert!(missing.contains(&(Code::FileMissing, "index.json".to_owned())));
     assert!(missing.iter().all(|(code, _)| *code != Code::FileUnlisted), "{missing:?}");
-    files.insert("stranger".to_owned(), Vec::new());
+    // Nobody can know what to fetch, so that only the documents are missed.
+    let archive = files.pop_last().unwrap();
+    assert_eq!(codes(&files), missing);
+    files.extend([archive, ("stranger".to_owned(), Vec::new())]);
     assert!(codes(&files).contains(&(Code::FileUnlisted, "stranger".to_owned())));
     // Without either, nobody knows what belongs there.
     files.remove("checksums.txt");
@@ -261,4 +269,105 @@ fn a_tree_with_changes_is_told_of_by_both_documents_or_by_none() {
     };
     assert!(bundle(true, true) && bundle(false, false));
     assert!(!bundle(true, false) && !bundle(false, true));
+}
+
+#[test]
+fn what_nobody_trusted_has_signed_is_said_once() {
+    let (key, stranger) = (generate(Algorithm::EcdsaP256), generate(Algorithm::EcdsaP256));
+    let id = stranger.public().id().to_string();
+    let unsigned = bundle_fixture();
+    let anchor = trusting(key.as_ref());
+    let told = |files: &Files| {
+        let verdict = judge_with(files, &anchor);
+        assert!(verdict.bundle.is_none());
+        let rows = verdict.findings.into_iter().map(|finding| (finding.code, finding.file));
+        (rows.collect::<Vec<_>>(), verdict.not_checked)
+    };
+    assert_eq!(told(&unsigned), (vec![(Code::Unsigned, "index.json".to_owned())], Vec::new()));
+    let signed = signed_with(&unsigned, &[stranger]);
+    let (findings, not_checked) = told(&signed);
+    assert_eq!(findings, [(Code::KeyUntrusted, "signatures.json".to_owned())]);
+    // Each file with a signature of its own, and the envelope; the list itself is compared with them.
+    assert_eq!(not_checked.len(), signed.len() - unsigned.len() - 1);
+    assert!(not_checked.iter().all(|row| row.reason.contains(&id)), "{not_checked:?}");
+    let mut alone = unsigned.clone();
+    let name = "index.json.sig".to_owned();
+    alone.insert(name.clone(), signed[&name].clone());
+    // What is wrong with one file does not hide that the others are not signed.
+    let findings = told(&alone).0;
+    assert_eq!(findings.len(), unsigned.len());
+    assert_eq!(findings[0], (Code::SignatureInvalid, name));
+    assert!(findings[1..].iter().all(|(code, _)| *code == Code::Unsigned), "{findings:?}");
+}
+
+#[test]
+fn a_file_that_nobody_examined_is_missing_unless_that_was_noted() {
+    let files = bundle_fixture();
+    let (listing, documents) = gather(&files);
+    let codes = |noted: &[&str]| -> Vec<(Code, String)> {
+        let case = Case::open(&listing, &documents, &Anchor::Unchecked);
+        let noted = noted.iter().map(|name| finding(Code::FileIrregular, name, "it is gone")).collect();
+        let verdict = case.judge(Vec::new(), noted);
+        assert!(verdict.bundle.is_none());
+        verdict.findings.into_iter().map(|finding| (finding.code, finding.file)).collect()
+    };
+    let case = Case::open(&listing, &documents, &Anchor::Unchecked);
+    let names: Vec<&str> = case.tasks().iter().map(|task| task.name.as_str()).collect();
+    let missing = |name: &str| (Code::FileMissing, name.to_owned());
+    let none = codes(&[]);
+    assert!(names.iter().all(|name| none.contains(&missing(name))), "{none:?}");
+    let one = codes(&names[..1]);
+    assert!(!one.contains(&missing(names[0])) && one.contains(&missing(names[1])), "{one:?}");
+    assert!(one.contains(&(Code::FileIrregular, names[0].to_owned())));
+}
+
+#[test]
+fn a_key_in_a_catalog_is_of_one_kind_and_signs_in_its_way() {
+    let hex = HEXLOWER.encode(generate(Algorithm::Ed25519).public().raw());
+    let p256 = generate(Algorithm::EcdsaP256).public().to_pem();
+    let p384 = generate(Algorithm::EcdsaP384).public().to_pem();
+    let rsa = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/pem/rsa.pem")).unwrap();
+    for (keytype, scheme, public, is_key) in [
+        ("ed25519", "ed25519", &hex, true),
+        ("ed25519", "ed25519ph", &hex, false),
+        ("eddsa", "ed25519", &hex, false),
+        ("ecdsa", "ecdsa-sha2-nistp256", &p256, true),
+        ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", &p256, true),
+        ("ecdsa", "ecdsa-sha2-nistp256", &p384, false),
+        ("ecdsa", "ecdsa-sha2-nistp384", &p384, true),
+        ("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", &p384, true),
+        ("ecdsa", "ecdsa-sha2-nistp384", &p256, false),
+        ("rsa", "rsassa-pss-sha256", &rsa, true),
+        ("rsa", "rsa-pkcs1v15-sha256", &rsa, true),
+        ("rsa", "rsa-pkcs1v15-sha256", &p256, false),
+        ("rsa", "rsassa-pss-sha512", &rsa, false),
+        ("ecdsa", "ed25519", &p256, false),
+    ] {
+        let keyval = KeyValue { public: public.clone() };
+        let key = Key { keytype: keytype.to_owned(), scheme: scheme.to_owned(), keyval };
+        assert_eq!(key.public().is_some(), is_key, "{keytype} {scheme}");
+    }
+}
+
+#[test]
+fn a_root_that_too_few_have_signed_says_which_keys_count() {
+    let (one, two) = (generate(Algorithm::EcdsaP256), generate(Algorithm::EcdsaP256));
+    let hint = |spoil: fn(&mut Key), threshold| {
+        let mut listed = [&one, &two].map(|key| Key::of(key.public()).unwrap());
+        spoil(&mut listed[1]);
+        let keyids = listed.iter().map(Key::id).collect();
+        let role = RoleKeys { keyids, threshold };
+        let roles = Roles { root: role.clone(), targets: role.clone(), snapshot: role.clone(), timestamp: role };
+        let keys = listed.iter().map(|key| (key.id(), key.clone())).collect();
+        let mut document = Signed::new(Root::new(1, "2030-01-01T00:00:00Z".parse().unwrap(), keys, roles));
+        let signature = key::sign(one.as_ref(), &document.canonical()).unwrap();
+        document.signatures.push(Signature { keyid: listed[0].id(), sig: HEXLOWER.encode(&signature) });
+        let begun = Roots::begin(&document.render());
+        begun.err().map(|failure| (failure.code(), failure.way_out().unwrap_or_default().to_owned()))
+    };
+    assert_eq!(hint(|_| {}, 1), None);
+    let (code, way_out) = hint(|_| {}, 2).unwrap();
+    assert!(code == Code::CatalogInvalid && way_out.contains("the keys that count are"), "{way_out}");
+    let (code, way_out) = hint(|key| key.scheme = "unknown".to_owned(), 2).unwrap();
+    assert!(code == Code::CatalogInvalid && way_out.contains("only 1 of its keys can be used"), "{way_out}");
 }
