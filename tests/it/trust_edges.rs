@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::collections::BTreeSet;
+
 use consign::archive;
 use consign::model::checksums::Checksums;
 use consign::model::index::{Index, PackagedBinary};
@@ -9,11 +11,13 @@ use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::{ResolvedDependency, Statement};
 use consign::model::{Code, Digest, pretty};
 use consign::trust::bundle::{Case, DOCUMENTS, Documents, MAX_EVIDENCE_BYTES, finding};
-use consign::trust::key::{self, Algorithm};
-use consign::trust::tuf::roles::{Key, KeyValue, RoleKeys, Roles, Root, Signature, Signed};
-use consign::trust::tuf::trusted::Roots;
+use consign::trust::key::{self, Algorithm, KeyId, Signer};
+use consign::trust::signatures::{Entry, Signatures};
+use consign::trust::tuf::roles::{Key, KeyValue, Meta, Role, RoleKeys, Roles, Root, Signature, Signed, TimestampRole};
+use consign::trust::tuf::trusted::{Forgotten, Roots};
 use consign::trust::{Anchor, documents};
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 
 use crate::fixture::{Files, bundle_fixture, gather, judge, judge_with, metadata, recipe, signed_with};
 use crate::signed_verify::{generate, trusting};
@@ -40,8 +44,9 @@ fn an_index_is_refused_for_the_reason_that_it_gives() {
     assert_eq!(index(|it| it.source.reference = None), Ok(()));
     assert_eq!(index(|it| it.source.commit = Some("a".repeat(64))), Ok(()));
     type Spoil = fn(&mut Index);
-    let spoils: [(Spoil, &str); 12] = [
+    let spoils: [(Spoil, &str); 13] = [
         (|it| it.kind.push('x'), "its type"),
+        (|it| it.files[0].kind = "file".to_owned(), "does not list `sbom.cdx.json` as"),
         (|it| (it.tag, it.source.reference) = ("nonsense".to_owned(), None), "not a release tag"),
         (|it| (it.tag, it.source.reference) = ("v1.0.1".to_owned(), None), "another version"),
         (|it| it.channel = "rc".to_owned(), "its channel"),
@@ -370,4 +375,87 @@ fn a_root_that_too_few_have_signed_says_which_keys_count() {
     assert!(code == Code::CatalogInvalid && way_out.contains("the keys that count are"), "{way_out}");
     let (code, way_out) = hint(|key| key.scheme = "unknown".to_owned(), 2).unwrap();
     assert!(code == Code::CatalogInvalid && way_out.contains("only 1 of its keys can be used"), "{way_out}");
+}
+
+#[test]
+fn a_file_that_only_a_stranger_has_signed_is_told_from_one_that_nobody_has() {
+    let (key, stranger) = (generate(Algorithm::EcdsaP256), generate(Algorithm::EcdsaP256));
+    let (anchor, id) = (trusting(key.as_ref()), key.public().id());
+    let both = signed_with(&bundle_fixture(), &[key, stranger]);
+    let target = "tool-1.0.0-windows-amd64.zip";
+    let code = |is_left: fn(&Entry, KeyId) -> bool| {
+        let mut files = both.clone();
+        let list = Signatures::read(&files["signatures.json"]).unwrap();
+        let (left, gone): (Vec<_>, Vec<_>) =
+            list.signatures.into_iter().partition(|row| row.file.as_str() != target || is_left(row, id));
+        files.insert("signatures.json".to_owned(), Signatures::new(list.version, left).render());
+        files.retain(|name, bytes| {
+            !name.starts_with(target) || !gone.iter().any(|row| row.signature == *bytes) && !name.ends_with(".json")
+        });
+        let found = judge_with(&files, &anchor).findings;
+        found.into_iter().find(|finding| finding.file == target).map(|finding| finding.code)
+    };
+    assert_eq!(code(|_, _| true), None);
+    assert_eq!(code(|row, id| row.key_id != id), Some(Code::KeyUntrusted));
+    assert_eq!(code(|_, _| false), Some(Code::Unsigned));
+}
+
+#[test]
+fn a_finding_says_how_large_a_file_is_and_what_to_do() {
+    let whole = bundle_fixture();
+    let name = "tool-1.0.0-windows-amd64.zip";
+    let size = whole[name].len();
+    for (length, words) in [(size - 1, (size - 1).to_string()), (size + 1, "more".to_owned())] {
+        let mut files = whole.clone();
+        files.get_mut(name).unwrap().resize(length, 0);
+        let expected = format!("it has {words} bytes and should have {size}");
+        let found = judge(&files).findings;
+        assert!(found.iter().any(|finding| finding.message == expected), "{found:?}");
+    }
+    let codes = [
+        Code::DigestMismatch,
+        Code::FileUnlisted,
+        Code::FileIrregular,
+        Code::DocumentInvalid,
+        Code::Unsigned,
+        Code::KeyUntrusted,
+        Code::SignatureInvalid,
+    ];
+    let hints: BTreeSet<_> = codes.into_iter().map(|code| finding(code, "x", "y").hint).collect();
+    assert_eq!(hints.len(), codes.len());
+}
+
+/// A document that a key has signed.
+fn signed_by<T: Role>(key: &dyn Signer, signed: T) -> Vec<u8> {
+    let mut document = Signed::new(signed);
+    let sig = HEXLOWER.encode(&key::sign(key, &document.canonical()).unwrap());
+    document.signatures.push(Signature { keyid: Key::of(key.public()).unwrap().id(), sig });
+    document.render()
+}
+
+#[test]
+fn what_was_remembered_is_used_or_said_to_be_forgotten() {
+    let key = generate(Algorithm::EcdsaP256);
+    let listed = Key::of(key.public()).unwrap();
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    let expires = time("2030-01-01T00:00:00Z");
+    let role = RoleKeys { keyids: vec![listed.id()], threshold: 1 };
+    let roles = Roles { root: role.clone(), targets: role.clone(), snapshot: role.clone(), timestamp: role };
+    let root = signed_by(key.as_ref(), Root::new(1, expires, [(listed.id(), listed.clone())].into(), roles));
+    let timestamp = |version| {
+        let snapshot = Meta { version: 1, length: None, hashes: None };
+        signed_by(key.as_ref(), TimestampRole::new(version, expires, snapshot))
+    };
+    let settled = || Roots::begin(&root).unwrap().settle(time("2029-01-01T00:00:00Z")).unwrap();
+    assert!(Roots::begin(&root).unwrap().settle(expires).is_err_and(|it| it.code() == Code::CatalogExpired));
+
+    assert_eq!(settled().remember(None, None).1, None);
+    assert_eq!(settled().remember(Some(&timestamp(3)), None).1, None);
+    assert_eq!(settled().remember(Some(b"x"), None).1, Some(Forgotten::Unusable));
+    assert_eq!(settled().remember(None, Some(b"x")).1, Some(Forgotten::Unusable));
+    let next = |earlier: u64, version: u64| {
+        let (remembering, _) = settled().remember(Some(&timestamp(earlier)), None);
+        remembering.timestamp(&timestamp(version)).map(|timed| timed.is_new()).map_err(|failure| failure.code())
+    };
+    assert_eq!((next(3, 3), next(3, 4), next(3, 2)), (Ok(false), Ok(true), Err(Code::CatalogRollback)));
 }
