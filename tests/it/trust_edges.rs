@@ -13,11 +13,13 @@ use consign::model::{Code, Digest, pretty};
 use consign::trust::bundle::{Case, DOCUMENTS, Documents, MAX_EVIDENCE_BYTES, finding};
 use consign::trust::key::{self, Algorithm, KeyId, Signer};
 use consign::trust::signatures::{Entry, Signatures};
+use consign::trust::tuf::json::Json;
 use consign::trust::tuf::roles::{Key, KeyValue, Meta, Role, RoleKeys, Roles, Root, Signature, Signed, TimestampRole};
 use consign::trust::tuf::trusted::{Forgotten, Roots};
 use consign::trust::{Anchor, documents};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::fixture::{Files, bundle_fixture, gather, judge, judge_with, metadata, recipe, signed_with};
 use crate::signed_verify::{generate, trusting};
@@ -392,12 +394,14 @@ fn a_file_that_only_a_stranger_has_signed_is_told_from_one_that_nobody_has() {
         files.retain(|name, bytes| {
             !name.starts_with(target) || !gone.iter().any(|row| row.signature == *bytes) && !name.ends_with(".json")
         });
-        let found = judge_with(&files, &anchor).findings;
-        found.into_iter().find(|finding| finding.file == target).map(|finding| finding.code)
+        let found = judge_with(&files, &anchor).findings.into_iter().find(|finding| finding.file == target);
+        found.map(|finding| (finding.code, finding.message))
     };
     assert_eq!(code(|_, _| true), None);
-    assert_eq!(code(|row, id| row.key_id != id), Some(Code::KeyUntrusted));
-    assert_eq!(code(|_, _| false), Some(Code::Unsigned));
+    let untrusted = "none of its signatures is by a key that is trusted".to_owned();
+    assert_eq!(code(|row, id| row.key_id != id), Some((Code::KeyUntrusted, untrusted)));
+    let unsigned = "it is not signed by a key that is trusted".to_owned();
+    assert_eq!(code(|_, _| false), Some((Code::Unsigned, unsigned)));
 }
 
 #[test]
@@ -458,4 +462,101 @@ fn what_was_remembered_is_used_or_said_to_be_forgotten() {
         remembering.timestamp(&timestamp(version)).map(|timed| timed.is_new()).map_err(|failure| failure.code())
     };
     assert_eq!((next(3, 3), next(3, 4), next(3, 2)), (Ok(false), Ok(true), Err(Code::CatalogRollback)));
+}
+
+#[test]
+fn signatures_without_a_list_are_by_the_key_in_their_name() {
+    let (key, stranger) = (generate(Algorithm::EcdsaP256), generate(Algorithm::EcdsaP256));
+    let (anchor, whole) = (trusting(key.as_ref()), bundle_fixture());
+    let sign = |signer: &dyn Signer, hint: &dyn Signer| {
+        let mut files = whole.clone();
+        for (name, bytes) in &whole {
+            let name = format!("{name}.{}.sig", &hint.public().id().to_string()[..8]);
+            files.insert(name, key::sign(signer, bytes).unwrap());
+        }
+        judge_with(&files, &anchor)
+    };
+    assert!(sign(key.as_ref(), key.as_ref()).bundle.is_some());
+    let wrong = sign(stranger.as_ref(), key.as_ref());
+    assert!(wrong.bundle.is_none() && wrong.findings.iter().any(|finding| finding.code == Code::SignatureInvalid));
+    for foreign in [sign(stranger.as_ref(), stranger.as_ref()), sign(key.as_ref(), stranger.as_ref())] {
+        let rows: Vec<_> = foreign.findings.iter().map(|finding| (finding.code, finding.file.as_str())).collect();
+        assert_eq!(rows, [(Code::KeyUntrusted, "index.json")]);
+        assert_eq!(foreign.not_checked.len(), whole.len());
+    }
+}
+
+#[test]
+fn a_digest_in_the_list_is_wrong_whatever_else_is() {
+    let key = generate(Algorithm::EcdsaP256);
+    let anchor = trusting(key.as_ref());
+    let mut files = signed_with(&bundle_fixture(), &[key]);
+    let mut list = Signatures::read(&files["signatures.json"]).unwrap();
+    list.signatures[0].sha256 = Digest::of(b"another");
+    files.insert("signatures.json".to_owned(), list.render());
+    files.insert("stranger".to_owned(), Vec::new());
+    let found = judge_with(&files, &anchor).findings;
+    for (code, file) in [(Code::DocumentsDisagree, "signatures.json"), (Code::FileUnlisted, "stranger")] {
+        assert!(found.iter().any(|finding| finding.code == code && finding.file == file), "{found:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_comes_first_and_a_file_that_is_another_is_not_looked_into() {
+    let whole = bundle_fixture();
+    let mut files = whole.clone();
+    let archive = "tool-1.0.0-linux-amd64.tar.gz";
+    files.get_mut(archive).unwrap()[100] ^= 1;
+    let found = judge(&files).findings;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].code, found[0].file.as_str()), (Code::DigestMismatch, archive));
+    files.get_mut("provenance.json").unwrap().push(b' ');
+    let found = judge(&files).findings;
+    assert_eq!((found[0].code, found[0].file.as_str()), (Code::DocumentInvalid, "provenance.json"));
+    assert!(found.iter().any(|finding| finding.code == Code::DigestMismatch));
+
+    // An SBOM that the index pins is no better for it where it is none.
+    let bytes = b"{}\n";
+    let pin = |it: &mut Index| {
+        (it.files[1].size_bytes, it.files[1].sha256) = (bytes.len() as u64, Digest::of(bytes));
+    };
+    let mut files = recipe().bake_spoiled(pin, |_| {}, |_| {});
+    files.insert("sbom.spdx.json".to_owned(), bytes.to_vec());
+    let found = judge(&files).findings;
+    assert_eq!((found[0].code, found[0].file.as_str()), (Code::DocumentInvalid, "sbom.spdx.json"));
+}
+
+#[test]
+fn a_key_stands_under_an_id_of_its_own_and_signatures_are_not_too_many() {
+    let key = generate(Algorithm::EcdsaP256);
+    let listed = Key::of(key.public()).unwrap();
+    let role = RoleKeys { keyids: vec![listed.id()], threshold: 1 };
+    let roles = Roles { root: role.clone(), targets: role.clone(), snapshot: role.clone(), timestamp: role };
+    let keys = [(listed.id(), listed.clone())].into();
+    let root = signed_by(key.as_ref(), Root::new(1, "2030-01-01T00:00:00Z".parse().unwrap(), keys, roles));
+    let root: Value = serde_json::from_slice(&root).unwrap();
+    let with_more = {
+        let mut value = serde_json::to_value(&listed).unwrap();
+        value["x"] = "more".into();
+        value
+    };
+    let canonical = Json::parse(&serde_json::to_vec(&with_more).unwrap()).unwrap().canonical();
+    for (id, value, is_read) in [
+        (listed.id(), serde_json::to_value(&listed).unwrap(), true),
+        (listed.id(), with_more.clone(), true),
+        (Digest::of(&canonical).to_string(), with_more.clone(), true),
+        (key.public().id().to_string(), with_more.clone(), true),
+        ("0".repeat(64), with_more, false),
+    ] {
+        let mut other = root.clone();
+        other["signed"]["keys"] = serde_json::json!({ id.as_str(): value });
+        let read = Signed::<Root>::parse(&serde_json::to_vec(&other).unwrap()).unwrap();
+        assert_eq!(read.signed.keys.contains_key(&id), is_read, "{id}");
+    }
+    for (count, is_read) in [(64, true), (65, false)] {
+        let mut many = root.clone();
+        let row = |number: i32| serde_json::json!({"keyid": number.to_string(), "sig": "00"});
+        many["signatures"] = (0..count).map(row).collect();
+        assert_eq!(Signed::<Root>::parse(&serde_json::to_vec(&many).unwrap()).is_ok(), is_read, "{count}");
+    }
 }
