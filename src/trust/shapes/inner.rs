@@ -345,6 +345,15 @@ mod tests {
     }
 
     #[test]
+    fn an_octet_string_begins_at_its_header_however_long_that_is() {
+        for (header, length) in [(&[4, 127][..], 127), (&[4, 0x81, 200], 200), (&[4, 0x82, 1, 0], 256)] {
+            let contents = vec![7; length];
+            assert_eq!(octets_at(&[&[0, 0, 0], header, &contents].concat(), &contents), Some(3), "{length}");
+        }
+        assert_eq!(octets_at(b"abc", b"d"), None);
+    }
+
+    #[test]
     fn an_ed25519_key_has_no_parameters() {
         let good = include_bytes!("../../../fuzz/corpus/private_key/ed25519.der");
         assert_eq!(pkcs8(good), Ok(Algorithm::Ed25519));

@@ -358,6 +358,9 @@ mod tests {
             ("SOMETHING ELSE", Shape::OtherLabel),
         ] {
             assert_eq!(shape(&pem::write(label, b"x")), Some(expected), "{label}");
+            let is_public = ["RSA PUBLIC", "CERTIFICATE", "PGP"].iter().any(|word| label.contains(word));
+            let likely = if is_public && expected != Shape::PgpPrivate { Wanted::Public } else { Wanted::Private };
+            assert_eq!(expected.likely(), likely, "{label}");
         }
         for (text, expected) in [
             ("untrusted comment: minisign encrypted secret key\nx", Shape::MinisignSecret),

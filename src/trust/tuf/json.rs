@@ -175,6 +175,7 @@ mod tests {
             assert!(Json::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
         assert!(Json::parse("[".repeat(100_000).as_bytes()).is_err());
+        assert!(Json::parse(b"1.5").is_err_and(|error| error.to_string().contains("whole numbers")));
     }
 
     #[test]

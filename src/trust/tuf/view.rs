@@ -137,3 +137,51 @@ impl Found {
         Expected::new(Some(self.target.length), &self.target.hashes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::key::{Algorithm, Signer as _};
+    use crate::trust::private::PrivateKey;
+    use crate::trust::tuf::roles::{Meta, RoleKeys, Roles};
+
+    fn time(year: i16) -> Timestamp {
+        format!("{year}-01-01T00:00:00Z").parse().expect("a time")
+    }
+
+    #[test]
+    fn a_view_says_what_the_documents_say() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).expect("random numbers");
+        let listed = Key::of(key.public()).expect("Ed25519");
+        let role = |threshold| RoleKeys { keyids: vec![listed.id()], threshold };
+        let roles = Roles { root: role(1), targets: role(3), snapshot: role(1), timestamp: role(2) };
+        let root = Root::new(5, time(2033), BTreeMap::from([(listed.id(), listed.clone())]), roles);
+        let hashes = BTreeMap::from([("sha256".to_owned(), "ab".repeat(32))]);
+        let custom = Some(Json::Text("more".to_owned()));
+        let target = Target { length: 42, hashes: hashes.clone(), custom: custom.clone() };
+        let targets = Targets::new(6, time(2032), BTreeMap::from([("1.0.0/x".to_owned(), target)]));
+        let meta = Meta { version: 6, length: None, hashes: None };
+        let snapshot = Snapshot::new(7, time(2031), BTreeMap::from([("targets.json".to_owned(), meta.clone())]));
+        let timestamp = TimestampRole::new(8, time(2034), meta);
+        let view = View::new(&root, &timestamp, &snapshot, &targets);
+
+        assert_eq!((view.root_version(), view.root()), (5, &root));
+        let rows: Vec<_> = view.documents().iter().map(|row| (row.role, row.version, row.expires)).collect();
+        let expected = [
+            (RoleName::Root, 5, time(2033)),
+            (RoleName::Targets, 6, time(2032)),
+            (RoleName::Snapshot, 7, time(2031)),
+            (RoleName::Timestamp, 8, time(2034)),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(view.expires(), time(2031));
+        assert_eq!((view.threshold(RoleName::Targets), view.threshold(RoleName::Timestamp)), (3, 2));
+        assert_eq!(view.keys(RoleName::Targets), [key.public().clone()]);
+        assert_eq!(view.targets(), &targets.targets);
+        let found = view.find("1.0.0/x").expect("listed");
+        assert_eq!((found.path(), found.length(), found.role()), ("1.0.0/x", 42, "targets"));
+        assert_eq!((found.hashes(), found.custom()), (&hashes, custom.as_ref()));
+        assert_eq!(found.expected().map(|expected| expected.prefix()).ok(), Some("ab".repeat(32)));
+        assert!(view.find("1.0.0/y").is_none());
+    }
+}
