@@ -11,12 +11,13 @@ use super::{Context, output, usage};
 use crate::config::environment;
 use crate::install::activate;
 use crate::install::host::Host;
+use crate::install::loose::{self, Loose, Said};
 use crate::install::pins::Pins;
 use crate::install::prefix::Prefix;
 use crate::install::programs::Foreign;
 use crate::install::receipt::{self, Origin, Trust};
 use crate::install::resolve::{self, Resolved, Wish};
-use crate::install::session::{self, Ending, Installation, Options};
+use crate::install::session::{self, Ending, Installation, Options, Order};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Digest, Exit, Failure, FileName, Platform};
@@ -32,6 +33,7 @@ use crate::world::{clock, files};
   consign install --index https://example.com/releases/v1.2.3/index.json --pubkey release.pub
   consign install --catalog https://example.com/releases --trust-root root.json
   consign install --catalog /srv/releases --trust-root root.json --version '^1.2' --prefix /opt/tool
+  consign install --from tool-1.2.3-linux-amd64.tar.gz --sha256 3aab…
   consign install --index dist/packages/v1.2.3/index.json --dry-run")]
 pub struct InstallArgs {
     #[command(flatten)]
@@ -49,8 +51,11 @@ pub struct InstallArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct SourceArgs {
     /// The address or path of an index.json
-    #[arg(long, value_name = "PATH|URL", conflicts_with = "catalog")]
+    #[arg(long, value_name = "PATH|URL", conflicts_with_all = ["catalog", "from"])]
     pub index: Option<String>,
+    /// A release's directory, an archive that Consign packed, or a program: a path or an address
+    #[arg(long, value_name = "PATH|URL", conflicts_with = "catalog")]
+    pub from: Option<String>,
     /// A catalog instead.
     #[command(flatten)]
     pub catalog: CatalogArgs,
@@ -149,15 +154,15 @@ impl SourceArgs {
 
     /// Installs from whatever was named.
     pub(super) fn installation(&self, context: &Context, how: &HowArgs) -> Result<Installation> {
-        match (&self.index, &self.catalog.catalog) {
-            (Some(index), _) => self.install_index(context, how, resolve::place_of_index(index, &context.directory)?),
-            (None, Some(catalog)) => {
+        match (&self.index, &self.from, &self.catalog.catalog) {
+            (Some(index), ..) => self.install_index(context, how, resolve::place_of_index(index, &context.directory)?),
+            (None, Some(from), _) => self.install_file(context, how, &place::located(from, &context.directory)),
+            (None, None, Some(catalog)) => {
                 self.stay_here(catalog)?;
                 self.install_catalog(context, how, &self.catalog.place(context)?)
             }
-            (None, None) => {
-                Err(usage("it is not said what to install").hint("add `--index PATH|URL` or `--catalog PATH|URL`"))
-            }
+            (None, None, None) => Err(usage("it is not said what to install")
+                .hint("add `--index PATH|URL`, `--catalog PATH|URL` or `--from PATH|URL`")),
         }
     }
 
@@ -185,11 +190,8 @@ impl SourceArgs {
                 resolved = resolve::from_index(place, &pinned, &known, &client)?;
             }
         }
-        if self.must_be_signed(context) && resolved.trust == Trust::Unchecked {
-            return Err(Failure::new(Code::KeyMissing, "signatures are required, and no key is given to check them")
-                .hint("add `--pubkey FILE`, or take it from a catalog with `--trust-root FILE`"));
-        }
-        self.install(context, how, &resolved, &client, pins)
+        self.demand(context, &resolved.trust)?;
+        self.install(context, how, What::Release(&resolved), &client, pins)
     }
 
     /// Installs from a catalog.
@@ -202,7 +204,43 @@ impl SourceArgs {
         let mut catalog = from.update(context)?;
         let client = Client::new(ClientOptions::default());
         let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
-        self.install(context, how, &resolved, &client, Some(Pins::of_root(from.pinned_root())))
+        self.install(context, how, What::Release(&resolved), &client, Some(Pins::of_root(from.pinned_root())))
+    }
+
+    /// Installs a file that has no index, or the release in a directory.
+    fn install_file(&self, context: &Context, how: &HowArgs, given: &str) -> Result<Installation> {
+        self.stay_here(given)?;
+        if loose::is_release(given) {
+            return self.install_index(context, how, Place::parse(given, "index.json")?);
+        }
+        let client = Client::new(ClientOptions::default());
+        let (anchor, pins) = self.anchor(context)?;
+        let exact = |given: &String| {
+            semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).map_err(|problem| {
+                Failure::new(Code::VersionInvalid, format!("`{}` is no version", shown(given)))
+                    .because(problem)
+                    .hint("a file has one version and not a range: write it as `1.2.3`")
+            })
+        };
+        let version = self.version.as_ref().map(exact).transpose()?;
+        let said = Said { name: self.name.clone(), version, sha256: self.sha256 };
+        let mut found = loose::fetch(given, &said, &anchor, &client)?;
+        if !anchor.is_checked() && !self.skip_signature {
+            if let Some(pinned) = pinned_anchor(context, &found.name)? {
+                found = loose::fetch(given, &said, &pinned, &client)?;
+            }
+        }
+        self.demand(context, &found.trust)?;
+        self.install(context, how, What::File(&found), &client, pins)
+    }
+
+    /// Refuses what nobody has vouched for, where somebody has to.
+    fn demand(&self, context: &Context, trust: &Trust) -> Result<()> {
+        if !self.must_be_signed(context) || *trust != Trust::Unchecked {
+            return Ok(());
+        }
+        Err(Failure::new(Code::KeyMissing, "signatures are required, and no key is given to check them")
+            .hint("add `--pubkey FILE`, or take it from a catalog with `--trust-root FILE`"))
     }
 
     fn must_be_signed(&self, context: &Context) -> bool {
@@ -232,19 +270,27 @@ impl SourceArgs {
         &self,
         context: &Context,
         how: &HowArgs,
-        resolved: &Resolved,
+        what: What<'_>,
         client: &Client,
         pins: Option<Pins>,
     ) -> Result<Installation> {
-        let prefix = how.prefix.prefix(context)?;
-        let wish = self.wish()?;
-        let done =
-            session::install(resolved, &wish, &Host::look(), &prefix, client, &how.options(), context.listener())?;
+        let (prefix, host) = (how.prefix.prefix(context)?, Host::look());
+        let order = Order { prefix: &prefix, host: &host, options: how.options(), listener: context.listener() };
+        let done = match what {
+            What::Release(resolved) => session::install(resolved, &self.wish()?, client, &order)?,
+            What::File(loose) => session::install_loose(loose, &order)?,
+        };
         if let Some(pins) = pins.filter(|_| !how.dry_run) {
             pins.write(&state_directory(context)?, &done.name)?;
         }
         Ok(done)
     }
+}
+
+/// What was found.
+enum What<'a> {
+    Release(&'a Resolved),
+    File(&'a Loose),
 }
 
 /// Whom a product's releases were verified by before.
@@ -335,7 +381,7 @@ fn describe(done: &Installation) -> String {
     };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = vec![
-        row("platform", done.platform.to_string()),
+        row("platform", done.platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string())),
         row(kind, shown(place).into_owned()),
         row("archive", format!("{}, {}", done.archive, output::bytes(done.size_bytes))),
         row("sha256", done.sha256.to_string()),

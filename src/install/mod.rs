@@ -18,6 +18,7 @@ pub mod history;
 pub mod host;
 pub mod installed;
 pub mod lock;
+pub mod loose;
 pub mod pins;
 pub mod prefix;
 pub mod programs;

@@ -13,8 +13,9 @@ use super::activate::{self, Activated, activate};
 use super::host::Host;
 use super::installed::{self, Installed};
 use super::lock::{Turn, lock};
+use super::loose::Loose;
 use super::prefix::Prefix;
-use super::receipt::{self, Origin, Receipt, Trust};
+use super::receipt::{self, InstalledFile, Origin, Receipt, Trust};
 use super::resolve::{Resolved, Wish};
 use super::staging::Staging;
 use super::unpack;
@@ -71,9 +72,9 @@ pub struct Installation {
     pub version: Version,
     /// The version that was in use before.
     pub previous: Option<Version>,
-    /// The platform.
-    pub platform: Platform,
-    /// The archive.
+    /// The platform, where that is known.
+    pub platform: Option<Platform>,
+    /// The file that was fetched.
     pub archive: FileName,
     /// Its size.
     pub size_bytes: u64,
@@ -94,83 +95,164 @@ pub struct Installation {
     pub removed: Vec<Version>,
 }
 
+/// What a version that is made ready consists of, besides what it is.
+#[derive(Debug)]
+pub struct Payload {
+    /// Every file, sorted by path.
+    pub files: Vec<InstalledFile>,
+    /// The platform, where that is known.
+    pub platform: Option<Platform>,
+    /// The digest of the index, where there is one.
+    pub index: Option<Digest>,
+    /// The digest of what was fetched.
+    pub archive: Option<Digest>,
+    /// The release's tag, where there is an index.
+    pub tag: Option<String>,
+}
+
+/// What is to be installed, of which everything is known but its bytes.
+struct Candidate<'a> {
+    name: &'a FileName,
+    version: &'a Version,
+    origin: &'a Origin,
+    trust: &'a Trust,
+}
+
+/// Where, and how.
+pub struct Order<'a> {
+    /// The prefix.
+    pub prefix: &'a Prefix,
+    /// The machine.
+    pub host: &'a Host,
+    /// How.
+    pub options: Options,
+    /// Who wants to know.
+    pub listener: &'a dyn Listener,
+}
+
 /// Installs a release.
-pub fn install(
-    resolved: &Resolved,
-    wish: &Wish,
-    host: &Host,
-    prefix: &Prefix,
-    client: &Client,
-    options: &Options,
-    listener: &dyn Listener,
-) -> Result<Installation> {
-    let packages = resolved.packages(wish, host)?;
-    let name = &resolved.index.name;
-    let there = installed::product(prefix, name)?;
-    let before = there.as_ref().and_then(Installed::used);
-    if let Some(before) = before {
-        allow(before, resolved, options)?;
-        let whole = installed::intact(prefix, name, &before.version)?;
-        let same = |package: &&&Package| whole.as_ref().is_some_and(|whole| is_the_same(whole, resolved, package));
-        if let Some(package) = packages.iter().find(same) {
-            return Ok(Installation::of(resolved, package, prefix, Some(before), Ending::Unchanged));
+pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<'_>) -> Result<Installation> {
+    let packages = resolved.packages(wish, order.host)?;
+    let Resolved { index, origin, trust, .. } = resolved;
+    let candidate = Candidate { name: &index.name, version: &index.version, origin, trust };
+    let before = order.before(&candidate)?;
+    let done = |package: &Package, status: Ending| {
+        let mut done = Installation::of(&candidate, status, before.as_ref());
+        (done.platform, done.archive) = (Some(package.platform), package.archive.clone());
+        (done.size_bytes, done.sha256) = (package.size_bytes, package.sha256);
+        done.withdrawn.clone_from(&resolved.withdrawn);
+        done
+    };
+    if let Some(known) = order.intact(&candidate, before.as_ref())? {
+        let is_same = |package: &&&Package| {
+            known.index == Some(resolved.digest)
+                && known.archive == Some(package.sha256)
+                && known.trust.rank() >= trust.rank()
+        };
+        if let Some(package) = packages.iter().find(is_same) {
+            return Ok(done(package, Ending::Unchanged).with_programs(order.prefix, &known.programs));
         }
     }
-    let ending = if before.is_some() { Ending::Replaced } else { Ending::Installed };
-    if options.dry_run {
-        return Ok(Installation::of(resolved, packages[0], prefix, before, Ending::Planned));
+    if order.options.dry_run {
+        return Ok(done(packages[0], Ending::Planned).with_programs(order.prefix, &programs_of(packages[0])));
     }
-    let turn = turn(prefix, name, listener)?;
+    let turn = turn(order.prefix, &index.name, order.listener)?;
     let mut rest = packages.into_iter().peekable();
-    let (package, staging, receipt) = loop {
+    let (package, staging, payload) = loop {
         let package = rest.next().expect("there is one package at least, and the last one ends the loop");
-        match stage(resolved, package, host, &turn, client, options) {
-            Ok((staging, receipt)) => break (package, staging, receipt),
+        match stage(resolved, package, &turn, client, order) {
+            Ok((staging, payload)) => break (package, staging, payload),
             Err(failure) if failure.code() == Code::ProgramUnusable && rest.peek().is_some() => {
-                let message = format!("{failure}: the next platform is tried");
-                listener.hear(&Event::Warning { message });
+                order.listener.hear(&Event::Warning { message: format!("{failure}: the next platform is tried") });
             }
             Err(failure) => return Err(failure),
         }
     };
-    let mut done = Installation::of(resolved, package, prefix, before, ending);
-    let Activated { backups, pruned, .. } = activate(&turn, staging, &receipt, options.activation)?;
-    done.backups = backups;
-    done.removed = pruned;
-    Ok(done)
+    let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
+    order.finish(&turn, staging, candidate.receipt(payload, &order.options), done(package, status))
+}
+
+/// Installs a file that has no index.
+pub fn install_loose(loose: &Loose, order: &Order<'_>) -> Result<Installation> {
+    let Loose { name, version, origin, trust, .. } = loose;
+    let candidate = Candidate { name, version, origin, trust };
+    let before = order.before(&candidate)?;
+    let done = |status: Ending| {
+        let mut done = Installation::of(&candidate, status, before.as_ref());
+        (done.archive, done.size_bytes, done.sha256) = (loose.file().clone(), loose.size_bytes(), loose.sha256);
+        done
+    };
+    if let Some(known) = order.intact(&candidate, before.as_ref())?
+        && known.archive == Some(loose.sha256)
+        && known.trust.rank() >= trust.rank()
+    {
+        return Ok(done(Ending::Unchanged).with_programs(order.prefix, &known.programs));
+    }
+    if order.options.dry_run {
+        return Ok(done(Ending::Planned));
+    }
+    let turn = turn(order.prefix, name, order.listener)?;
+    let (staging, payload) = loose.stage(&turn)?;
+    order.try_out(&staging, &payload)?;
+    let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
+    let mut done = done(status);
+    done.platform = payload.platform;
+    order.finish(&turn, staging, candidate.receipt(payload, &order.options), done)
+}
+
+impl Order<'_> {
+    /// The version in use, which may be replaced by this one.
+    fn before(&self, candidate: &Candidate<'_>) -> Result<Option<Receipt>> {
+        let there = installed::product(self.prefix, candidate.name)?;
+        let before = there.as_ref().and_then(Installed::used).cloned();
+        before.iter().try_for_each(|before| allow(before, candidate, &self.options))?;
+        Ok(before)
+    }
+
+    /// The receipt of the version in use, if it is this one and whole.
+    fn intact(&self, candidate: &Candidate<'_>, before: Option<&Receipt>) -> Result<Option<Receipt>> {
+        match before.filter(|before| before.version == *candidate.version) {
+            Some(before) => installed::intact(self.prefix, candidate.name, &before.version),
+            None => Ok(None),
+        }
+    }
+
+    fn finish(&self, turn: &Turn, staging: Staging, receipt: Receipt, done: Installation) -> Result<Installation> {
+        let Activated { backups, pruned, .. } = activate(turn, staging, &receipt, self.options.activation)?;
+        let done = done.with_programs(self.prefix, &receipt.programs);
+        Ok(Installation { backups, removed: pruned, ..done })
+    }
+
+    /// Runs each program once, where it lies before anybody uses it.
+    fn try_out(&self, staging: &Staging, payload: &Payload) -> Result<()> {
+        let is_ours = payload.platform.is_none_or(|platform| self.host.platforms().contains(&platform));
+        if !self.options.run || !is_ours {
+            return Ok(());
+        }
+        payload.files.iter().filter(|file| is_program(file)).try_for_each(|file| try_one(staging, &file.path))
+    }
 }
 
 /// Fetches, checks, unpacks and tries a package beside the versions that are there.
 fn stage(
     resolved: &Resolved,
     package: &Package,
-    host: &Host,
     turn: &Turn,
     client: &Client,
-    options: &Options,
-) -> Result<(Staging, Receipt)> {
+    order: &Order<'_>,
+) -> Result<(Staging, Payload)> {
     let staging = Staging::new(turn)?;
     let source = resolved.place.open(client, package.archive.as_str(), package.size_bytes)?;
     let files = unpack::unpack(source, package, Index::stem(package), staging.path())?;
-    if options.run && host.platforms().contains(&package.platform) {
-        try_out(&staging, package)?;
-    }
-    let receipt = Receipt {
-        kind: receipt::TYPE.to_owned(),
-        name: resolved.index.name.clone(),
-        version: resolved.index.version.clone(),
-        tag: Some(resolved.index.tag.clone()),
+    let payload = Payload {
+        files,
         platform: Some(package.platform),
-        origin: resolved.origin.clone(),
-        trust: resolved.trust.clone(),
         index: Some(resolved.digest),
         archive: Some(package.sha256),
-        programs: programs(package),
-        files,
-        installed_at: options.activation.now,
-        installed_by: concat!("consign ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tag: Some(resolved.index.tag.clone()),
     };
-    Ok((staging, receipt))
+    order.try_out(&staging, &payload)?;
+    Ok((staging, payload))
 }
 
 /// The right to change a product's installation.
@@ -181,49 +263,76 @@ pub fn turn(prefix: &Prefix, name: &FileName, listener: &dyn Listener) -> Result
     })
 }
 
-impl Installation {
-    fn of(resolved: &Resolved, package: &Package, prefix: &Prefix, before: Option<&Receipt>, status: Ending) -> Self {
-        Self {
-            kind: TYPE,
-            status,
-            name: resolved.index.name.clone(),
-            version: resolved.index.version.clone(),
-            previous: before.map(|before| before.version.clone()),
-            platform: package.platform,
-            archive: package.archive.clone(),
-            size_bytes: package.size_bytes,
-            sha256: package.sha256,
-            origin: resolved.origin.clone(),
-            trust: resolved.trust.clone(),
-            withdrawn: resolved.withdrawn.clone(),
-            programs: programs(package).iter().map(|program| prefix.bin().join(program.as_str())).collect(),
-            backups: Vec::new(),
-            removed: Vec::new(),
+impl Candidate<'_> {
+    fn receipt(&self, payload: Payload, options: &Options) -> Receipt {
+        let programs = payload.files.iter().filter(|file| is_program(file)).filter_map(|file| file_name(&file.path));
+        Receipt {
+            kind: receipt::TYPE.to_owned(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            tag: payload.tag,
+            platform: payload.platform,
+            origin: self.origin.clone(),
+            trust: self.trust.clone(),
+            index: payload.index,
+            archive: payload.archive,
+            programs: programs.collect(),
+            files: payload.files,
+            installed_at: options.activation.now,
+            installed_by: concat!("consign ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 }
 
-/// The file names of a package's programs.
-fn programs(package: &Package) -> Vec<FileName> {
-    package.binaries.iter().filter_map(|binary| binary.path.rsplit('/').next()?.parse().ok()).collect()
+impl Installation {
+    fn of(candidate: &Candidate<'_>, status: Ending, before: Option<&Receipt>) -> Self {
+        Self {
+            kind: TYPE,
+            status,
+            name: candidate.name.clone(),
+            version: candidate.version.clone(),
+            previous: before.map(|before| before.version.clone()),
+            platform: None,
+            archive: candidate.name.clone(),
+            size_bytes: 0,
+            sha256: Digest::of(b""),
+            origin: candidate.origin.clone(),
+            trust: candidate.trust.clone(),
+            withdrawn: None,
+            programs: Vec::new(),
+            backups: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    fn with_programs(self, prefix: &Prefix, names: &[FileName]) -> Self {
+        Self { programs: names.iter().map(|name| prefix.bin().join(name.as_str())).collect(), ..self }
+    }
 }
 
-/// Whether it is this very package, verified by no less.
-fn is_the_same(before: &Receipt, resolved: &Resolved, package: &Package) -> bool {
-    let is_same = before.index == Some(resolved.digest) && before.archive == Some(package.sha256);
-    is_same && before.trust.rank() >= resolved.trust.rank()
+fn is_program(file: &InstalledFile) -> bool {
+    file.executable && file.path.starts_with("bin/")
+}
+
+fn file_name(path: &str) -> Option<FileName> {
+    path.rsplit('/').next()?.parse().ok()
+}
+
+/// The file names of a package's programs.
+fn programs_of(package: &Package) -> Vec<FileName> {
+    package.binaries.iter().filter_map(|binary| file_name(&binary.path)).collect()
 }
 
 /// Nothing older and nothing less verified takes the place of what is there.
-fn allow(before: &Receipt, resolved: &Resolved, options: &Options) -> Result<()> {
-    let (name, version) = (&resolved.index.name, &resolved.index.version);
-    if *version < before.version && !options.allow_downgrade {
+fn allow(before: &Receipt, candidate: &Candidate<'_>, options: &Options) -> Result<()> {
+    let Candidate { name, version, trust, .. } = candidate;
+    if **version < before.version && !options.allow_downgrade {
         let message = format!("{name} {} is installed, and {version} is older", before.version);
         return Err(Failure::new(Code::DowngradeRefused, message)
             .subject(version.to_string())
             .hint("add `--allow-downgrade`, or go back to a version that is kept with `consign revert`"));
     }
-    if resolved.trust.rank() < before.trust.rank() {
+    if trust.rank() < before.trust.rank() {
         let message = format!("{name} {} was verified by more than this release is", before.version);
         return Err(Failure::new(Code::TrustLowered, message)
             .subject(name.as_str())
@@ -232,25 +341,20 @@ fn allow(before: &Receipt, resolved: &Resolved, options: &Options) -> Result<()>
     Ok(())
 }
 
-/// Runs each program once, where it lies before anybody uses it.
-fn try_out(staging: &Staging, package: &Package) -> Result<()> {
-    for binary in &package.binaries {
-        let path = staging.path().join(&binary.path);
-        let output = Program::new(path.as_str()).arg("--version").contained(PATIENCE).output().map_err(|problem| {
-            Failure::new(Code::ProgramUnusable, format!("`{}` cannot be run on this machine", binary.path))
-                .subject(text::shown(&binary.path))
-                .because(problem)
-                .hint("choose another platform with `--platform`, or leave this check out with `--no-run`")
-        })?;
-        if output.status.code().is_none() || !output.status.success() && is_loader(&output.complaint()) {
-            return Err(Failure::new(
-                Code::ProgramUnusable,
-                format!("`{}` does not start on this machine", binary.path),
-            )
-            .subject(text::shown(&binary.path))
+/// Runs a program once.
+fn try_one(staging: &Staging, path: &str) -> Result<()> {
+    let program = staging.path().join(path);
+    let output = Program::new(program.as_str()).arg("--version").contained(PATIENCE).output().map_err(|problem| {
+        Failure::new(Code::ProgramUnusable, format!("`{path}` cannot be run on this machine"))
+            .subject(text::shown(path))
+            .because(problem)
+            .hint("choose another platform with `--platform`, or leave this check out with `--no-run`")
+    })?;
+    if output.status.code().is_none() || !output.status.success() && is_loader(&output.complaint()) {
+        return Err(Failure::new(Code::ProgramUnusable, format!("`{path}` does not start on this machine"))
+            .subject(text::shown(path))
             .because(output.complaint())
             .hint("choose another platform with `--platform`, such as one with `-musl` on Linux"));
-        }
     }
     Ok(())
 }

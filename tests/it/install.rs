@@ -312,3 +312,47 @@ fn a_catalog_chooses_and_vouches() {
     assert!(both(&output).contains("digest_mismatch"), "{}", both(&output));
     assert!(tree(&ceremony.path("third")).is_empty(), "{:?}", tree(&ceremony.path("third")).keys());
 }
+
+#[test]
+fn a_file_without_an_index_says_what_it_is() {
+    let (user, key) = (User::new(), generate(Algorithm::EcdsaP256));
+    user.scratch.write("key.pub", key.public().to_pem());
+    let script = b"#!/bin/sh\necho tool 2.3.4\n";
+    fs_err::write(user.path("tool"), script).unwrap();
+    user.refused(
+        "install --from tool --sha256 0000000000000000000000000000000000000000000000000000000000000000",
+        4,
+        "digest_mismatch",
+    );
+    user.refused("install --from tool --pubkey key.pub", 4, "unsigned");
+    user.refused("install --from tool --name ../tool", 2, "usage");
+    user.refused("install --from nowhere", 5, "remote_not_found");
+    fs_err::write(user.path("tool.sig"), consign::trust::key::sign(key.as_ref(), script).unwrap()).unwrap();
+    let done = user.ok(&format!("install --from tool --pubkey key.pub --sha256 {}", Digest::of(script)));
+    assert_eq!((&done["version"], &done["trust"]["kind"]), (&"2.3.4".into(), &"keys".into()));
+    assert_eq!(user.says(), "tool 2.3.4\n");
+    assert_eq!(user.ok("install --from tool")["status"], "unchanged", "the key is remembered");
+    fs_err::write(user.path("tool.sig"), consign::trust::key::sign(key.as_ref(), b"other").unwrap()).unwrap();
+    user.refused("install --from tool", 4, "sig_invalid");
+    // It has no place to be upgraded from.
+    user.refused("upgrade tool", 2, "usage");
+    // An archive says itself what it is; one that does not is not guessed at.
+    let archives = bundle_fixture();
+    let archive = archives.keys().find(|name| name.contains("linux-amd64")).unwrap();
+    fs_err::write(user.path(archive), &archives[archive]).unwrap();
+    let line = format!("install --from {archive} --no-run --allow-downgrade");
+    user.refused(&line, 4, "unsigned");
+    user.ok("uninstall tool");
+    let done = user.ok(&line);
+    assert_eq!((&done["version"], &done["platform"]), (&"1.0.0".into(), &"linux-amd64".into()));
+    let bare = release("3.0.0").remove(&format!("tool-3.0.0-{}.tar.gz", here())).unwrap();
+    fs_err::write(user.path("bare.tar.gz"), bare).unwrap();
+    user.refused("install --from bare.tar.gz", 4, "archive_invalid");
+    // A program that does not say its version is told one.
+    fs_err::write(user.path("quiet"), "#!/bin/sh\nexit 3\n").unwrap();
+    user.refused("install --from quiet", 2, "version_invalid");
+    assert_eq!(user.ok("install --from quiet --version 1.2.3")["version"], "1.2.3");
+    // A directory with an index is a release.
+    user.put("release", &release("4.0.0"));
+    assert_eq!(user.ok("install --from release")["origin"]["kind"], "index");
+}
