@@ -72,7 +72,9 @@ fn archive(numbers: &mut Numbers) -> Option<Archive> {
 /// The archive with one thing changed, on one of its layers; it may still be a right one.
 fn spoil(archive: &Archive, numbers: &mut Numbers) -> Archive {
     let mut spoiled = archive.clone();
-    if archive.format == ArchiveFormat::Zip || numbers.one_in(4) {
+    if archive.format == ArchiveFormat::Zip && numbers.one_in(2) {
+        rename(&mut spoiled.bytes, numbers);
+    } else if archive.format == ArchiveFormat::Zip || numbers.one_in(4) {
         damage(&mut spoiled.bytes, numbers);
     } else {
         let mut tar = unpacked(archive);
@@ -97,6 +99,27 @@ fn unpacked(archive: &Archive) -> Vec<u8> {
         _ => zstd::Decoder::new(archive.bytes.as_slice()).unwrap().read_to_end(&mut tar).unwrap(),
     };
     tar
+}
+
+/// Gives entries of a zip other names of the same length, in all its headers.
+fn rename(zip: &mut [u8], numbers: &mut Numbers) {
+    const NAMES: [(&str, &str); 9] = [
+        ("README.md", "../README"),
+        ("tool", "TOOL"),
+        ("bin", "Bin"),
+        ("share", "a\\b\\c"),
+        ("x y", "x\ny"),
+        ("/a", "//"),
+        ("tool.exe", "/tmp/exe"),
+        ("man1", "man1"),
+        ("long-name", "long/name"),
+    ];
+    let (from, to) = NAMES[numbers.below(NAMES.len())];
+    for at in 0..zip.len() - from.len() {
+        if zip[at..].starts_with(from.as_bytes()) {
+            zip[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+    }
 }
 
 /// Changes bytes wherever they are.
