@@ -14,6 +14,11 @@ use super::{MAX_DEPTH, ustar, zip};
 pub struct Problem(String);
 
 impl Problem {
+    /// It goes beyond [`super::MAX_BYTES`].
+    pub fn too_large() -> Self {
+        Self::new("it is larger than an archive may be")
+    }
+
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }

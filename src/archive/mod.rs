@@ -3,7 +3,8 @@
 //! [`Writer`] is a pure function of the entries, the date, the format and the level; nothing of the
 //! machine (user, umask, clock, locale, order of files in a directory) reaches the bytes.
 //! [`Inspector`] accepts only what the writer would have written: it renders each header again and
-//! compares. Neither touches a disk, and neither unpacks anything.
+//! compares. [`stream`] accepts the same in one pass, and hands on what is in it. None of them touches
+//! a disk.
 //!
 //! An archive holds one directory, its *stem*, and below it regular files and the directories that
 //! they need: `stem/`, `stem/bin/`, `stem/bin/tool`. Entries are sorted by the bytes of their path.

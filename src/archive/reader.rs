@@ -63,7 +63,7 @@ impl Inspector {
         unpacked_size_bytes: u64,
     ) -> Result<Contents<'_>, Problem> {
         if unpacked_size_bytes > MAX_BYTES || bytes.len() as u64 > MAX_BYTES {
-            return Err(Problem::new("it is larger than an archive may be"));
+            return Err(Problem::too_large());
         }
         let size = usize::try_from(unpacked_size_bytes).map_err(|_| Problem::new("it does not fit into memory"))?;
         if self.unpacked.len() < size {

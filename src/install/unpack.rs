@@ -122,7 +122,7 @@ impl Demands<'_> {
             return Err(self.failure(Code::DigestMismatch, message).hint(OTHER_BYTES));
         }
         if goes_on {
-            return Err(self.failure(Code::ArchiveInvalid, format!("`{}` is larger than an archive may be", self.name)));
+            return Err(self.invalid(&Problem::too_large()));
         }
         Ok((sha256, taken))
     }

@@ -72,7 +72,9 @@ fn archive(numbers: &mut Numbers) -> Option<Archive> {
 /// The archive with one thing changed, on one of its layers; it may still be a right one.
 fn spoil(archive: &Archive, numbers: &mut Numbers) -> Archive {
     let mut spoiled = archive.clone();
-    if archive.format == ArchiveFormat::Zip || numbers.one_in(4) {
+    if archive.format == ArchiveFormat::Zip && numbers.one_in(2) {
+        rename(&mut spoiled.bytes, numbers);
+    } else if archive.format == ArchiveFormat::Zip || numbers.one_in(4) {
         damage(&mut spoiled.bytes, numbers);
     } else {
         let mut tar = unpacked(archive);
@@ -97,6 +99,27 @@ fn unpacked(archive: &Archive) -> Vec<u8> {
         _ => zstd::Decoder::new(archive.bytes.as_slice()).unwrap().read_to_end(&mut tar).unwrap(),
     };
     tar
+}
+
+/// Gives entries of a zip other names of the same length, in all its headers.
+fn rename(zip: &mut [u8], numbers: &mut Numbers) {
+    const NAMES: [(&str, &str); 9] = [
+        ("README.md", "../README"),
+        ("tool", "TOOL"),
+        ("bin", "Bin"),
+        ("share", "a\\b\\c"),
+        ("x y", "x\ny"),
+        ("/a", "//"),
+        ("tool.exe", "/tmp/exe"),
+        ("man1", "man1"),
+        ("long-name", "long/name"),
+    ];
+    let (from, to) = NAMES[numbers.below(NAMES.len())];
+    for at in 0..zip.len() - from.len() {
+        if zip[at..].starts_with(from.as_bytes()) {
+            zip[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+    }
 }
 
 /// Changes bytes wherever they are.
@@ -245,7 +268,8 @@ fn one_pass_accepts_what_memory_accepts_and_nothing_else() {
 }
 
 /// What a reader lists: paths without the stem, files with size and digest where it tells them.
-type Listing = BTreeSet<(String, Option<(u64, String)>)>;
+type Listing = BTreeSet<Row>;
+type Row = (String, Option<(u64, String)>);
 
 fn listing(accepted: &Accepted) -> Listing {
     let mut listing = Listing::from([(String::new(), None)]);
@@ -333,7 +357,7 @@ for name in sorted(os.listdir('.')):
     let printed = succeed(Command::new("python3").args(["-c", SCRIPT, STEM]).current_dir(scratch.path()));
     let mut seen: BTreeMap<String, Option<Listing>> = BTreeMap::new();
     for line in printed.lines() {
-        let (name, rows): (String, Option<Vec<(String, Option<(u64, String)>)>>) = serde_json::from_str(line).unwrap();
+        let (name, rows): (String, Option<Vec<Row>>) = serde_json::from_str(line).unwrap();
         // Whoever sees one path twice sees something else than a set of paths.
         let listing = rows.map(|rows| {
             let (count, mut listing) = (rows.len(), Listing::from_iter(rows));
@@ -430,5 +454,57 @@ fn a_sink_that_fails_is_told_apart_from_a_bad_archive() {
             let read = stream::read(format, &mut bytes.as_slice(), &expected, &mut sink);
             assert!(matches!(read, Err(Refused::Sink(error)) if error.kind() == io::ErrorKind::StorageFull));
         }
+    }
+}
+
+/// The most memory that this process has used so far, in kilobytes.
+#[cfg(target_os = "linux")]
+fn peak_memory() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The test is its own measured program: where it is told of archives, it unpacks them one after the
+/// other and says what it has taken after each. The first is small, and shows what the program
+/// itself takes.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_archive() {
+    use consign::install::unpack::unpack_loose;
+    const ARCHIVES: &str = "STREAM_TEST_ARCHIVES";
+    const SIZES: [u64; 3] = [1 << 10, 10 << 20, 80 << 20];
+    if let Ok(directory) = std::env::var(ARCHIVES) {
+        let directory = camino::Utf8PathBuf::from(directory);
+        for size in SIZES {
+            for format in FORMATS.into_iter().filter(|format| directory.ends_with(format.extension())) {
+                let file = fs_err::File::open(directory.join(size.to_string())).unwrap();
+                unpack_loose(file, "archive", format, None, &directory.join(format!("{size}-unpacked"))).unwrap();
+                println!("\nafter {}", peak_memory());
+            }
+        }
+        return;
+    }
+    let scratch = Scratch::new();
+    for format in FORMATS {
+        for size in SIZES {
+            // The level that asks for the largest window that a reader has to have.
+            let level = Some(if format == ArchiveFormat::TarZst { 19 } else { 1 });
+            let options = Options { format, level, date: "2025-01-02T03:04:05Z".parse().unwrap() };
+            let mut writer = Writer::new(&STEM.parse().unwrap(), options);
+            writer.append("bin/tool", true, size, &mut io::repeat(0).take(size)).unwrap();
+            scratch.write(&format!("{}/{size}", format.extension()), writer.finish().unwrap().bytes);
+        }
+        let said = succeed(
+            Command::new(std::env::current_exe().unwrap())
+                .args(["stream::memory_does_not_grow_with_the_archive", "--exact", "--nocapture"])
+                .env(ARCHIVES, scratch.path().join(format.extension())),
+        );
+        let after = said.lines().filter_map(|line| line.strip_prefix("after "));
+        let after: Vec<u64> = after.map(|kilobytes| kilobytes.parse().unwrap()).collect();
+        let [small, middle, large] = after[..] else { panic!("{said}") };
+        let window = if format == ArchiveFormat::TarZst { 9_000 } else { 0 };
+        assert!(large < small + window + 500, "{format:?}: {after:?} kB");
+        assert!(large < middle + 500, "{format:?}: {after:?} kB");
     }
 }

@@ -44,3 +44,44 @@ impl Inflate {
         Ok(step)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `aaa` in one block that describes 286 symbols, as many as there are, or 287.
+    const RIGHT: &str = "edc081080000000020d6fd25261901";
+    const ONE_TOO_MANY: &str = "f5c081080000000020d6fd25361901";
+
+    fn bytes(text: &str) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_block_that_no_compressor_writes_is_refused_here_alone() {
+        for (text, refused) in [(RIGHT, false), (ONE_TOO_MANY, true)] {
+            let mut out = [0; 8];
+            let step = Inflate::new().step(&bytes(text), &mut out);
+            assert_eq!(step.is_err(), refused);
+            let mut inspector = libdeflater::Decompressor::new();
+            assert_eq!(inspector.deflate_decompress(&bytes(text), &mut out), Ok(3));
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_from_behind_the_end() {
+        let right = bytes(RIGHT);
+        let mut inflate = Inflate::new();
+        for more in [&b""[..], b"x", &right] {
+            inflate.restart();
+            let mut out = [0; 8];
+            let step = inflate.step(&[&right, more].concat(), &mut out).unwrap();
+            assert_eq!((step.taken, step.filled, step.ended), (right.len(), 3, true));
+            assert_eq!(&out[..3], b"aaa");
+        }
+        inflate.restart();
+        let mut out = [0; 8];
+        assert!(!inflate.step(&right[..right.len() - 1], &mut out).unwrap().ended);
+        assert!(inflate.step(b"", &mut out).is_err(), "cut off");
+    }
+}

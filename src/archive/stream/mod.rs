@@ -109,7 +109,7 @@ impl Budget {
     fn new(exactly: Option<u64>) -> Result<Self, Problem> {
         let limit = exactly.unwrap_or(MAX_BYTES);
         if limit > MAX_BYTES {
-            return Err(Problem::new("it is larger than an archive may be"));
+            return Err(Problem::too_large());
         }
         Ok(Self { limit, exact: exactly.is_some(), spent: 0 })
     }

@@ -43,7 +43,7 @@ impl<'a> Source<'a> {
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         self.ready.start += bytes;
         self.taken += bytes as u64;
-        if self.taken > MAX_BYTES { Err(Problem::new("it is larger than an archive may be")) } else { Ok(()) }
+        if self.taken > MAX_BYTES { Err(Problem::too_large()) } else { Ok(()) }
     }
 
     /// Takes exactly so many bytes.
