@@ -77,8 +77,21 @@ pub fn activate(turn: &Turn, staged: Staging, receipt: &Receipt, options: Option
     check_staged(staged.path(), turn, receipt)?;
     let _shared = turn.shared()?;
     programs::check(prefix, name, &receipt.programs)?;
-    let placed = place(turn, staged, receipt)?;
-    finish(turn, receipt, placed, options)
+    let was_there = prefix::look(&prefix.version(name, &receipt.version))?.is_some();
+    let done = place(turn, staged, receipt).and_then(|placed| finish(turn, receipt, placed, options));
+    if done.is_err() {
+        // Nothing more can be said than why it failed, and the next run heals what stays.
+        let _ = give_up(turn, &receipt.version, was_there);
+    }
+    done
+}
+
+/// Takes away what a run that failed has put in place without using it.
+fn give_up(turn: &Turn, version: &Version, was_there: bool) -> Result<()> {
+    if !was_there && current::version(turn.prefix(), turn.name())?.as_ref() != Some(version) {
+        settle::set_aside(turn, version)?;
+    }
+    settle::sweep(turn)
 }
 
 /// Puts a version in use that is kept, by the receipt that it has.
@@ -129,6 +142,8 @@ pub(super) enum Placed {
 /// The right to change what all products share is held.
 pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, options: Options) -> Result<Used> {
     let (prefix, name, version) = (turn.prefix(), turn.name(), &receipt.version);
+    // Somebody else's run that failed may have made it, and have taken it away.
+    prefix::create(&prefix.bin())?;
     let found = current::read(prefix, name)?;
     let mut changed = placed != Placed::Before;
     match placed {
@@ -152,7 +167,7 @@ pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, option
             order.push(earlier);
         }
     }
-    history::write(turn, &order)?;
+    history::record(turn, &order);
     let mut backups = Vec::new();
     for program in &receipt.programs {
         if let Entered::Led { backup } = programs::enter(turn, program, options.foreign, options.now)? {
@@ -261,6 +276,6 @@ fn prune(turn: &Turn, current: &Version, keep: usize) -> Result<Vec<Version>> {
     let surviving: Vec<Version> = surviving.into_iter().map(|(_, version)| version).collect();
     let order: Vec<Version> =
         history::read(prefix, name)?.into_iter().filter(|version| surviving.contains(version)).collect();
-    history::write(turn, &order)?;
+    history::record(turn, &order);
     Ok(pruned)
 }

@@ -116,7 +116,8 @@ fn record(turn: &Turn) -> Result<()> {
         return Ok(());
     }
     let rest = order.into_iter().filter(|version| *version != used);
-    history::write(turn, &std::iter::once(used.clone()).chain(rest).collect::<Vec<_>>())
+    history::record(turn, &std::iter::once(used.clone()).chain(rest).collect::<Vec<_>>());
+    Ok(())
 }
 
 fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {
