@@ -10,8 +10,8 @@ pub const ASIDE: &str = ".old-";
 
 /// The first name to step aside to that nothing has.
 pub fn aside(program: &str, there: &[&str]) -> String {
-    (1..)
-        .map(|number: u64| format!("{ASIDE}{number}-{program}"))
+    (1..=u64::MAX)
+        .map(|number| format!("{ASIDE}{number}-{program}"))
         // Names differ there only if they differ in more than upper and lower case.
         .find(|name| !there.iter().any(|other| other.eq_ignore_ascii_case(name)))
         .expect("there are more numbers than files")

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use consign::install::activate::{Activated, Options, Status, activate, activate_kept};
 use consign::install::installed::{installed, intact};
 use consign::install::lock::{Turn, lock};
@@ -173,6 +173,12 @@ fn perform(at: &Utf8Path, deed: &str) -> Result<()> {
         ["revert"] => {
             // Going back twice would lead back, so the second run says where to.
             go_back(at, Some("1.0.0")).map(drop)
+        }
+        ["install-rival"] => install_with(at, "rival", "1.0.0", &["rival"], "").map(drop),
+        ["uninstall-rival"] => take_away(at, "rival").map(drop),
+        ["give-up"] => {
+            let turn = lock(&Prefix::resolve(at)?, &name("another"), &|_| ())?;
+            stage(&turn, "1.0.0", &["another"], "").map(drop)
         }
         ["uninstall"] => match take_away(at, "tool") {
             // The run was killed when all was done.
@@ -474,7 +480,7 @@ fn what_others_put_in_the_way_is_kept_and_named() {
     scratch.write("bin/tool", "mine");
     let activated = install(at, "1.0.0");
     let backup = Prefix::resolve(at).unwrap().bin().join("tool.bak.20261121150405");
-    assert_eq!(activated.backups, [backup.clone()]);
+    assert_eq!(activated.backups, std::slice::from_ref(&backup));
     assert_eq!(fs_err::read_to_string(&backup).unwrap(), "mine");
     assert_eq!(says(at, "tool").unwrap(), "tool 1.0.0");
     // In the same second something else is in the way.
@@ -492,7 +498,7 @@ fn what_others_put_in_the_way_is_kept_and_named() {
     let turn = lock(&Prefix::resolve(at).unwrap(), &name("tool"), &|_| ()).unwrap();
     let (staging, receipt) = stage(&turn, "1.0.0", &["tool"], "").unwrap();
     let replace = Options { foreign: Foreign::Replace, ..options() };
-    assert_eq!(activate(&turn, staging, &receipt, replace).unwrap().backups, [Utf8PathBuf::new(); 0]);
+    assert!(activate(&turn, staging, &receipt, replace).unwrap().backups.is_empty());
     drop(turn);
     assert_eq!(says(at, "tool").unwrap(), "tool 1.0.0");
 }
@@ -630,20 +636,32 @@ fn several_that_install_at_once_all_succeed_and_leave_no_litter() {
     let scratch = Scratch::new();
     let at = scratch.path().join("prefix");
     for _ in 0..20 {
-        let deeds = ["install 1.0.0 tool", "install 1.1.0 more,tool", "reinstall 1.0.0", "revert", "uninstall"];
+        let deeds = [
+            "install 1.0.0 tool",
+            "install-rival",
+            "install 1.1.0 more,tool",
+            "give-up",
+            "reinstall 1.0.0",
+            "uninstall-rival",
+            "revert",
+            "uninstall",
+            "give-up",
+        ];
         let start = |deed: &&str| {
             let mut command = Command::new("env");
             worker(&mut command, &at, deed);
-            (deed.to_string(), command.stdout(std::process::Stdio::null()).spawn().unwrap())
+            (deed.to_string(), command.stdout(Stdio::null()).spawn().unwrap())
         };
         let children: Vec<_> = deeds.iter().map(start).collect();
         for (deed, mut child) in children {
             let status = child.wait().unwrap();
-            // There may be nothing to go back to: that is how the one who installs ends then.
-            assert!(status.success() || deed == "revert" && status.code() == Some(6), "{deed}");
+            // There may be nothing to go back to, and nothing to take away.
+            let may_refuse = deed == "revert" || deed == "uninstall-rival";
+            assert!(status.success() || may_refuse && status.code() == Some(6), "{deed}");
         }
     }
     perform(&at, "uninstall").unwrap();
+    let _ = take_away(&at, "rival");
     install(&at, "1.0.0");
     let calm = Scratch::new();
     install(calm.path(), "1.0.0");
@@ -663,11 +681,7 @@ fn a_program_that_runs_can_be_replaced_and_pruned() {
     receipt.files[1].size_bytes = bytes.len() as u64;
     activate(&turn, staging, &receipt, options()).unwrap();
     drop(turn);
-    let mut running = Command::new(at.join("bin/tool"))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut running = Command::new(at.join("bin/tool")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     for number in ["1.1.0", "1.2.0", "1.3.0"] {
         install(at, number);
     }
