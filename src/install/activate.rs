@@ -7,6 +7,7 @@
 //! record      the order of use
 //! enter       links in `bin` that are missing or lead elsewhere
 //! leave       links of programs that the version does not have
+//! rename      what takes the place of the same version, if it does
 //! prune       versions that are too many
 //! ```
 //!
@@ -146,18 +147,13 @@ pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, option
     prefix::create(&prefix.bin())?;
     let found = current::read(prefix, name)?;
     let mut changed = placed != Placed::Before;
-    match placed {
-        Placed::Beside => {
-            current::switch(turn, &Current::Replacement(version.clone()))?;
-            settle::finish_replacement(turn, version)?;
-        }
-        Placed::New | Placed::Before => {
-            let wanted = Current::Version(version.clone());
-            if found.as_ref() != Some(&wanted) {
-                current::switch(turn, &wanted)?;
-                changed = true;
-            }
-        }
+    let wanted = match placed {
+        Placed::Beside => Current::Replacement(version.clone()),
+        Placed::New | Placed::Before => Current::Version(version.clone()),
+    };
+    if found.as_ref() != Some(&wanted) {
+        current::switch(turn, &wanted)?;
+        changed = true;
     }
     let before = found.map(|found| found.version().clone()).filter(|before| before != version);
     let earlier = before.clone().into_iter().chain(history::read(prefix, name)?);
@@ -176,6 +172,10 @@ pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, option
         }
     }
     let left = programs::leave_all_but(turn, &receipt.programs)?;
+    if placed == Placed::Beside {
+        // Now that no program needs the receipt of what is replaced: a copy is known by it.
+        settle::finish_replacement(turn, version)?;
+    }
     Ok(Used { changed: changed || !left.is_empty(), before, backups, left })
 }
 

@@ -1,8 +1,8 @@
 //! Names in `bin` where links cannot be made and a running program cannot be replaced.
 //!
 //! There a program is copied into `bin`. One that runs cannot be written over or removed, but it can
-//! be renamed: it steps aside as `.old-<number>-<program>` and is removed by the next run, when it
-//! does not run any more. The rules for the names are here for every system, so that they are tested
+//! be renamed: it steps aside as `.old-<number>-<program>` and is removed as soon as it does not
+//! run. The rules for the names are here for every system, so that they are tested
 //! on every system.
 
 /// How the name of a program begins that stepped aside.
@@ -44,9 +44,9 @@ mod copies {
         prefix: &Prefix,
         name: &FileName,
         program: &FileName,
-        _metadata: &Metadata,
+        metadata: &Metadata,
     ) -> Result<Option<(FileName, Lead)>> {
-        if prefix::look(&prefix.all_receipts())?.is_none() {
+        if metadata.is_symlink() || prefix::look(&prefix.all_receipts())?.is_none() {
             return Ok(None);
         }
         let digest = Digest::of(&files::read_bounded(&prefix.bin().join(program.as_str()), MAX_BYTES)?);
@@ -73,17 +73,22 @@ mod copies {
         let source = prefix.product(name).join(used.directory()).join("bin").join(program.as_str());
         fs_err::copy(&source, &next).map_err(|error| prefix::failed("copy", &source, error))?;
         let aside = step_aside(&place)?;
-        fs_err::rename(&next, &place).map_err(|error| {
+        if let Err(error) = fs_err::rename(&next, &place) {
             if let Some(aside) = aside {
                 let _ = fs_err::rename(aside, &place);
             }
-            prefix::failed("put in place", &place, error)
-        })
+            return Err(prefix::failed("put in place", &place, error));
+        }
+        if let Some(aside) = aside {
+            // It fails if it runs; the next run removes it.
+            let _ = fs_err::remove_file(aside);
+        }
+        Ok(())
     }
 
     pub(in super::super) fn remove(place: &Utf8Path) -> Result<()> {
         if let Some(aside) = step_aside(place)? {
-            // It runs; the next run removes it.
+            // It fails if it runs; a later run removes it.
             let _ = fs_err::remove_file(aside);
         }
         Ok(())
