@@ -53,14 +53,16 @@ mod copies {
         let path = format!("bin/{program}");
         let others = files::list(&prefix.all_receipts())?.into_iter().filter_map(|(other, _)| other.parse().ok());
         for product in std::iter::once(name.clone()).chain(others) {
-            let used = current::version(prefix, &product)?;
-            let mut versions = receipt::versions(prefix, &product)?;
-            versions.sort_by_key(|version| Some(version) != used.as_ref());
-            for version in versions {
+            if let Some(used) = current::read(prefix, &product)? {
+                let used = prefix.product(&product).join(used.directory()).join(&path);
+                if used.is_file() && Digest::of(&files::read_bounded(&used, MAX_BYTES)?) == digest {
+                    return Ok(Some((product, Lead::Right)));
+                }
+            }
+            for version in receipt::versions(prefix, &product)? {
                 let Some(receipt) = receipt::read(prefix, &product, &version)? else { continue };
                 if receipt.files.iter().any(|file| file.path == path && file.sha256 == digest) {
-                    let lead = if Some(version) == used { Lead::Right } else { Lead::Stale };
-                    return Ok(Some((product, lead)));
+                    return Ok(Some((product, Lead::Stale)));
                 }
             }
         }
