@@ -7,6 +7,7 @@
 //! record      the order of use
 //! enter       links in `bin` that are missing or lead elsewhere
 //! leave       links of programs that the version does not have
+//! rename      what takes the place of the same version, if it does
 //! prune       versions that are too many
 //! ```
 //!
@@ -77,8 +78,21 @@ pub fn activate(turn: &Turn, staged: Staging, receipt: &Receipt, options: Option
     check_staged(staged.path(), turn, receipt)?;
     let _shared = turn.shared()?;
     programs::check(prefix, name, &receipt.programs)?;
-    let placed = place(turn, staged, receipt)?;
-    finish(turn, receipt, placed, options)
+    let was_there = prefix::look(&prefix.version(name, &receipt.version))?.is_some();
+    let done = place(turn, staged, receipt).and_then(|placed| finish(turn, receipt, placed, options));
+    if done.is_err() {
+        // Nothing more can be said than why it failed, and the next run heals what stays.
+        let _ = give_up(turn, &receipt.version, was_there);
+    }
+    done
+}
+
+/// Takes away what a run that failed has put in place without using it.
+fn give_up(turn: &Turn, version: &Version, was_there: bool) -> Result<()> {
+    if !was_there && current::version(turn.prefix(), turn.name())?.as_ref() != Some(version) {
+        settle::set_aside(turn, version)?;
+    }
+    settle::sweep(turn)
 }
 
 /// Puts a version in use that is kept, by the receipt that it has.
@@ -129,20 +143,17 @@ pub(super) enum Placed {
 /// The right to change what all products share is held.
 pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, options: Options) -> Result<Used> {
     let (prefix, name, version) = (turn.prefix(), turn.name(), &receipt.version);
+    // Somebody else's run that failed may have made it, and have taken it away.
+    prefix::create(&prefix.bin())?;
     let found = current::read(prefix, name)?;
     let mut changed = placed != Placed::Before;
-    match placed {
-        Placed::Beside => {
-            current::switch(turn, &Current::Replacement(version.clone()))?;
-            settle::finish_replacement(turn, version)?;
-        }
-        Placed::New | Placed::Before => {
-            let wanted = Current::Version(version.clone());
-            if found.as_ref() != Some(&wanted) {
-                current::switch(turn, &wanted)?;
-                changed = true;
-            }
-        }
+    let wanted = match placed {
+        Placed::Beside => Current::Replacement(version.clone()),
+        Placed::New | Placed::Before => Current::Version(version.clone()),
+    };
+    if found.as_ref() != Some(&wanted) {
+        current::switch(turn, &wanted)?;
+        changed = true;
     }
     let before = found.map(|found| found.version().clone()).filter(|before| before != version);
     let earlier = before.clone().into_iter().chain(history::read(prefix, name)?);
@@ -152,7 +163,7 @@ pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, option
             order.push(earlier);
         }
     }
-    history::write(turn, &order)?;
+    history::record(turn, &order);
     let mut backups = Vec::new();
     for program in &receipt.programs {
         if let Entered::Led { backup } = programs::enter(turn, program, options.foreign, options.now)? {
@@ -161,6 +172,10 @@ pub(super) fn use_version(turn: &Turn, receipt: &Receipt, placed: Placed, option
         }
     }
     let left = programs::leave_all_but(turn, &receipt.programs)?;
+    if placed == Placed::Beside {
+        // Now that no program needs the receipt of what is replaced: a copy is known by it.
+        settle::finish_replacement(turn, version)?;
+    }
     Ok(Used { changed: changed || !left.is_empty(), before, backups, left })
 }
 
@@ -261,6 +276,6 @@ fn prune(turn: &Turn, current: &Version, keep: usize) -> Result<Vec<Version>> {
     let surviving: Vec<Version> = surviving.into_iter().map(|(_, version)| version).collect();
     let order: Vec<Version> =
         history::read(prefix, name)?.into_iter().filter(|version| surviving.contains(version)).collect();
-    history::write(turn, &order)?;
+    history::record(turn, &order);
     Ok(pruned)
 }

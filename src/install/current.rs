@@ -91,6 +91,9 @@ fn target(path: &Utf8Path) -> Result<Option<String>> {
 #[cfg(not(unix))]
 fn target(path: &Utf8Path) -> Result<Option<String>> {
     const MAX_BYTES: usize = 512;
+    if !prefix::look(path)?.is_some_and(|metadata| metadata.is_file()) {
+        return Err(prefix::refused(path, "is not the file that it should be").hint("move it away"));
+    }
     let bytes = files::read_bounded(path, MAX_BYTES)?;
     Ok(std::str::from_utf8(&bytes).ok().map(|text| text.trim_end().to_owned()))
 }

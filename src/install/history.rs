@@ -35,7 +35,14 @@ pub fn read(prefix: &Prefix, name: &FileName) -> Result<Vec<Version>> {
 }
 
 /// Writes the order down, if it is not what is there already.
-pub fn write(turn: &Turn, versions: &[Version]) -> Result<()> {
+///
+/// That it cannot be written, on a full disk, keeps nobody from going back: it is read as if the last
+/// step had been written down, and the next run does that.
+pub fn record(turn: &Turn, versions: &[Version]) {
+    let _ = write(turn, versions);
+}
+
+fn write(turn: &Turn, versions: &[Version]) -> Result<()> {
     let (prefix, name) = (turn.prefix(), turn.name());
     if read(prefix, name)? == versions {
         return Ok(());

@@ -4,14 +4,15 @@
 //! run left. What it made and nobody used goes away with the turn, so that a run which fails leaves
 //! the prefix as it was.
 
+use std::error::Error as _;
 use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::prefix::{self, Prefix};
 use super::settle;
-use crate::model::FileName;
 use crate::model::failure::Result;
+use crate::model::{Failure, FileName};
 use crate::world::lock::Lock;
 
 /// The right to change one product under a prefix. Dropping it gives it back.
@@ -56,34 +57,60 @@ impl Turn {
 
     /// The right to change what all products share: the names in `bin`. It is held for an instant only.
     pub fn shared(&self) -> Result<Option<Lock>> {
-        take(&self.prefix.library().join(".lock"), &|_| (), &mut || Ok(()))
+        shared(&self.prefix)
     }
 }
 
 impl Drop for Turn {
+    /// Removes the directories that nobody needs: only what is empty can be removed like this.
+    ///
+    /// Each goes while nobody else may be about to put something there: the product's own under the
+    /// product's lock, what all products share under theirs.
     fn drop(&mut self) {
-        // The lock's file is in a directory that may have to go.
+        let Self { prefix, name, made, .. } = self;
+        let (bin, product) = (prefix.bin(), prefix.product(name));
+        let _ = fs_err::remove_dir(prefix.receipts(name));
+        let _ = fs_err::remove_dir(&product);
+        if product.symlink_metadata().is_err()
+            && let Ok(_shared) = shared(prefix)
+        {
+            let _ = fs_err::remove_dir(prefix.all_receipts());
+            if made.contains(&bin) {
+                let _ = fs_err::remove_dir(&bin);
+            }
+        }
+        // The locks' files are in a directory that may have to go too.
         self.lock = None;
-        let Self { prefix, name, .. } = self;
-        let ours = [prefix.product(name), prefix.receipts(name), prefix.all_receipts(), prefix.library()];
-        // Only what is empty can be removed like this, and nobody misses it.
-        for directory in ours.iter().chain(self.made.iter().rev()) {
+        let _ = fs_err::remove_dir(prefix.library());
+        for directory in made.iter().rev().filter(|directory| **directory != bin) {
             let _ = fs_err::remove_dir(directory);
         }
     }
 }
 
-/// Takes a lock in a directory that whoever held it last may just have removed.
+/// Takes a lock in a directory that whoever held it last may just be removing.
 fn take(path: &Utf8Path, waiting: &dyn Fn(Option<u32>), make: &mut dyn FnMut() -> Result<()>) -> Result<Option<Lock>> {
-    const ATTEMPTS: usize = 100;
-    for _ in 1..ATTEMPTS {
+    const ATTEMPTS: usize = 1000;
+    let mut attempt = || {
         make()?;
-        match Lock::take(path, waiting) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            taken => return taken.map_err(|error| prefix::failed("lock", path, error)),
+        Lock::take(path, waiting).map_err(|error| prefix::failed("lock", path, error))
+    };
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(failure) if is_gone(&failure) => {}
+            taken => return taken,
         }
     }
-    Lock::take(path, waiting).map_err(|error| prefix::failed("lock", path, error))
+    attempt()
+}
+
+fn is_gone(failure: &Failure) -> bool {
+    let cause = failure.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
+}
+
+fn shared(prefix: &Prefix) -> Result<Option<Lock>> {
+    take(&prefix.library().join(".lock"), &|_| (), &mut || Ok(()))
 }
 
 /// Makes the directories that are missing, and remembers them.

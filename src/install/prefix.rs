@@ -159,7 +159,7 @@ pub fn failed(deed: &str, path: &Utf8Path, error: std::io::Error) -> Failure {
             failure.hint("the file system is read-only: name another place with `--prefix`")
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            failure.hint("free some space there, or name another place with `--prefix`; nothing was changed")
+            failure.hint("free some space there, or name another place with `--prefix`")
         }
         _ => failure,
     }

@@ -254,7 +254,7 @@ fn differs(place: &Utf8Path, file: &InstalledFile) -> Result<Option<&'static str
     if metadata.len() != file.size_bytes {
         return Ok(Some("has another size"));
     }
-    if is_executable(&metadata).is_some_and(|executable| executable != file.executable) {
+    if !has_mode(&metadata, file.executable) {
         return Ok(Some("has another mode"));
     }
     let mut hasher = Hasher::default();
@@ -271,12 +271,12 @@ fn differs(place: &Utf8Path, file: &InstalledFile) -> Result<Option<&'static str
 }
 
 #[cfg(unix)]
-fn is_executable(metadata: &std::fs::Metadata) -> Option<bool> {
+fn has_mode(metadata: &std::fs::Metadata, executable: bool) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    Some(metadata.permissions().mode() & 0o111 != 0)
+    (metadata.permissions().mode() & 0o111 != 0) == executable
 }
 
 #[cfg(not(unix))]
-fn is_executable(_metadata: &std::fs::Metadata) -> Option<bool> {
-    None
+fn has_mode(_metadata: &std::fs::Metadata, _executable: bool) -> bool {
+    true
 }

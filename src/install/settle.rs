@@ -67,10 +67,9 @@ pub fn set_aside(turn: &Turn, version: &Version) -> Result<()> {
     if prefix::look(&place)?.is_none() {
         return Ok(());
     }
-    let aside = (1..)
-        .map(|number: u64| product.join(format!("{REPLACED}{number}-{version}")))
-        .find(|aside| aside.symlink_metadata().is_err())
-        .expect("there are more numbers than directories");
+    let aside = product.join(format!("{REPLACED}{version}"));
+    // A run that was killed may have got as far as this.
+    remove(&aside)?;
     fs_err::rename(&place, aside).map_err(|error| prefix::failed("move aside", &place, error))
 }
 
@@ -116,7 +115,8 @@ fn record(turn: &Turn) -> Result<()> {
         return Ok(());
     }
     let rest = order.into_iter().filter(|version| *version != used);
-    history::write(turn, &std::iter::once(used.clone()).chain(rest).collect::<Vec<_>>())
+    history::record(turn, &std::iter::once(used.clone()).chain(rest).collect::<Vec<_>>());
+    Ok(())
 }
 
 fn list(directory: &Utf8Path) -> Result<Vec<(String, bool)>> {

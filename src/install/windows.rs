@@ -1,8 +1,8 @@
 //! Names in `bin` where links cannot be made and a running program cannot be replaced.
 //!
 //! There a program is copied into `bin`. One that runs cannot be written over or removed, but it can
-//! be renamed: it steps aside as `.old-<number>-<program>` and is removed by the next run, when it
-//! does not run any more. The rules for the names are here for every system, so that they are tested
+//! be renamed: it steps aside as `.old-<number>-<program>` and is removed as soon as it does not
+//! run. The rules for the names are here for every system, so that they are tested
 //! on every system.
 
 /// How the name of a program begins that stepped aside.
@@ -10,8 +10,8 @@ pub const ASIDE: &str = ".old-";
 
 /// The first name to step aside to that nothing has.
 pub fn aside(program: &str, there: &[&str]) -> String {
-    (1..)
-        .map(|number: u64| format!("{ASIDE}{number}-{program}"))
+    (1..=u64::MAX)
+        .map(|number| format!("{ASIDE}{number}-{program}"))
         // Names differ there only if they differ in more than upper and lower case.
         .find(|name| !there.iter().any(|other| other.eq_ignore_ascii_case(name)))
         .expect("there are more numbers than files")
@@ -44,23 +44,25 @@ mod copies {
         prefix: &Prefix,
         name: &FileName,
         program: &FileName,
-        _metadata: &Metadata,
+        metadata: &Metadata,
     ) -> Result<Option<(FileName, Lead)>> {
-        if prefix::look(&prefix.all_receipts())?.is_none() {
+        if metadata.is_symlink() || prefix::look(&prefix.all_receipts())?.is_none() {
             return Ok(None);
         }
         let digest = Digest::of(&files::read_bounded(&prefix.bin().join(program.as_str()), MAX_BYTES)?);
         let path = format!("bin/{program}");
         let others = files::list(&prefix.all_receipts())?.into_iter().filter_map(|(other, _)| other.parse().ok());
         for product in std::iter::once(name.clone()).chain(others) {
-            let used = current::version(prefix, &product)?;
-            let mut versions = receipt::versions(prefix, &product)?;
-            versions.sort_by_key(|version| Some(version) != used.as_ref());
-            for version in versions {
+            if let Some(used) = current::read(prefix, &product)? {
+                let used = prefix.product(&product).join(used.directory()).join(&path);
+                if used.is_file() && Digest::of(&files::read_bounded(&used, MAX_BYTES)?) == digest {
+                    return Ok(Some((product, Lead::Right)));
+                }
+            }
+            for version in receipt::versions(prefix, &product)? {
                 let Some(receipt) = receipt::read(prefix, &product, &version)? else { continue };
                 if receipt.files.iter().any(|file| file.path == path && file.sha256 == digest) {
-                    let lead = if Some(version) == used { Lead::Right } else { Lead::Stale };
-                    return Ok(Some((product, lead)));
+                    return Ok(Some((product, Lead::Stale)));
                 }
             }
         }
@@ -73,17 +75,22 @@ mod copies {
         let source = prefix.product(name).join(used.directory()).join("bin").join(program.as_str());
         fs_err::copy(&source, &next).map_err(|error| prefix::failed("copy", &source, error))?;
         let aside = step_aside(&place)?;
-        fs_err::rename(&next, &place).map_err(|error| {
+        if let Err(error) = fs_err::rename(&next, &place) {
             if let Some(aside) = aside {
                 let _ = fs_err::rename(aside, &place);
             }
-            prefix::failed("put in place", &place, error)
-        })
+            return Err(prefix::failed("put in place", &place, error));
+        }
+        if let Some(aside) = aside {
+            // It fails if it runs; the next run removes it.
+            let _ = fs_err::remove_file(aside);
+        }
+        Ok(())
     }
 
     pub(in super::super) fn remove(place: &Utf8Path) -> Result<()> {
         if let Some(aside) = step_aside(place)? {
-            // It runs; the next run removes it.
+            // It fails if it runs; a later run removes it.
             let _ = fs_err::remove_file(aside);
         }
         Ok(())

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use consign::install::activate::{Activated, Options, Status, activate, activate_kept};
 use consign::install::installed::{installed, intact};
 use consign::install::lock::{Turn, lock};
@@ -175,6 +175,12 @@ fn perform(at: &Utf8Path, deed: &str) -> Result<()> {
             // Going back twice would lead back, so the second run says where to.
             go_back(at, Some("1.0.0")).map(drop)
         }
+        ["install-rival"] => install_with(at, "rival", "1.0.0", &["rival"], "").map(drop),
+        ["uninstall-rival"] => take_away(at, "rival").map(drop),
+        ["give-up"] => {
+            let turn = lock(&Prefix::resolve(at)?, &name("another"), &|_| ())?;
+            stage(&turn, "1.0.0", &["another"], "").map(drop)
+        }
         ["uninstall"] => match take_away(at, "tool") {
             // The run was killed when all was done.
             Err(failure) if failure.code() == Code::NotInstalled => Ok(()),
@@ -197,7 +203,7 @@ fn the_one_who_installs() {
     if let Err(failure) = &ended {
         eprintln!("{}: {:?}", failure.code(), failure.chain());
     }
-    std::process::exit(i32::from(ended.is_err()));
+    std::process::exit(ended.map_or_else(|failure| failure.code().exit() as i32, |()| 0));
 }
 
 /// This test program, about to do a deed.
@@ -238,7 +244,7 @@ fn instants(at: &Utf8Path, deed: &str) -> Vec<(String, usize)> {
         }
     }
     assert_eq!(processes.len(), 1, "calls are counted in one thread");
-    assert!(instants.len() > 20, "{instants:?}");
+    assert!(instants.len() > 10, "{instants:?}");
     instants
 }
 
@@ -475,7 +481,7 @@ fn what_others_put_in_the_way_is_kept_and_named() {
     scratch.write("bin/tool", "mine");
     let activated = install(at, "1.0.0");
     let backup = Prefix::resolve(at).unwrap().bin().join("tool.bak.20261121150405");
-    assert_eq!(activated.backups, [backup.clone()]);
+    assert_eq!(activated.backups, std::slice::from_ref(&backup));
     assert_eq!(fs_err::read_to_string(&backup).unwrap(), "mine");
     assert_eq!(says(at, "tool").unwrap(), "tool 1.0.0");
     // In the same second something else is in the way.
@@ -493,7 +499,7 @@ fn what_others_put_in_the_way_is_kept_and_named() {
     let turn = lock(&Prefix::resolve(at).unwrap(), &name("tool"), &|_| ()).unwrap();
     let (staging, receipt) = stage(&turn, "1.0.0", &["tool"], "").unwrap();
     let replace = Options { foreign: Foreign::Replace, ..options() };
-    assert_eq!(activate(&turn, staging, &receipt, replace).unwrap().backups, [Utf8PathBuf::new(); 0]);
+    assert!(activate(&turn, staging, &receipt, replace).unwrap().backups.is_empty());
     drop(turn);
     assert_eq!(says(at, "tool").unwrap(), "tool 1.0.0");
 }
@@ -630,21 +636,33 @@ fn one_waits_for_the_other_and_says_for_whom() {
 fn several_that_install_at_once_all_succeed_and_leave_no_litter() {
     let scratch = Scratch::new();
     let at = scratch.path().join("prefix");
-    for _ in 0..5 {
-        let deeds = ["install 1.0.0 tool", "install 1.1.0 more,tool", "reinstall 1.0.0", "revert", "uninstall"];
+    for _ in 0..20 {
+        let deeds = [
+            "install 1.0.0 tool",
+            "install-rival",
+            "install 1.1.0 more,tool",
+            "give-up",
+            "reinstall 1.0.0",
+            "uninstall-rival",
+            "revert",
+            "uninstall",
+            "give-up",
+        ];
         let start = |deed: &&str| {
             let mut command = Command::new("env");
             worker(&mut command, &at, deed);
-            (deed.to_string(), command.stdout(std::process::Stdio::null()).spawn().unwrap())
+            (deed.to_string(), command.stdout(Stdio::null()).spawn().unwrap())
         };
         let children: Vec<_> = deeds.iter().map(start).collect();
         for (deed, mut child) in children {
             let status = child.wait().unwrap();
-            // There may be nothing to go back to.
-            assert!(status.success() || deed == "revert", "{deed}");
+            // There may be nothing to go back to, and nothing to take away.
+            let may_refuse = deed == "revert" || deed == "uninstall-rival";
+            assert!(status.success() || may_refuse && status.code() == Some(6), "{deed}");
         }
     }
     perform(&at, "uninstall").unwrap();
+    let _ = take_away(&at, "rival");
     install(&at, "1.0.0");
     let calm = Scratch::new();
     install(calm.path(), "1.0.0");
@@ -664,11 +682,7 @@ fn a_program_that_runs_can_be_replaced_and_pruned() {
     receipt.files[1].size_bytes = bytes.len() as u64;
     activate(&turn, staging, &receipt, options()).unwrap();
     drop(turn);
-    let mut running = Command::new(at.join("bin/tool"))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut running = Command::new(at.join("bin/tool")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     for number in ["1.1.0", "1.2.0", "1.3.0"] {
         install(at, number);
     }
@@ -678,8 +692,9 @@ fn a_program_that_runs_can_be_replaced_and_pruned() {
     assert_eq!(says(at, "tool").unwrap(), "tool 1.3.0");
 }
 
-/// Does a deed on a file system of its own, prepared by a shell; what it said, and the tree after it.
-fn on_a_file_system(prepare: &str, deed: &str) -> Option<(Output, String)> {
+/// Does deeds on a file system of its own, by a shell script in which `deed` does one. Gives back whether
+/// the last one succeeded, what was said, and the tree after it.
+fn on_a_file_system(script: &str) -> Option<(bool, String, String)> {
     let scratch = Scratch::new();
     let at = scratch.path();
     let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", at.as_str()]).output();
@@ -687,31 +702,59 @@ fn on_a_file_system(prepare: &str, deed: &str) -> Option<(Output, String)> {
     if !can {
         return None;
     }
-    let script = format!("set -e; cd {at}; {prepare}; status=0; \"$@\" || status=$?; find . | sort; exit $status");
+    let script = format!(
+        "set -e; worker=\"$*\"; deed() {{ {DEED}=\"$1\" $worker; }}; mount -t tmpfs none {at}; cd {at}; status=0; \
+         {script} || status=$?; echo AFTERWARDS; bin/tool; find . | sort; exit $status"
+    );
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &script, "sh"]);
-    worker(&mut command, at, deed);
+    worker(&mut command, at, "");
     let output = command.output().unwrap();
-    let text = both(&output);
-    Some((output, text))
+    let (said, told) = (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    let (_, after) = told.split_once("AFTERWARDS\n").unwrap_or_else(|| panic!("{told}{said}"));
+    Some((output.status.success(), said, after.to_owned()))
 }
 
 #[test]
-fn a_full_disk_and_a_read_only_one_leave_the_old_version_working() {
-    // As many blocks as are needed are not there; with each one more, the next thing fails.
-    let mut failed = 0;
-    for blocks in 1..60 {
-        let prepare = format!("mount -t tmpfs -o size={}k none . && cd .", blocks * 4);
-        let Some((output, text)) = on_a_file_system(&prepare, "install 1.0.0 tool") else { return };
-        if output.status.success() {
-            continue;
+fn a_full_disk_leaves_the_old_version_or_the_new_one() {
+    let (mut old, mut new) = (0, 0);
+    for free in 0.. {
+        // There is room for so many files and directories more, and each time for one more.
+        let script = format!(
+            "deed 'install 0.9.0 tool'; mount -o remount,nr_inodes=$(($(df --output=iused . | tail -1) + {free})) .; \
+             deed 'install 1.0.0 first,second,tool'"
+        );
+        let Some((succeeded, said, after)) = on_a_file_system(&script) else { return };
+        if succeeded {
+            break;
         }
-        failed += 1;
-        assert!(text.contains("No space left"), "{blocks}: {text}");
-        assert!(!text.contains("staging") && !text.contains("./bin/tool"), "{blocks}: {text}");
+        assert!(said.contains("No space left"), "{free}: {said}");
+        if after.starts_with("tool 0.9.0\n") {
+            old += 1;
+            assert!(!after.contains("1.0.0"), "{free}: {after}");
+        } else {
+            new += 1;
+            assert!(after.starts_with("tool 1.0.0\n"), "{free}: {after}");
+        }
+        let litter = [".staging", ".new", ".old", ".consign", ".current", ".lock"];
+        assert!(!litter.iter().any(|name| after.contains(name)), "{free}: {after}");
     }
-    assert!((1..59).contains(&failed), "{failed}");
-    let prepare = "mount -t tmpfs -o ro none . && cd .";
-    let Some((output, text)) = on_a_file_system(prepare, "install 1.0.0 tool") else { return };
-    assert!(!output.status.success() && text.contains("Read-only file system"), "{text}");
+    // The last ones fail after the switch, where a program's name is made.
+    assert!(old > 5 && new > 0, "{old} {new}");
+}
+
+#[test]
+fn going_back_needs_no_room() {
+    let script = "mount -o remount,size=1m .; deed 'install 1.0.0 tool'; deed 'install 1.1.0 tool'; \
+        ! dd if=/dev/zero of=full bs=4k 2>/dev/null; deed revert";
+    let Some((succeeded, said, after)) = on_a_file_system(script) else { return };
+    assert!(succeeded && after.starts_with("tool 1.0.0\n") && after.contains("./full"), "{said} {after}");
+}
+
+#[test]
+fn a_read_only_file_system_is_said_to_be_one() {
+    let script = "deed 'install 0.9.0 tool'; mount -o remount,ro .; deed 'install 1.0.0 tool'";
+    let Some((succeeded, said, after)) = on_a_file_system(script) else { return };
+    assert!(!succeeded && said.contains("Read-only file system"), "{said}");
+    assert!(after.starts_with("tool 0.9.0\n") && !after.contains("1.0.0"), "{after}");
 }
