@@ -10,8 +10,6 @@ use super::key::{Algorithm, PublicKey};
 use crate::model::Digest;
 use crate::model::digest::Hasher;
 
-/// The most hashes that a proof can have: one for each level of a tree of 2^64 leaves.
-pub const MAX_PROOF_HASHES: usize = 64;
 /// The longest checkpoint that is read, in bytes.
 const MAX_CHECKPOINT_BYTES: usize = 16 << 10;
 /// The most signatures under a checkpoint that are looked at.
