@@ -161,12 +161,12 @@ mod tests {
 
     #[test]
     fn the_signatures_of_our_own_are_sorted_named_and_not_too_many() {
+        type Spoil = fn(&mut Envelope);
         let id = |number: u32| KeyId::of(&number.to_le_bytes());
         let envelope = |count: u32| Envelope::of_statement(b"{}", (0..count).map(|number| (id(number), &b"s"[..])));
         let read = |envelope: &Envelope| Envelope::read_own(&envelope.render());
         assert!(read(&envelope(64)).is_ok_and(|envelope| envelope.listed().len() == 64));
         assert!(read(&envelope(65)).is_err() && read(&envelope(0)).is_err());
-        type Spoil = fn(&mut Envelope);
         let spoils: [Spoil; 5] = [
             |it| it.signatures.reverse(),
             |it| it.signatures[1] = it.signatures[0].clone(),

@@ -236,13 +236,11 @@ mod tests {
 
     /// The root hash of a tree, as RFC 6962 defines it.
     fn root_of(leaves: &[Digest]) -> Digest {
-        match leaves {
-            [leaf] => *leaf,
-            _ => {
-                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-                node_hash(&root_of(left), &root_of(right))
-            }
+        if let [leaf] = leaves {
+            return *leaf;
         }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        node_hash(&root_of(left), &root_of(right))
     }
 
     /// The proof that a leaf is in a tree: `PATH` of RFC 6962.
