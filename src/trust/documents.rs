@@ -152,7 +152,6 @@ fn index_problem(index: &Index) -> Option<String> {
             "its packages are not sorted by platform"
         }
         _ if !sorted(index.files.iter().map(|file| &file.name)) => "its files are not sorted by name",
-        _ if index.files.len() > MAX_ROWS => "it lists more files than a bundle may have",
         _ if index.files.iter().any(|file| file.size_bytes > MAX_FILE_BYTES) => "a file is larger than it may be",
         _ => return name_problem(index).or_else(|| index.packages.iter().find_map(package_problem)),
     };

@@ -10,8 +10,6 @@ use super::key::{Algorithm, PublicKey};
 use crate::model::Digest;
 use crate::model::digest::Hasher;
 
-/// The most hashes that a proof can have: one for each level of a tree of 2^64 leaves.
-pub const MAX_PROOF_HASHES: usize = 64;
 /// The longest checkpoint that is read, in bytes.
 const MAX_CHECKPOINT_BYTES: usize = 16 << 10;
 /// The most signatures under a checkpoint that are looked at.
@@ -238,13 +236,11 @@ mod tests {
 
     /// The root hash of a tree, as RFC 6962 defines it.
     fn root_of(leaves: &[Digest]) -> Digest {
-        match leaves {
-            [leaf] => *leaf,
-            _ => {
-                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-                node_hash(&root_of(left), &root_of(right))
-            }
+        if let [leaf] = leaves {
+            return *leaf;
         }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        node_hash(&root_of(left), &root_of(right))
     }
 
     /// The proof that a leaf is in a tree: `PATH` of RFC 6962.

@@ -446,6 +446,7 @@ fn what_a_bundle_carries_besides_its_signature_is_seen() {
 
 #[test]
 fn a_statement_in_an_envelope_has_to_be_about_the_file() {
+    const V1: &str = "https://in-toto.io/Statement/v1";
     let key = corpus_key("p-256.der");
     let judged = |payload_type: &str, statement: Value| {
         let body = serde_json::to_vec(&statement).unwrap();
@@ -468,7 +469,6 @@ fn a_statement_in_an_envelope_has_to_be_about_the_file() {
         ]);
         serde_json::json!({"_type": kind, "subject": subjects, "predicateType": "x", "predicate": {}})
     };
-    const V1: &str = "https://in-toto.io/Statement/v1";
     assert_eq!(judged(dsse::IN_TOTO, statement(V1, MESSAGE)), Ok(()));
     assert_eq!(judged(dsse::IN_TOTO, statement("https://in-toto.io/Statement/v0.1", MESSAGE)), Ok(()));
     assert_eq!(

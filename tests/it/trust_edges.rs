@@ -16,7 +16,7 @@ use consign::trust::signatures::{Entry, Signatures};
 use consign::trust::tuf::json::Json;
 use consign::trust::tuf::roles::{Key, KeyValue, Meta, Role, RoleKeys, Roles, Root, Signature, Signed, TimestampRole};
 use consign::trust::tuf::trusted::{Forgotten, Roots};
-use consign::trust::{Anchor, documents};
+use consign::trust::{Anchor, documents, sigstore};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -42,10 +42,10 @@ fn assert_says(result: &Result<(), String>, words: &str) {
 
 #[test]
 fn an_index_is_refused_for_the_reason_that_it_gives() {
+    type Spoil = fn(&mut Index);
     assert_eq!(index(|_| {}), Ok(()));
     assert_eq!(index(|it| it.source.reference = None), Ok(()));
     assert_eq!(index(|it| it.source.commit = Some("a".repeat(64))), Ok(()));
-    type Spoil = fn(&mut Index);
     let spoils: [(Spoil, &str); 13] = [
         (|it| it.kind.push('x'), "its type"),
         (|it| it.files[0].kind = "file".to_owned(), "does not list `sbom.cdx.json` as"),
@@ -109,6 +109,7 @@ fn a_package_is_bounded_in_size_and_programs() {
 
 #[test]
 fn a_provenance_is_refused_for_the_reason_that_it_gives() {
+    type Spoil = fn(&mut Statement);
     fn dependency(name: &str, kind: &str, value: &str) -> ResolvedDependency {
         ResolvedDependency { name: name.to_owned(), uri: None, digest: [(kind.to_owned(), value.to_owned())].into() }
     }
@@ -126,7 +127,6 @@ fn a_provenance_is_refused_for_the_reason_that_it_gives() {
         }),
         Ok(())
     );
-    type Spoil = fn(&mut Statement);
     let spoils: [(Spoil, &str); 14] = [
         (|it| it.kind.push('x'), "in-toto"),
         (|it| it.predicate_type.push('x'), "SLSA"),
@@ -392,7 +392,8 @@ fn a_file_that_only_a_stranger_has_signed_is_told_from_one_that_nobody_has() {
             list.signatures.into_iter().partition(|row| row.file.as_str() != target || is_left(row, id));
         files.insert("signatures.json".to_owned(), Signatures::new(list.version, left).render());
         files.retain(|name, bytes| {
-            !name.starts_with(target) || !gone.iter().any(|row| row.signature == *bytes) && !name.ends_with(".json")
+            !name.starts_with(target)
+                || !gone.iter().any(|row| row.signature == *bytes) && !name.ends_with(sigstore::ENDING)
         });
         let found = judge_with(&files, &anchor).findings.into_iter().find(|finding| finding.file == target);
         found.map(|finding| (finding.code, finding.message))
@@ -413,8 +414,10 @@ fn a_finding_says_how_large_a_file_is_and_what_to_do() {
         let mut files = whole.clone();
         files.get_mut(name).unwrap().resize(length, 0);
         let expected = format!("it has {words} bytes and should have {size}");
-        let found = judge(&files).findings;
-        assert!(found.iter().any(|finding| finding.message == expected), "{found:?}");
+        let verdict = judge(&files);
+        assert!(verdict.findings.iter().any(|finding| finding.message == expected), "{:?}", verdict.findings);
+        // What is longer than it may be was not read whole, and is not reported as if it were.
+        assert_eq!(verdict.files.iter().any(|asset| asset.name.as_str() == name), length < size);
     }
     let codes = [
         Code::DigestMismatch,

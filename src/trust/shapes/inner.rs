@@ -302,6 +302,7 @@ mod tests {
 
     #[test]
     fn an_rsa_key_has_a_size_and_an_exponent_that_are_safe() {
+        const E: &[u8] = &[1, 0, 1];
         let modulus = |bits: usize, last: u8| {
             let mut bytes = vec![0xff; bits.div_ceil(8)];
             bytes[0] = 0xff >> ((8 - bits % 8) % 8);
@@ -309,7 +310,6 @@ mod tests {
             bytes
         };
         let judge = |bits, last, exponent: &[u8]| rsa(&modulus(bits, last), exponent).map_err(|(shape, _)| shape);
-        const E: &[u8] = &[1, 0, 1];
         for bits in [2048, 3072, 4096] {
             assert_eq!(judge(bits, 0xff, E), Ok(()), "{bits}");
         }
