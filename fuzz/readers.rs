@@ -93,6 +93,55 @@ pub fn archive(bytes: &[u8]) {
     }
 }
 
+/// What is read in one pass is read in memory too, and is the same.
+fn stream(format: ArchiveFormat, bytes: &[u8], stem: &str) {
+    let mut counted = Counted { begun: 0, written: 0 };
+    let read = consign::archive::stream::read(format, &mut { bytes }, &Expected::default(), &mut counted);
+    let Ok(accepted) = read else { return };
+    // Only the tar stream itself is larger than what is in it.
+    let content: u64 = accepted.entries.iter().map(|entry| entry.size_bytes).sum();
+    assert_eq!((counted.begun, counted.written), (content, content));
+    let unpacked = match format {
+        ArchiveFormat::Zip => content,
+        ArchiveFormat::TarGz | ArchiveFormat::TarZst => tar_bytes(&accepted),
+    };
+    let mut inspector = Inspector::default();
+    let contents = inspector.inspect(format, bytes, &accepted.stem, unpacked).expect("it was accepted in one pass");
+    assert_eq!((contents.entries, contents.date), (accepted.entries, accepted.date));
+    let expected = Expected { stem: Some(stem), unpacked_size_bytes: Some(unpacked) };
+    let mut counted = Counted { begun: 0, written: 0 };
+    let again = consign::archive::stream::read(format, &mut { bytes }, &expected, &mut counted);
+    assert_eq!(again.is_ok(), accepted.stem == stem);
+}
+
+/// The size of the tar stream of an archive: headers, padded content, and two blocks at the end.
+fn tar_bytes(accepted: &Accepted) -> u64 {
+    let paths = accepted.entries.iter().map(|entry| entry.path.as_str());
+    let directories: BTreeSet<_> =
+        paths.flat_map(|path| path.match_indices('/').map(|(slash, _)| &path[..slash])).collect();
+    let contents: u64 = accepted.entries.iter().map(|entry| 512 + entry.size_bytes.next_multiple_of(512)).sum();
+    512 * (1 + directories.len() as u64) + contents + 1024
+}
+
+/// Counts what it gets.
+struct Counted {
+    begun: u64,
+    written: u64,
+}
+
+impl Sink for Counted {
+    fn begin(&mut self, size_bytes: u64) -> std::io::Result<()> {
+        self.begun += size_bytes;
+        if self.begun <= MAX_UNPACKED_BYTES { Ok(()) } else { Err(std::io::ErrorKind::StorageFull.into()) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.written += bytes.len() as u64;
+        assert!(self.written <= self.begun);
+        Ok(())
+    }
+}
+
 /// What was read as `signatures.json` is written as the same bytes.
 pub fn signatures(bytes: &[u8]) {
     if let Ok(list) = Signatures::read(bytes) {
@@ -153,62 +202,6 @@ pub fn spki(bytes: &[u8]) {
     if let Ok(key) = PublicKey::from_der(bytes) {
         assert_eq!(key.id(), Digest::of(bytes));
         is_its_own_writing(&key);
-
-/// What is read in one pass is read in memory too, and is the same.
-fn stream(format: ArchiveFormat, bytes: &[u8], stem: &str) {
-    let mut counted = Counted { begun: 0, written: 0 };
-    let read = consign::archive::stream::read(format, &mut { bytes }, &Expected::default(), &mut counted);
-    let Ok(accepted) = read else { return };
-    // Only the tar stream itself is larger than what is in it.
-    let content: u64 = accepted.entries.iter().map(|entry| entry.size_bytes).sum();
-    assert_eq!((counted.begun, counted.written), (content, content));
-    let unpacked = match format {
-        ArchiveFormat::Zip => content,
-        ArchiveFormat::TarGz | ArchiveFormat::TarZst => tar_bytes(&accepted),
-    };
-    let mut inspector = Inspector::default();
-    let contents = inspector.inspect(format, bytes, &accepted.stem, unpacked).expect("it was accepted in one pass");
-    assert_eq!((contents.entries, contents.date), (accepted.entries, accepted.date));
-    let expected = Expected { stem: Some(stem), unpacked_size_bytes: Some(unpacked) };
-    let mut counted = Counted { begun: 0, written: 0 };
-    let again = consign::archive::stream::read(format, &mut { bytes }, &expected, &mut counted);
-    assert_eq!(again.is_ok(), accepted.stem == stem);
-}
-
-/// The size of the tar stream of an archive: headers, padded content, and two blocks at the end.
-fn tar_bytes(accepted: &Accepted) -> u64 {
-    let paths = accepted.entries.iter().map(|entry| entry.path.as_str());
-    let directories: BTreeSet<_> =
-        paths.flat_map(|path| path.match_indices('/').map(|(slash, _)| &path[..slash])).collect();
-    let contents: u64 = accepted.entries.iter().map(|entry| 512 + entry.size_bytes.next_multiple_of(512)).sum();
-    512 * (1 + directories.len() as u64) + contents + 1024
-}
-
-/// Counts what it gets.
-struct Counted {
-    begun: u64,
-    written: u64,
-}
-
-impl Sink for Counted {
-    fn begin(&mut self, size_bytes: u64) -> std::io::Result<()> {
-        self.begun += size_bytes;
-        if self.begun <= MAX_UNPACKED_BYTES { Ok(()) } else { Err(std::io::ErrorKind::StorageFull.into()) }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.written += bytes.len() as u64;
-        assert!(self.written <= self.begun);
-        Ok(())
-    }
-}
-
-/// A public key in PEM or DER is its own writing again, under the same name.
-pub fn public_key(bytes: &[u8]) {
-    let keys = [PublicKey::from_der(bytes).ok(), PublicKey::from_pem(bytes).ok()];
-    for key in keys.into_iter().flatten() {
-        let again = PublicKey::from_pem(key.to_pem().as_bytes()).expect("its own writing");
-        assert_eq!(again.id(), key.id());
         assert!(key.verify(b"message", bytes).is_err());
     }
 }

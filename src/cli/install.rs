@@ -191,7 +191,7 @@ impl SourceArgs {
             }
         }
         self.demand(context, &resolved.trust)?;
-        self.install(context, how, What::Release(&resolved), &client, pins)
+        self.install(context, how, &What::Release(&resolved), &client, pins)
     }
 
     /// Installs from a catalog.
@@ -204,7 +204,7 @@ impl SourceArgs {
         let mut catalog = from.update(context)?;
         let client = Client::new(ClientOptions::default());
         let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
-        self.install(context, how, What::Release(&resolved), &client, Some(Pins::of_root(from.pinned_root())))
+        self.install(context, how, &What::Release(&resolved), &client, Some(Pins::of_root(from.pinned_root())))
     }
 
     /// Installs a file that has no index, or the release in a directory.
@@ -225,13 +225,13 @@ impl SourceArgs {
         let version = self.version.as_ref().map(exact).transpose()?;
         let said = Said { name: self.name.clone(), version, sha256: self.sha256 };
         let mut found = loose::fetch(given, &said, &anchor, &client)?;
-        if !anchor.is_checked() && !self.skip_signature {
-            if let Some(pinned) = pinned_anchor(context, &found.name)? {
-                found = loose::fetch(given, &said, &pinned, &client)?;
-            }
+        let pinned =
+            if anchor.is_checked() || self.skip_signature { None } else { pinned_anchor(context, &found.name)? };
+        if let Some(pinned) = pinned {
+            found = loose::fetch(given, &said, &pinned, &client)?;
         }
         self.demand(context, &found.trust)?;
-        self.install(context, how, What::File(&found), &client, pins)
+        self.install(context, how, &What::File(&found), &client, pins)
     }
 
     /// Refuses what nobody has vouched for, where somebody has to.
@@ -270,7 +270,7 @@ impl SourceArgs {
         &self,
         context: &Context,
         how: &HowArgs,
-        what: What<'_>,
+        what: &What<'_>,
         client: &Client,
         pins: Option<Pins>,
     ) -> Result<Installation> {

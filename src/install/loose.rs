@@ -89,16 +89,13 @@ pub fn fetch(given: &str, said: &Said, anchor: &Anchor, client: &Client) -> Resu
     let format = [ArchiveFormat::TarGz, ArchiveFormat::TarZst, ArchiveFormat::Zip]
         .into_iter()
         .find(|format| file.as_str().ends_with(&format!(".{}", format.extension())));
-    let (name, version, kind) = match format {
-        Some(format) => {
-            let metadata = look_inside(&bytes, &file, format)?;
-            (metadata.name.clone(), metadata.version.clone(), Kind::Archive(format, metadata))
-        }
-        None => {
-            let name = said.name.clone().unwrap_or_else(|| file.clone());
-            let version = said.version.clone().map_or_else(|| version_of(&bytes, &file), Ok)?;
-            (name, version, Kind::Program)
-        }
+    let (name, version, kind) = if let Some(format) = format {
+        let metadata = look_inside(&bytes, &file, format)?;
+        (metadata.name.clone(), metadata.version.clone(), Kind::Archive(format, metadata))
+    } else {
+        let name = said.name.clone().unwrap_or_else(|| file.clone());
+        let version = said.version.clone().map_or_else(|| version_of(&bytes, &file), Ok)?;
+        (name, version, Kind::Program)
     };
     if let Some(wanted) = said.name.as_ref().filter(|wanted| **wanted != name) {
         return Err(Failure::new(Code::TargetUnknown, format!("`{file}` is `{name}` and not `{wanted}`"))

@@ -169,7 +169,7 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
         }
     };
     let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
-    order.finish(&turn, staging, candidate.receipt(payload, &order.options), done(package, status))
+    order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done(package, status))
 }
 
 /// Installs a file that has no index.
@@ -197,7 +197,7 @@ pub fn install_loose(loose: &Loose, order: &Order<'_>) -> Result<Installation> {
     let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
     let mut done = done(status);
     done.platform = payload.platform;
-    order.finish(&turn, staging, candidate.receipt(payload, &order.options), done)
+    order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done)
 }
 
 impl Order<'_> {
@@ -217,8 +217,8 @@ impl Order<'_> {
         }
     }
 
-    fn finish(&self, turn: &Turn, staging: Staging, receipt: Receipt, done: Installation) -> Result<Installation> {
-        let Activated { backups, pruned, .. } = activate(turn, staging, &receipt, self.options.activation)?;
+    fn finish(&self, turn: &Turn, staging: Staging, receipt: &Receipt, done: Installation) -> Result<Installation> {
+        let Activated { backups, pruned, .. } = activate(turn, staging, receipt, self.options.activation)?;
         let done = done.with_programs(self.prefix, &receipt.programs);
         Ok(Installation { backups, removed: pruned, ..done })
     }
