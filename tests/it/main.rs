@@ -9,6 +9,8 @@
 
 #[cfg(unix)]
 mod activate;
+#[cfg(unix)]
+mod activate_kill;
 mod archive;
 mod attacked;
 mod attacks_catalog;
