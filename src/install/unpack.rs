@@ -300,6 +300,7 @@ impl Sink for Spool<'_> {
 /// Makes a directory that nobody else can look into.
 fn create_private(path: &Utf8Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(false);
     #[cfg(unix)]
     {
         use std::os::unix::fs::DirBuilderExt as _;

@@ -381,7 +381,28 @@ fn zip_cases() -> Vec<Case> {
         unpacked_size_bytes,
     };
     cases.extend([case("a zip of more than the index says", unpacked - 1), case("of less", unpacked + 1)]);
+    let (bytes, unpacked_size_bytes) = with_directory_as_content();
+    cases.push(Case { name: "the directory as content", format: ArchiveFormat::Zip, bytes, unpacked_size_bytes });
     cases
+}
+
+/// A zip file whose last entry claims all that follows it as its compressed data.
+fn with_directory_as_content() -> (Vec<u8>, u64) {
+    use consign::archive::{Options, Writer};
+    let options = Options { format: ArchiveFormat::Zip, level: None, date: "2025-01-02T03:04:05Z".parse().unwrap() };
+    let mut writer = Writer::new(&STEM.parse().unwrap(), options);
+    writer.append("bin/tool", true, 400, &mut b"content ".repeat(50).as_slice()).unwrap();
+    let packed = writer.finish().unwrap();
+    let mut bytes = packed.bytes;
+    let find = |bytes: &[u8], magic: &[u8]| bytes.windows(4).rposition(|window| window == magic).unwrap();
+    let (local, central, end) = (find(&bytes, b"PK\x03\x04"), find(&bytes, b"PK\x01\x02"), bytes.len() - 22);
+    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let behind = u32::try_from(bytes.len()).unwrap() - number(&bytes, end + 16);
+    for at in [local + 18, central + 20, end + 16] {
+        let more = number(&bytes, at) + behind;
+        bytes[at..at + 4].copy_from_slice(&more.to_le_bytes());
+    }
+    (bytes, packed.unpacked_size_bytes)
 }
 
 /// A zip file with four bytes hidden after an entry's compressed data, all sizes and places right.

@@ -6,7 +6,6 @@
 use crate::model::Digest;
 use crate::model::digest::Hasher;
 
-use super::super::MAX_ENTRIES;
 use super::super::contents::{Entry, Gathered, Gathering, Problem, Stamp};
 use super::super::zip::{self, Method, Moment, Record};
 use super::inflate::Inflate;
@@ -33,9 +32,6 @@ pub(super) fn read(
         }
         let (record, moment) = read_local(source, offset)?;
         last_moment = Some(moment);
-        if records.len() >= MAX_ENTRIES {
-            return Err(Problem::new("it has more entries than an archive may have").into());
-        }
         let admitted = gathering.admit(&record.path, Stamp::Zip(moment))?;
         record.check_sizes().map_err(|problem| Problem::at(&record.path, problem))?;
         budget.spend(u64::from(record.size))?;
