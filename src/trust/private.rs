@@ -171,11 +171,7 @@ fn public_half(pair: &Pair, algorithm: AlgorithmIdentifierRef<'_>) -> Result<Pub
     let spki = BitStringRef::from_bytes(raw)
         .and_then(|bits| SubjectPublicKeyInfoRef { algorithm, subject_public_key: bits }.to_der())
         .map_err(|_| inner::damaged())?;
-    PublicKey::from_der(&spki).map_err(|error| Refusal {
-        shape: "public-half",
-        sentence: "has a public half that is not taken".to_owned(),
-        ..error.into_refusal()
-    })
+    PublicKey::from_der(&spki).map_err(key::NotAPublicKey::into_refusal)
 }
 
 /// What ring refuses although its shape and size are right: the numbers contradict each other.
@@ -234,6 +230,13 @@ mod tests {
             assert!(locked.open(b"another").expect("readable").is_none());
             assert_eq!(locked.open(b"passphrase").expect("readable").expect("opened").public(), key.public());
         }
+    }
+
+    #[test]
+    fn a_new_key_is_written_in_the_version_that_every_openssl_reads() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).expect("random numbers");
+        // Version 1 has no public half beside the seed.
+        assert_eq!((key.pkcs8().len(), &key.pkcs8()[..5]), (48, &[0x30, 46, 2, 1, 0][..]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use consign::model::metadata::PackageMetadata;
 use consign::model::provenance::{ResolvedDependency, Statement};
 use consign::model::{Code, Digest, pretty};
 use consign::trust::bundle::{Case, DOCUMENTS, Documents, MAX_EVIDENCE_BYTES, finding};
+use consign::trust::dsse::{self, Envelope};
 use consign::trust::key::{self, Algorithm, KeyId, Signer};
 use consign::trust::signatures::{Entry, Signatures};
 use consign::trust::tuf::json::Json;
@@ -562,4 +563,21 @@ fn a_key_stands_under_an_id_of_its_own_and_signatures_are_not_too_many() {
         many["signatures"] = (0..count).map(row).collect();
         assert_eq!(Signed::<Root>::parse(&serde_json::to_vec(&many).unwrap()).is_ok(), is_read, "{count}");
     }
+}
+
+#[test]
+fn each_signature_of_an_envelope_is_by_the_key_that_it_names() {
+    let (one, two) = (generate(Algorithm::EcdsaP256), generate(Algorithm::EcdsaP256));
+    let anchor = Anchor::Keys(vec![one.public().clone(), two.public().clone()]);
+    let mut files = signed_with(&bundle_fixture(), &[one, two]);
+    assert!(judge_with(&files, &anchor).bundle.is_some());
+    let mut envelope = Envelope::read_own(&files[dsse::FILE_NAME]).unwrap();
+    let [first, second] = envelope.signatures.as_mut_slice() else { panic!("two keys have signed it") };
+    std::mem::swap(&mut first.sig, &mut second.sig);
+    files.insert(dsse::FILE_NAME.to_owned(), envelope.render());
+    let verdict = judge_with(&files, &anchor);
+    assert!(verdict.bundle.is_none());
+    assert!(
+        verdict.findings.iter().all(|row| (row.code, row.file.as_str()) == (Code::SignatureInvalid, dsse::FILE_NAME))
+    );
 }
