@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use semver::Version;
 use serde::Serialize;
 
-use super::activate::{self, Activated, activate};
+use super::activate::{self, Activated, activate, activate_kept};
 use super::host::Host;
 use super::installed::{self, Installed};
 use super::lock::{Turn, lock};
@@ -18,7 +18,7 @@ use super::prefix::Prefix;
 use super::receipt::{self, InstalledFile, Origin, Receipt, Trust};
 use super::resolve::{Resolved, Wish};
 use super::staging::Staging;
-use super::unpack;
+use super::{programs, unpack};
 use crate::model::failure::Result;
 use crate::model::index::{Index, Package};
 use crate::model::{Code, Digest, Failure, FileName, Platform, text};
@@ -143,18 +143,19 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
         done.withdrawn.clone_from(&resolved.withdrawn);
         done
     };
-    if let Some(known) = order.intact(&candidate, before.as_ref())? {
+    if let Some(known) = order.kept(&candidate)? {
         let is_same = |package: &&&Package| {
-            known.index == Some(resolved.digest)
-                && known.archive == Some(package.sha256)
-                && known.trust.rank() >= trust.rank()
+            let bytes = known.index == Some(resolved.digest) && known.archive == Some(package.sha256);
+            bytes && known.trust.rank() >= trust.rank()
         };
         if let Some(package) = packages.iter().find(is_same) {
-            return Ok(done(package, Ending::Unchanged).with_programs(order.prefix, &known.programs));
+            return order.reuse(&known, before.as_ref(), done(package, Ending::Unchanged));
         }
     }
     if order.options.dry_run {
-        return Ok(done(packages[0], Ending::Planned).with_programs(order.prefix, &programs_of(packages[0])));
+        let programs = programs_of(packages[0]);
+        programs::check(order.prefix, &index.name, &programs)?;
+        return Ok(done(packages[0], Ending::Planned).with_programs(order.prefix, &programs));
     }
     let turn = turn(order.prefix, &index.name, order.listener)?;
     let mut rest = packages.into_iter().peekable();
@@ -182,11 +183,11 @@ pub fn install_loose(loose: &Loose, order: &Order<'_>) -> Result<Installation> {
         (done.archive, done.size_bytes, done.sha256) = (loose.file().clone(), loose.size_bytes(), loose.sha256);
         done
     };
-    if let Some(known) = order.intact(&candidate, before.as_ref())?
+    if let Some(known) = order.kept(&candidate)?
         && known.archive == Some(loose.sha256)
         && known.trust.rank() >= trust.rank()
     {
-        return Ok(done(Ending::Unchanged).with_programs(order.prefix, &known.programs));
+        return order.reuse(&known, before.as_ref(), done(Ending::Unchanged));
     }
     if order.options.dry_run {
         return Ok(done(Ending::Planned));
@@ -209,12 +210,24 @@ impl Order<'_> {
         Ok(before)
     }
 
-    /// The receipt of the version in use, if it is this one and whole.
-    fn intact(&self, candidate: &Candidate<'_>, before: Option<&Receipt>) -> Result<Option<Receipt>> {
-        match before.filter(|before| before.version == *candidate.version) {
-            Some(before) => installed::intact(self.prefix, candidate.name, &before.version),
-            None => Ok(None),
+    /// The receipt of this version, if it is kept and whole.
+    fn kept(&self, candidate: &Candidate<'_>) -> Result<Option<Receipt>> {
+        installed::intact(self.prefix, candidate.name, candidate.version)
+    }
+
+    /// Puts what is kept in use, and right what somebody has left wrong around it.
+    fn reuse(&self, known: &Receipt, before: Option<&Receipt>, done: Installation) -> Result<Installation> {
+        let is_used = before.is_some_and(|before| before.version == known.version);
+        let done = done.with_programs(self.prefix, &known.programs);
+        if self.options.dry_run {
+            programs::check(self.prefix, &known.name, &known.programs)?;
+            let status = if is_used { Ending::Unchanged } else { Ending::Planned };
+            return Ok(Installation { status, ..done });
         }
+        let turn = turn(self.prefix, &known.name, self.listener)?;
+        let Activated { backups, pruned, .. } = activate_kept(&turn, known, self.options.activation)?;
+        let status = if is_used { Ending::Unchanged } else { Ending::Replaced };
+        Ok(Installation { status, backups, removed: pruned, ..done })
     }
 
     fn finish(&self, turn: &Turn, staging: Staging, receipt: &Receipt, done: Installation) -> Result<Installation> {

@@ -146,7 +146,13 @@ fn what_was_released_is_installed_upgraded_and_gone_back_from() {
     assert_eq!(user.says(), "tool 1.0.0\n");
     assert_eq!(user.ok("revert tool")["version"], "1.1.0");
     user.refused("revert tool --to 0.9.0", 6, "version_not_kept");
-    user.ok("install --index 1.0.0/index.json --allow-downgrade");
+    // What is kept is not fetched again, and a name that somebody took away comes back.
+    fs_err::remove_file(user.path("prefix/bin/tool")).unwrap();
+    assert_eq!(user.ok("install --index 1.1.0/index.json")["status"], "unchanged");
+    assert_eq!(user.says(), "tool 1.1.0\n");
+    let archive = user.path(&format!("1.0.0/tool-1.0.0-{}.tar.gz", here()));
+    fs_err::remove_file(archive).unwrap();
+    assert_eq!(user.ok("install --index 1.0.0/index.json --allow-downgrade")["status"], "replaced");
     let there = user.ok("installed");
     assert_eq!(there["products"][0]["current"], "1.0.0");
     assert_eq!(there["products"][0]["versions"].as_array().unwrap().len(), 2);
