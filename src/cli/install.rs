@@ -127,7 +127,9 @@ impl InstallArgs {
         if self.upgrade && done.previous.is_none() {
             context.warn(format!("no installation of {} was found: it is installed afresh", done.name));
         }
-        report(context, &self.how.prefix, &done)
+        context.output.result(&done, || describe(&done))?;
+        tell(context, &done);
+        Ok(Exit::Done)
     }
 }
 
@@ -150,6 +152,11 @@ impl SourceArgs {
             sha256: self.sha256,
             allow_yanked: self.allow_yanked,
         })
+    }
+
+    /// Whether anything was named to install from.
+    pub(super) fn is_named(&self) -> bool {
+        self.index.is_some() || self.from.is_some() || self.catalog.catalog.is_some()
     }
 
     /// Installs from whatever was named.
@@ -344,23 +351,22 @@ fn is_root() -> bool {
     false
 }
 
-/// Says what was installed, and how it was verified.
-pub(super) fn report(context: &Context, prefix: &PrefixArgs, done: &Installation) -> Result<Exit> {
+/// What a user should know of an installation besides.
+pub(super) fn tell(context: &Context, done: &Installation) {
     if let Some(reason) = &done.withdrawn {
         context.warn(format!("{} {} was withdrawn: {}", done.name, done.version, shown(reason)));
     }
-    let bin = prefix.prefix(context)?.bin();
+    let Some(bin) = done.programs.first().and_then(|program| program.parent()) else { return };
     let on_path = context.environment.get(environment::PATH).is_some_and(|path| path.split(':').any(|one| bin == one));
-    context.output.result(done, || describe(done))?;
     if !on_path && done.status != Ending::Planned {
-        context
-            .output
-            .note(&format!("`{bin}` is not on your PATH: add `export PATH=\"{bin}:$PATH\"` to your shell's profile"));
+        context.output.note(&format!(
+            "`{bin}` is not on your PATH: add `export PATH=\"{bin}:$PATH\"` to your shell's profile"
+        ));
     }
-    Ok(Exit::Done)
 }
 
-fn describe(done: &Installation) -> String {
+/// What was installed, and how it was verified.
+pub(super) fn describe(done: &Installation) -> String {
     let what = format!("{} {}", done.name, done.version);
     let headline = match (done.status, &done.previous) {
         (Ending::Unchanged, _) => format!("{what} is installed already"),

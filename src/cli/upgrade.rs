@@ -1,13 +1,15 @@
 //! `upgrade`: bring what is installed up to date, from where it came.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Context;
 use super::catalog_source::{CatalogArgs, state_directory};
-use super::install::{HowArgs, SourceArgs, report};
+use super::install::{HowArgs, SourceArgs, describe, tell};
 use crate::install::installed::{self, Installed};
 use crate::install::pins::Pins;
 use crate::install::receipt::{Origin, Receipt};
+use crate::install::session::Installation;
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
@@ -29,6 +31,13 @@ pub struct UpgradeArgs {
     how: HowArgs,
 }
 
+#[derive(Serialize)]
+struct Upgraded {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    products: Vec<Installation>,
+}
+
 impl UpgradeArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let prefix = self.how.prefix.prefix(context)?;
@@ -41,20 +50,27 @@ impl UpgradeArgs {
         if receipts.is_empty() {
             context.warn(format!("nothing is installed in `{}`", prefix.path()));
         }
+        let mut products = Vec::new();
         for receipt in receipts {
             // What came from a file on its own stays as it is, unless it was named.
-            if matches!(receipt.origin, Origin::Loose { .. }) && self.names.is_empty() && self.source.index.is_none() {
+            if matches!(receipt.origin, Origin::Loose { .. }) && self.names.is_empty() && !self.source.is_named() {
                 context.warn(format!("{} came from a file and has no place to be upgraded from", receipt.name));
                 continue;
             }
-            self.one(context, receipt)?;
+            products.push(self.one(context, receipt)?);
         }
+        let upgraded = Upgraded { kind: "consign.upgrade/v1", products };
+        context.output.result(&upgraded, || {
+            upgraded.products.iter().map(describe).collect::<Vec<_>>().join("\n")
+        })?;
+        upgraded.products.iter().for_each(|done| tell(context, done));
         Ok(Exit::Done)
     }
 
-    fn one(&self, context: &Context, receipt: &Receipt) -> Result<Exit> {
-        let mut source = SourceArgs { name: Some(receipt.name.clone()), ..self.source.clone() };
-        let done = if source.index.is_some() || source.catalog.catalog.is_some() {
+    fn one(&self, context: &Context, receipt: &Receipt) -> Result<Installation> {
+        let platform = self.source.platform.or(receipt.platform);
+        let mut source = SourceArgs { name: Some(receipt.name.clone()), platform, ..self.source.clone() };
+        if source.is_named() {
             source.installation(context, &self.how)
         } else {
             match &receipt.origin {
@@ -73,8 +89,7 @@ impl UpgradeArgs {
                         .hint("name its index or its catalog with `--index` or `--catalog`"))
                 }
             }
-        }?;
-        report(context, &self.how.prefix, &done)
+        }
     }
 }
 

@@ -89,6 +89,19 @@ impl Bench {
         told
     }
 
+    /// Runs a command that has to be refused and to leave nothing, whatever it says besides this code.
+    #[track_caller]
+    pub fn unmoved(&self, what: &str, command: &mut Command, exit: i32, code: &str) -> Output {
+        let before = litter(self.scratch.path());
+        let output = command.output().unwrap();
+        let said = both(&output);
+        assert_eq!(output.status.code(), Some(exit), "{what}: {said}");
+        assert!(said.contains(code), "{what} is no {code}: {said}");
+        assert_plain(&output, what);
+        assert_eq!(litter(self.scratch.path()), before, "{what}");
+        output
+    }
+
     #[track_caller]
     pub fn passes(&self, line: &str) -> Value {
         let output = self.command(line).output().unwrap();

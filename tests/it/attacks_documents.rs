@@ -11,10 +11,9 @@ use consign::trust::dsse;
 use consign::trust::key;
 use consign::trust::signatures::{Entry, Signatures};
 
-use crate::attacked::{Bench, VERIFY, all_refused, assert_plain, edited};
+use crate::attacked::{Bench, VERIFY, all_refused, edited};
 use crate::fixture::{self, Files, bundle_fixture, recipe, signed_with};
 use crate::signed_verify::{archive, borrowed, scene, set_list, with};
-use crate::support::both;
 
 /// Signs what no command would sign: each file as it is.
 fn signed_as_it_is(mut files: Files) -> Files {
@@ -253,8 +252,7 @@ fn every_file_is_listed_once_and_there() {
     ]);
     for name in whole.keys().filter(|name| !documents::is_evidence(name)) {
         let bench = Bench::new(&with(|files| _ = files.remove(name)));
-        let output = bench.command(VERIFY).output().unwrap();
-        assert_eq!(output.status.code(), Some(4), "{name}");
+        let output = bench.unmoved(name, &mut bench.command(VERIFY), 4, "file_missing");
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let is_it = |row: &serde_json::Value| row["code"] == "file_missing" && row["file"] == **name;
         assert!(told["findings"].as_array().unwrap().iter().any(is_it), "{told}");
@@ -313,8 +311,7 @@ fn files_of_two_releases_make_no_third() {
                 files.extend(other.clone().into_iter().filter(|(name, _)| about(name) || name == also));
             });
             let bench = Bench::new(&mixed);
-            let output = bench.command(VERIFY).output().unwrap();
-            assert_eq!(output.status.code(), Some(4), "{document} {also}: {}", both(&output));
+            bench.unmoved(&format!("{document} {also}"), &mut bench.command(VERIFY), 4, "\"code\"");
         }
     }
     // The right signatures around a program for another machine, of another product, version or commit.
@@ -366,9 +363,8 @@ fn what_moves_a_cursor_is_never_shown_as_itself() {
     for (what, files) in rows {
         let bench = Bench::new(&files);
         for format in ["json", "text", "ndjson"] {
-            let output = bench.command_as(format, VERIFY).output().unwrap();
-            assert_eq!(output.status.code(), Some(4), "{what}: {}", both(&output));
-            assert_plain(&output, &format!("{what} as {format}"));
+            let what = format!("{what} as {format}");
+            bench.unmoved(&what, &mut bench.command_as(format, VERIFY), 4, "_");
         }
     }
 }

@@ -347,3 +347,16 @@ fn whatever_call_of_the_system_fails_nothing_is_verified() {
         assert_eq!(litter(bench.scratch.path()), before, "{what}");
     }
 }
+
+#[test]
+fn a_private_key_among_the_assets_is_never_published() {
+    let scratch = crate::support::small_workspace("tool", "1.0.0");
+    crate::workspaces::rehearse(scratch.path(), &[]).passed();
+    let key = crate::workspaces::bundle(scratch.path()).join("id_ed25519");
+    fs_err::write(&key, PrivateKey::generate(Algorithm::Ed25519).unwrap().to_pem().as_bytes()).unwrap();
+    let published = ["publish", "--provider", "directory", "--target", "target/published"];
+    let ran = crate::workspaces::json(scratch.path(), &published);
+    let told = ran.failed(4, "file_unlisted");
+    assert!(told.to_string().contains("id_ed25519"), "{told}");
+    assert!(!scratch.path().join("target/published").exists());
+}

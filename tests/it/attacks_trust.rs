@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::attacked::{Bench, VERIFY, all_refused, edited};
 use crate::fixture::{Files, bundle_fixture, signed_with};
 use crate::signed_verify::{archive, borrowed, generate, is_signature, list, scene, set_list, with, with_list};
-use crate::support::both;
 
 fn listed(change: impl Fn(&str) -> String) -> Files {
     edited(&scene().files, "signatures.json", change)
@@ -92,9 +91,7 @@ fn what_is_not_signed_is_not_verified() {
         assets.iter().map(|name| (name, with_list(|entries| entries.retain(|entry| entry.file.as_str() != name))))
     {
         let bench = Bench::new(&files);
-        let told = bench.command(VERIFY).output().unwrap();
-        assert!(both(&told).contains("\"unsigned\""), "{name}: {}", both(&told));
-        assert_eq!(told.status.code(), Some(4), "{name}");
+        bench.unmoved(name, &mut bench.command(VERIFY), 4, "\"unsigned\"");
     }
     all_refused([("an empty list beside signatures", listed(none), &["sig_invalid"][..])]);
     let bench = Bench::new(&bundle_fixture());

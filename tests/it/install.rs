@@ -293,7 +293,7 @@ fn a_catalog_chooses_and_vouches() {
     assert_eq!(ceremony.ok(install)["status"], "unchanged");
     // The catalog that it came from is followed, by the root that was pinned.
     let upgrade = "upgrade --prefix prefix --platform linux-amd64 --no-run";
-    assert_eq!(ceremony.ok(upgrade)["status"], "unchanged");
+    assert_eq!(ceremony.ok(upgrade)["products"][0]["status"], "unchanged");
     ceremony.refused("install --catalog releases --prefix prefix", 2, "usage");
     ceremony.refused(&format!("{install} --version ^2"), 4, "target_unknown");
     // What is in the index alone is less than what the catalog vouched for.
