@@ -359,9 +359,9 @@ pub(super) fn tell(context: &Context, done: &Installation) {
     let Some(bin) = done.programs.first().and_then(|program| program.parent()) else { return };
     let on_path = context.environment.get(environment::PATH).is_some_and(|path| path.split(':').any(|one| bin == one));
     if !on_path && done.status != Ending::Planned {
-        context.output.note(&format!(
-            "`{bin}` is not on your PATH: add `export PATH=\"{bin}:$PATH\"` to your shell's profile"
-        ));
+        context
+            .output
+            .note(&format!("`{bin}` is not on your PATH: add `export PATH=\"{bin}:$PATH\"` to your shell's profile"));
     }
 }
 

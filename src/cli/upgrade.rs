@@ -60,9 +60,7 @@ impl UpgradeArgs {
             products.push(self.one(context, receipt)?);
         }
         let upgraded = Upgraded { kind: "consign.upgrade/v1", products };
-        context.output.result(&upgraded, || {
-            upgraded.products.iter().map(describe).collect::<Vec<_>>().join("\n")
-        })?;
+        context.output.result(&upgraded, || upgraded.products.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
         upgraded.products.iter().for_each(|done| tell(context, done));
         Ok(Exit::Done)
     }

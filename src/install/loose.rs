@@ -11,7 +11,7 @@ use semver::Version;
 
 use super::lock::Turn;
 use super::receipt::{InstalledFile, Origin, Trust};
-use super::session::Payload;
+use super::session::{MAX_METADATA_BYTES, Payload};
 use super::staging::Staging;
 use super::unpack::unpack_loose;
 use crate::model::failure::Result;
@@ -27,8 +27,6 @@ use crate::world::{files, scratch};
 
 /// The largest file that is installed without an index, in bytes. It is held in memory.
 const MAX_BYTES: usize = 1 << 30;
-/// The largest description of an archive in itself, in bytes.
-const MAX_METADATA_BYTES: usize = 1 << 20;
 /// The largest signature that is fetched, in bytes.
 const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 /// How long a program may take to say its version.

@@ -21,13 +21,17 @@ use super::staging::Staging;
 use super::{programs, unpack};
 use crate::model::failure::Result;
 use crate::model::index::{Index, Package};
-use crate::model::{Code, Digest, Failure, FileName, Platform, text};
+use crate::model::{Code, Digest, Failure, FileName, Platform, metadata, text};
 use crate::pipeline::events::{Event, Listener};
+use crate::trust::documents;
+use crate::world::files;
 use crate::world::http::Client;
 use crate::world::process::Program;
 
 /// The document type of an [`Installation`].
 pub const TYPE: &str = "consign.installation/v1";
+/// The largest description of an archive in itself, in bytes.
+pub(super) const MAX_METADATA_BYTES: usize = 1 << 20;
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -257,6 +261,7 @@ fn stage(
     let staging = Staging::new(turn)?;
     let source = resolved.place.open(client, package.archive.as_str(), package.size_bytes)?;
     let files = unpack::unpack(source, package, Index::stem(package), staging.path())?;
+    check_inside(&staging, package, &resolved.index)?;
     let payload = Payload {
         files,
         platform: Some(package.platform),
@@ -266,6 +271,26 @@ fn stage(
     };
     order.try_out(&staging, &payload)?;
     Ok((staging, payload))
+}
+
+/// Whether an archive is, by its own word, what the index says: an index with two rows exchanged is signed
+/// as well as another.
+fn check_inside(staging: &Staging, package: &Package, index: &Index) -> Result<()> {
+    let refuse = |problem: &str| {
+        Failure::new(Code::ArchiveMismatch, format!("`{}` {problem}", package.archive))
+            .subject(package.archive.as_str())
+            .hint("do not use it: ask the publisher")
+    };
+    let path = staging.path().join(metadata::FILE_NAME);
+    let bytes = if path.is_file() { files::read_bounded(&path, MAX_METADATA_BYTES)? } else { Vec::new() };
+    let inside = documents::read_metadata(&bytes)
+        .map_err(|problem| refuse(&format!("does not say what it is: its `{}`: {problem}", metadata::FILE_NAME)))?;
+    let said = (&inside.name, &inside.version, inside.platform, &inside.target, &inside.commit);
+    if said == (&index.name, &index.version, package.platform, &package.target, &index.source.commit) {
+        return Ok(());
+    }
+    let (name, version, platform) = (&inside.name, &inside.version, inside.platform);
+    Err(refuse(&format!("says that it is {name} {version} for {platform}, and the index says otherwise")))
 }
 
 /// The right to change a product's installation.

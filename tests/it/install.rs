@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use consign::archive::{Options, Writer};
 use consign::install::host::Host;
 use consign::model::index::{ArchiveFormat, Index};
+use consign::model::metadata::PackageMetadata;
 use consign::model::{Digest, Platform};
 use consign::trust::documents::read_index;
 use consign::trust::key::{Algorithm, Signer};
@@ -32,13 +33,24 @@ fn release(version: &str) -> Files {
 }
 
 fn release_of(version: &str, script: &str) -> Files {
+    release_that_says(version, script, |_| {})
+}
+
+/// The same, with something else in its description of itself.
+fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadata)) -> Files {
+    let mut metadata = crate::fixture::metadata(here());
+    metadata.version = version.parse().unwrap();
+    change(&mut metadata);
+    let metadata = consign::model::pretty(&metadata);
     let mut index: Index = read_index(&bundle_fixture()["index.json"]).unwrap();
     let (platform, stem) = (here(), format!("tool-{version}-{}", here()));
     let options = Options { format: ArchiveFormat::TarGz, level: None, date: crate::fixture::DATE.parse().unwrap() };
     let mut writer = Writer::new(&stem.parse().unwrap(), options);
-    for (path, executable, mut content) in
-        [("README.md", false, b"# tool\n".as_slice()), ("bin/tool", true, script.as_bytes())]
-    {
+    for (path, executable, mut content) in [
+        ("README.md", false, b"# tool\n".as_slice()),
+        ("bin/tool", true, script.as_bytes()),
+        ("metadata.json", false, &metadata),
+    ] {
         writer.append(path, executable, content.len() as u64, &mut content).unwrap();
     }
     let packed = writer.finish().unwrap();
@@ -232,6 +244,22 @@ fn what_is_not_for_this_machine_or_not_what_was_meant_is_refused() {
 }
 
 #[test]
+fn an_archive_of_something_else_under_the_right_name_is_refused() {
+    let changes: [fn(&mut PackageMetadata); 5] = [
+        |said| said.name = "other".parse().unwrap(),
+        |said| said.version = "1.0.1".parse().unwrap(),
+        |said| said.platform = "freebsd-amd64".parse().unwrap(),
+        |said| said.target = "x86_64-unknown-freebsd".to_owned(),
+        |said| said.commit = None,
+    ];
+    for change in changes {
+        let user = User::new();
+        user.put("1.0.0", &release_that_says("1.0.0", "#!/bin/sh\necho tool 1.0.0\n", change));
+        user.refused("install --index 1.0.0/index.json", 4, "archive_mismatch");
+    }
+}
+
+#[test]
 fn few_things_are_asked_for_and_one_where_nothing_is_new() {
     let key = generate(Algorithm::EcdsaP256);
     let user = User::new();
@@ -351,9 +379,9 @@ fn a_file_without_an_index_says_what_it_is() {
     user.ok("uninstall tool");
     let done = user.ok(&line);
     assert_eq!((&done["version"], &done["platform"]), (&"1.0.0".into(), &"linux-amd64".into()));
-    let bare = release("3.0.0").remove(&format!("tool-3.0.0-{}.tar.gz", here())).unwrap();
-    fs_err::write(user.path("bare.tar.gz"), bare).unwrap();
-    user.refused("install --from bare.tar.gz", 4, "archive_invalid");
+    let odd = release_that_says("3.0.0", "#!/bin/sh\n", |said| said.kind = "other".to_owned());
+    fs_err::write(user.path("odd.tar.gz"), &odd[&format!("tool-3.0.0-{}.tar.gz", here())]).unwrap();
+    user.refused("install --from odd.tar.gz", 4, "archive_invalid");
     // A program that does not say its version is told one.
     fs_err::write(user.path("quiet"), "#!/bin/sh\nexit 3\n").unwrap();
     user.refused("install --from quiet", 2, "version_invalid");
