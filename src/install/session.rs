@@ -122,6 +122,21 @@ struct Candidate<'a> {
     trust: &'a Trust,
 }
 
+/// The file that a version comes from.
+struct Fetched {
+    platform: Option<Platform>,
+    archive: FileName,
+    size_bytes: u64,
+    sha256: Digest,
+}
+
+impl Fetched {
+    fn of(package: &Package) -> Self {
+        let Package { platform, archive, size_bytes, sha256, .. } = package;
+        Self { platform: Some(*platform), archive: archive.clone(), size_bytes: *size_bytes, sha256: *sha256 }
+    }
+}
+
 /// Where, and how.
 pub struct Order<'a> {
     /// The prefix.
@@ -141,11 +156,8 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
     let candidate = Candidate { name: &index.name, version: &index.version, origin, trust };
     let before = order.before(&candidate)?;
     let done = |package: &Package, status: Ending| {
-        let mut done = Installation::of(&candidate, status, before.as_ref());
-        (done.platform, done.archive) = (Some(package.platform), package.archive.clone());
-        (done.size_bytes, done.sha256) = (package.size_bytes, package.sha256);
-        done.withdrawn.clone_from(&resolved.withdrawn);
-        done
+        let done = Installation::of(&candidate, Fetched::of(package), status, before.as_ref());
+        Installation { withdrawn: resolved.withdrawn.clone(), ..done }
     };
     if let Some(known) = order.kept(&candidate)? {
         let is_same = |package: &&&Package| {
@@ -182,26 +194,27 @@ pub fn install_loose(loose: &Loose, order: &Order<'_>) -> Result<Installation> {
     let Loose { name, version, origin, trust, .. } = loose;
     let candidate = Candidate { name, version, origin, trust };
     let before = order.before(&candidate)?;
-    let done = |status: Ending| {
-        let mut done = Installation::of(&candidate, status, before.as_ref());
-        (done.archive, done.size_bytes, done.sha256) = (loose.file().clone(), loose.size_bytes(), loose.sha256);
-        done
+    let fetched = |platform| Fetched {
+        platform,
+        archive: loose.file().clone(),
+        size_bytes: loose.size_bytes(),
+        sha256: loose.sha256,
     };
+    let done = |status, platform| Installation::of(&candidate, fetched(platform), status, before.as_ref());
     if let Some(known) = order.kept(&candidate)?
         && known.archive == Some(loose.sha256)
         && known.trust.rank() >= trust.rank()
     {
-        return order.reuse(&known, before.as_ref(), done(Ending::Unchanged));
+        return order.reuse(&known, before.as_ref(), done(Ending::Unchanged, known.platform));
     }
     if order.options.dry_run {
-        return Ok(done(Ending::Planned));
+        return Ok(done(Ending::Planned, None));
     }
     let turn = turn(order.prefix, name, order.listener)?;
     let (staging, payload) = loose.stage(&turn)?;
     order.try_out(&staging, &payload)?;
     let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
-    let mut done = done(status);
-    done.platform = payload.platform;
+    let done = done(status, payload.platform);
     order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done)
 }
 
@@ -323,17 +336,18 @@ impl Candidate<'_> {
 }
 
 impl Installation {
-    fn of(candidate: &Candidate<'_>, status: Ending, before: Option<&Receipt>) -> Self {
+    fn of(candidate: &Candidate<'_>, fetched: Fetched, status: Ending, before: Option<&Receipt>) -> Self {
+        let Fetched { platform, archive, size_bytes, sha256 } = fetched;
         Self {
             kind: TYPE,
             status,
             name: candidate.name.clone(),
             version: candidate.version.clone(),
             previous: before.map(|before| before.version.clone()),
-            platform: None,
-            archive: candidate.name.clone(),
-            size_bytes: 0,
-            sha256: Digest::of(b""),
+            platform,
+            archive,
+            size_bytes,
+            sha256,
             origin: candidate.origin.clone(),
             trust: candidate.trust.clone(),
             withdrawn: None,
