@@ -230,13 +230,12 @@ impl SourceArgs {
             })
         };
         let version = self.version.as_ref().map(exact).transpose()?;
-        let said = Said { name: self.name.clone(), version, sha256: self.sha256 };
-        let mut found = loose::fetch(given, &said, &anchor, &client)?;
-        let pinned =
-            if anchor.is_checked() || self.skip_signature { None } else { pinned_anchor(context, &found.name)? };
-        if let Some(pinned) = pinned {
-            found = loose::fetch(given, &said, &pinned, &client)?;
-        }
+        let said = Said { name: self.name.clone(), version, sha256: self.sha256, may_run: !how.no_run };
+        let anchor_of = |name: &FileName| {
+            let pinned = if anchor.is_checked() || self.skip_signature { None } else { pinned_anchor(context, name)? };
+            Ok(pinned.unwrap_or_else(|| anchor.clone()))
+        };
+        let found = loose::fetch(given, &said, &anchor_of, &client)?;
         self.demand(context, &found.trust)?;
         self.install(context, how, &What::File(&found), &client, pins)
     }

@@ -15,6 +15,7 @@ use crate::model::text::shown;
 use crate::model::{Code, Exit, Platform, pretty};
 use crate::pipeline::rebuild::{self, Rebuilt};
 use crate::pipeline::remote_verify;
+use crate::world::place::located;
 use crate::world::{files, scratch};
 
 /// The arguments of `rebuild`.
@@ -42,7 +43,7 @@ pub struct RebuildArgs {
 
 impl RebuildArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let original = remote_verify::fetch_original(&self.location(context), self.source(context))?;
+        let original = remote_verify::fetch_original(&located(&self.index, &context.directory), self.source(context))?;
         let request = ReleaseArgs::default().request(context)?;
         let scratch = scratch::Directory::new("consign-rebuild-")?;
         let workspace = scratch.path().join("source");
@@ -53,14 +54,6 @@ impl RebuildArgs {
         let kept = self.keep.then(|| scratch.keep());
         context.output.result(&rebuilt, || describe(&rebuilt, kept.as_deref()))?;
         Ok(if rebuilt.is_identical() { Exit::Done } else { Code::RebuildDiffers.exit() })
-    }
-
-    fn location(&self, context: &Context) -> String {
-        if self.index.contains("://") {
-            self.index.clone()
-        } else {
-            context.path(Utf8Path::new(&self.index)).to_string()
-        }
     }
 
     /// A directory is seen from where the user stands; an address stays as it is.

@@ -55,7 +55,7 @@ variables! {
     PATH = "Where programs are looked for.";
     CARGO_HOME = "Cargo's home, whose path is kept out of what is built.";
     HOME = "The home directory, whose path is kept out of what is built.";
-    XDG_STATE_HOME = "Where `consign/tuf` keeps what was seen of catalogs [default: `~/.local/state`].";
+    XDG_STATE_HOME = "Where `consign` keeps what was seen of catalogs, and by whom an installed product was verified [default: `~/.local/state`].";
     LOCALAPPDATA = "The same on Windows.";
     RUSTFLAGS = "Flags of the user's own for the compiler, kept beside those of Consign.";
     CARGO_ENCODED_RUSTFLAGS = "The same, in cargo's own form.";

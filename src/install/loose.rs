@@ -4,14 +4,13 @@
 //! is trusted, the signature beside the file has to hold over the whole of it.
 
 use std::io::Cursor;
-use std::time::Duration;
 
 use camino::Utf8Path;
 use semver::Version;
 
 use super::lock::Turn;
 use super::receipt::{InstalledFile, Origin, Trust};
-use super::session::{MAX_METADATA_BYTES, Payload};
+use super::session::{MAX_METADATA_BYTES, PATIENCE, Payload};
 use super::staging::Staging;
 use super::unpack::unpack_loose;
 use crate::model::failure::Result;
@@ -29,8 +28,6 @@ use crate::world::{files, scratch};
 const MAX_BYTES: usize = 1 << 30;
 /// The largest signature that is fetched, in bytes.
 const MAX_SIGNATURE_BYTES: usize = 16 << 10;
-/// How long a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A file that was fetched and approved, and what it is.
 #[derive(Debug)]
@@ -65,10 +62,18 @@ pub struct Said {
     pub version: Option<Version>,
     /// The digest that the file has to have.
     pub sha256: Option<Digest>,
+    /// Whether a program may be run to be asked for its version.
+    pub may_run: bool,
 }
 
-/// Fetches a file and finds out what it is.
-pub fn fetch(given: &str, said: &Said, anchor: &Anchor, client: &Client) -> Result<Loose> {
+/// Fetches a file and finds out what it is. Whom to believe is asked by the product's name; nothing of a
+/// file is run before that is settled.
+pub fn fetch(
+    given: &str,
+    said: &Said,
+    anchor_of: &dyn Fn(&FileName) -> Result<Anchor>,
+    client: &Client,
+) -> Result<Loose> {
     let (directory, file) = given.rsplit_once('/').unwrap_or((".", given));
     let place = Place::parse(if directory.is_empty() { "/" } else { directory }, file)?;
     let file: FileName = file.parse().map_err(|_| {
@@ -83,23 +88,28 @@ pub fn fetch(given: &str, said: &Said, anchor: &Anchor, client: &Client) -> Resu
             .subject(file.as_str())
             .hint("do not use it; fetch it again, and check the digest"));
     }
-    let (bytes, trust) = approved(&place, &file, bytes, anchor, client)?;
     let format = [ArchiveFormat::TarGz, ArchiveFormat::TarZst, ArchiveFormat::Zip]
         .into_iter()
         .find(|format| file.as_str().ends_with(&format!(".{}", format.extension())));
-    let (name, version, kind) = if let Some(format) = format {
-        let metadata = look_inside(&bytes, &file, format)?;
-        (metadata.name.clone(), metadata.version.clone(), Kind::Archive(format, metadata))
-    } else {
-        let name = said.name.clone().unwrap_or_else(|| file.clone());
-        let version = said.version.clone().map_or_else(|| version_of(&bytes, &file), Ok)?;
-        (name, version, Kind::Program)
+    let kind = match format {
+        Some(format) => Kind::Archive(format, look_inside(&bytes, &file, format)?),
+        None => Kind::Program,
+    };
+    let name = match &kind {
+        Kind::Archive(_, metadata) => metadata.name.clone(),
+        Kind::Program => said.name.clone().unwrap_or_else(|| file.clone()),
     };
     if let Some(wanted) = said.name.as_ref().filter(|wanted| **wanted != name) {
         return Err(Failure::new(Code::TargetUnknown, format!("`{file}` is `{name}` and not `{wanted}`"))
             .subject(wanted.as_str())
             .hint("leave `--name` out"));
     }
+    let (bytes, trust) = approved(&place, &file, bytes, &anchor_of(&name)?, client)?;
+    let version = match (&kind, &said.version) {
+        (Kind::Archive(_, metadata), _) => metadata.version.clone(),
+        (Kind::Program, Some(version)) => version.clone(),
+        (Kind::Program, None) => version_of(&bytes, &file, said.may_run)?,
+    };
     let origin = Origin::Loose { place: place.below(file.as_str()).shown() };
     Ok(Loose { name, version, origin, trust, sha256, file, bytes, kind })
 }
@@ -136,18 +146,23 @@ fn look_inside(bytes: &[u8], file: &FileName, format: ArchiveFormat) -> Result<P
 }
 
 /// What a program says that its version is: the first word of its answer that is one.
-fn version_of(bytes: &[u8], file: &FileName) -> Result<Version> {
-    let directory = scratch::Directory::new("consign-look-")?;
-    let path = directory.path().join(file.as_str());
-    write_program(&path, bytes)?;
-    let output = Program::new(path.as_str()).arg("--version").contained(PATIENCE).output();
-    let told = output.map(|output| output.text()).unwrap_or_default();
+fn version_of(bytes: &[u8], file: &FileName, may_run: bool) -> Result<Version> {
+    let told = if may_run { ask(bytes, file)? } else { String::new() };
     let word = |word: &str| Version::parse(word.strip_prefix('v').unwrap_or(word)).ok();
     told.split_whitespace().find_map(word).ok_or_else(|| {
         Failure::new(Code::VersionInvalid, format!("`{file}` does not say its version"))
             .subject(file.as_str())
             .hint("say it with `--version 1.2.3`")
     })
+}
+
+/// What a program answers to `--version`.
+fn ask(bytes: &[u8], file: &FileName) -> Result<String> {
+    let directory = scratch::Directory::new("consign-look-")?;
+    let path = directory.path().join(file.as_str());
+    write_program(&path, bytes)?;
+    let output = Program::new(path.as_str()).arg("--version").contained(PATIENCE).output();
+    Ok(output.map(|output| output.text()).unwrap_or_default())
 }
 
 fn write_program(path: &Utf8Path, bytes: &[u8]) -> Result<()> {

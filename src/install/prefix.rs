@@ -30,11 +30,6 @@ const RECEIPTS: &str = "receipts";
 pub struct Prefix(Utf8PathBuf);
 
 impl Prefix {
-    /// The prefix at a path.
-    pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
-        Self(path.into())
-    }
-
     /// The prefix that a path leads to, absolute and without links. It need not be there yet.
     ///
     /// Whoever shows it shows [`Prefix::path`], so that a link does not go unnoticed.

@@ -33,7 +33,7 @@ pub const TYPE: &str = "consign.installation/v1";
 /// The largest description of an archive in itself, in bytes.
 pub(super) const MAX_METADATA_BYTES: usize = 1 << 20;
 /// How long a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +155,8 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
     let Resolved { index, origin, trust, .. } = resolved;
     let candidate = Candidate { name: &index.name, version: &index.version, origin, trust };
     let before = order.before(&candidate)?;
-    let done = |package: &Package, status: Ending| {
-        let done = Installation::of(&candidate, Fetched::of(package), status, before.as_ref());
+    let done = |package: &Package, status: Ending, before: Option<&Receipt>| {
+        let done = Installation::of(&candidate, Fetched::of(package), status, before);
         Installation { withdrawn: resolved.withdrawn.clone(), ..done }
     };
     if let Some(known) = order.kept(&candidate)? {
@@ -165,15 +165,15 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
             bytes && known.trust.rank() >= trust.rank()
         };
         if let Some(package) = packages.iter().find(is_same) {
-            return order.reuse(&known, before.as_ref(), done(package, Ending::Unchanged));
+            return order.reuse(&known, &candidate, done(package, Ending::Unchanged, before.as_ref()));
         }
     }
     if order.options.dry_run {
         let programs = programs_of(packages[0]);
         programs::check(order.prefix, &index.name, &programs)?;
-        return Ok(done(packages[0], Ending::Planned).with_programs(order.prefix, &programs));
+        return Ok(done(packages[0], Ending::Planned, before.as_ref()).with_programs(order.prefix, &programs));
     }
-    let turn = turn(order.prefix, &index.name, order.listener)?;
+    let (turn, before) = order.turn(&candidate)?;
     let mut rest = packages.into_iter().peekable();
     let (package, staging, payload) = loop {
         let package = rest.next().expect("there is one package at least, and the last one ends the loop");
@@ -186,7 +186,7 @@ pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<
         }
     };
     let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
-    order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done(package, status))
+    order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done(package, status, before.as_ref()))
 }
 
 /// Installs a file that has no index.
@@ -200,21 +200,22 @@ pub fn install_loose(loose: &Loose, order: &Order<'_>) -> Result<Installation> {
         size_bytes: loose.size_bytes(),
         sha256: loose.sha256,
     };
-    let done = |status, platform| Installation::of(&candidate, fetched(platform), status, before.as_ref());
+    let done =
+        |status, platform, before: Option<&Receipt>| Installation::of(&candidate, fetched(platform), status, before);
     if let Some(known) = order.kept(&candidate)?
         && known.archive == Some(loose.sha256)
         && known.trust.rank() >= trust.rank()
     {
-        return order.reuse(&known, before.as_ref(), done(Ending::Unchanged, known.platform));
+        return order.reuse(&known, &candidate, done(Ending::Unchanged, known.platform, before.as_ref()));
     }
     if order.options.dry_run {
-        return Ok(done(Ending::Planned, None));
+        return Ok(done(Ending::Planned, None, before.as_ref()));
     }
-    let turn = turn(order.prefix, name, order.listener)?;
+    let (turn, before) = order.turn(&candidate)?;
     let (staging, payload) = loose.stage(&turn)?;
     order.try_out(&staging, &payload)?;
     let status = if before.is_some() { Ending::Replaced } else { Ending::Installed };
-    let done = done(status, payload.platform);
+    let done = done(status, payload.platform, before.as_ref());
     order.finish(&turn, staging, &candidate.receipt(payload, &order.options), done)
 }
 
@@ -227,24 +228,34 @@ impl Order<'_> {
         Ok(before)
     }
 
+    /// The right to change the product, and the version in use now: somebody else may have installed a
+    /// newer one while this one waited.
+    fn turn(&self, candidate: &Candidate<'_>) -> Result<(Turn, Option<Receipt>)> {
+        let turn = turn(self.prefix, candidate.name, self.listener)?;
+        let before = self.before(candidate)?;
+        Ok((turn, before))
+    }
+
     /// The receipt of this version, if it is kept and whole.
     fn kept(&self, candidate: &Candidate<'_>) -> Result<Option<Receipt>> {
         installed::intact(self.prefix, candidate.name, candidate.version)
     }
 
     /// Puts what is kept in use, and right what somebody has left wrong around it.
-    fn reuse(&self, known: &Receipt, before: Option<&Receipt>, done: Installation) -> Result<Installation> {
-        let is_used = before.is_some_and(|before| before.version == known.version);
+    fn reuse(&self, known: &Receipt, candidate: &Candidate<'_>, done: Installation) -> Result<Installation> {
         let done = done.with_programs(self.prefix, &known.programs);
+        let status = |before: Option<&Version>, other| {
+            if before == Some(&known.version) { Ending::Unchanged } else { other }
+        };
         if self.options.dry_run {
             programs::check(self.prefix, &known.name, &known.programs)?;
-            let status = if is_used { Ending::Unchanged } else { Ending::Planned };
-            return Ok(Installation { status, ..done });
+            return Ok(Installation { status: status(done.previous.as_ref(), Ending::Planned), ..done });
         }
-        let turn = turn(self.prefix, &known.name, self.listener)?;
+        let (turn, before) = self.turn(candidate)?;
         let Activated { backups, pruned, .. } = activate_kept(&turn, known, self.options.activation)?;
-        let status = if is_used { Ending::Unchanged } else { Ending::Replaced };
-        Ok(Installation { status, backups, removed: pruned, ..done })
+        let previous = before.map(|before| before.version);
+        let status = status(previous.as_ref(), Ending::Replaced);
+        Ok(Installation { status, previous, backups, removed: pruned, ..done })
     }
 
     fn finish(&self, turn: &Turn, staging: Staging, receipt: &Receipt, done: Installation) -> Result<Installation> {

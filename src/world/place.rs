@@ -60,14 +60,6 @@ impl Place {
         }
     }
 
-    /// The address of a file in it, where it is on the web.
-    pub fn address_of(&self, name: &str) -> Option<String> {
-        match self {
-            Self::Web(base) => Some(format!("{base}/{}", quoted(name))),
-            Self::Directory(_) => None,
-        }
-    }
-
     /// A document in it of at most `max_bytes`.
     pub fn get(&self, client: &Client, name: &str, max_bytes: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -368,6 +368,12 @@ fn a_file_without_an_index_says_what_it_is() {
     assert_eq!(user.ok("install --from tool")["status"], "unchanged", "the key is remembered");
     fs_err::write(user.path("tool.sig"), consign::trust::key::sign(key.as_ref(), b"other").unwrap()).unwrap();
     user.refused("install --from tool", 4, "sig_invalid");
+    // What its key has not signed is not even asked for its version.
+    let touch = format!("#!/bin/sh\ntouch {}\necho tool 9.9.9\n", user.path("was-run"));
+    fs_err::write(user.path("tool"), touch).unwrap();
+    user.refused("install --from tool", 4, "sig_invalid");
+    user.refused("install --from tool --no-run --skip-signature", 2, "version_invalid");
+    assert!(!user.path("was-run").exists());
     // It has no place to be upgraded from.
     user.refused("upgrade tool", 2, "usage");
     // An archive says itself what it is; one that does not is not guessed at.

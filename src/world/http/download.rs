@@ -55,11 +55,6 @@ impl<'a> Download<'a> {
         })
     }
 
-    /// How many bytes the other side says that there are.
-    pub fn announced(&self) -> Option<u64> {
-        self.announced
-    }
-
     fn piece(&mut self, into: &mut [u8]) -> Result<usize, Trouble> {
         let broken = match self.body.read(into) {
             Ok(0) if self.announced.is_none_or(|announced| self.at >= announced) => return Ok(0),
