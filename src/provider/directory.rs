@@ -37,10 +37,15 @@ pub fn publish(upload: &Upload<'_>, target: &Utf8Path) -> Result<Published> {
 fn publish_by(upload: &Upload<'_>, target: &Utf8Path, rename: Rename<'_>) -> Result<Published> {
     let destination = destination(upload, target)?;
     let done = |status| Ok(Published { url: file_url(&destination), status });
+    let root = destination.parent().unwrap_or(Utf8Path::new("/"));
     if inspect(upload, &destination)? == Found::Same {
+        // A publisher that was killed as its very last deed has left its lock, which goes with the next
+        // turn. Where that cannot be taken, nothing is the worse for it.
+        if root.join(LOCK_NAME).exists() {
+            drop(Lock::take(root));
+        }
         return done(Status::Unchanged);
     }
-    let root = destination.parent().unwrap_or(Utf8Path::new("/"));
     create_root(root)?;
     let lock = Lock::take(root)?;
     // Another publisher may have been at work while this one waited.

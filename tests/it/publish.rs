@@ -267,6 +267,17 @@ fn publishers_at_the_same_time_agree() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_lock_that_a_killed_run_left_behind_goes_with_the_next() {
+    let scratch = Scratch::new();
+    let (bundle, target) = (bundle(&scratch), scratch.path().join("target"));
+    publish_from(&bundle, &target).unwrap();
+    fs_err::write(target.join(".consign-publish.lock"), "1\n").unwrap();
+    assert_eq!(publish_from(&bundle, &target).unwrap().status, Status::Unchanged);
+    assert_eq!(tree(&target), expected());
+}
+
+#[cfg(unix)]
 mod processes {
     //! Publishers that are processes of their own: this test program, run again.
 
