@@ -9,10 +9,10 @@ use super::{Context, output};
 use crate::model::Exit;
 use crate::model::failure::Result;
 use crate::model::metadata::BuildMetadata;
+use crate::model::stage::Stage;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::run::Run;
-use crate::pipeline::stage::Stage;
 use crate::pipeline::{build, preflight, stages};
 
 /// The arguments of `build`.

@@ -12,8 +12,8 @@ use super::output::{self, Output};
 use super::{Globals, usage};
 use crate::config::environment::{self, Environment};
 use crate::config::{Overrides, Resolved, Settings};
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
-use crate::pipeline::events::{Event, Listener};
 use crate::pipeline::request::Request;
 use crate::world::files;
 

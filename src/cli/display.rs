@@ -15,9 +15,9 @@ use owo_colors::OwoColorize as _;
 use super::Globals;
 use super::output::{self, Format};
 use crate::config::environment::{self, Environment};
+use crate::model::events::{Event, Listener, Outcome, Silence};
+use crate::model::stage::Stage;
 use crate::model::text;
-use crate::pipeline::events::{Event, Listener, Outcome, Silence};
-use crate::pipeline::stage::Stage;
 
 /// The display of a run.
 pub enum Display {

@@ -7,11 +7,11 @@ use super::selection::ReleaseArgs;
 use super::{Context, planning};
 use crate::model::Exit;
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::notes::FILE_NAME;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::run::Run;
-use crate::pipeline::stage::Stage;
 use crate::pipeline::stages;
 use crate::world::files;
 

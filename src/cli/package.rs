@@ -9,13 +9,13 @@ use super::selection::{ReleaseArgs, mode_values};
 use super::{Context, output};
 use crate::model::failure::Result;
 use crate::model::index::Package;
+use crate::model::stage::Stage;
 use crate::model::{Exit, FileName};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::package::Packed;
 use crate::pipeline::plan::{Plan, Selection};
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
-use crate::pipeline::stage::Stage;
 use crate::pipeline::{build, package, preflight, stages};
 
 /// The arguments of `package`.

@@ -6,12 +6,12 @@ use super::anchor::AnchorArgs;
 use super::selection::{PublishArgs, ReleaseArgs};
 use super::{Context, planning};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{Code, Exit, Failure};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
-use crate::pipeline::stage::Stage;
 use crate::pipeline::{Tools, package, stages};
 
 /// The arguments of `publish`.

@@ -9,13 +9,14 @@ use super::selection::{PublishArgs, ReleaseArgs, mode_values};
 use super::signing::SigningArgs;
 use super::{Context, output};
 use crate::model::Exit;
+use crate::model::events::Outcome;
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::text::shown;
 use crate::pipeline::plan::{Plan, Selection};
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Journal;
-use crate::pipeline::stage::Stage;
-use crate::pipeline::{Tools, events::Outcome, package};
+use crate::pipeline::{Tools, package};
 
 /// The arguments of `release-pipeline`.
 #[derive(Debug, Args)]

@@ -16,9 +16,9 @@ use toml::de::{DeTable, DeValue};
 use super::nearest;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
+use crate::model::stage::Stage;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::request::{Builder, ProviderKind};
-use crate::pipeline::stage::Stage;
 use crate::world::files;
 
 /// No configuration is larger.

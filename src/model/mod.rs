@@ -7,6 +7,7 @@ pub mod address;
 pub mod checksums;
 pub mod code;
 pub mod digest;
+pub mod events;
 pub mod failure;
 pub mod finding;
 pub mod index;
@@ -18,6 +19,7 @@ pub mod provenance;
 pub mod release;
 pub mod sbom;
 pub mod source;
+pub mod stage;
 pub mod text;
 
 pub use code::{Code, Exit};

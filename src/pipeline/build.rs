@@ -11,13 +11,13 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use cargo_metadata::Message;
 
-use super::events::{Event, Listener};
 use super::plan::{Plan, PlatformPlan};
 use super::remap;
 use super::request::Builder;
-use super::stage::Stage;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
 use crate::model::metadata::{BuildMetadata, BuiltBinary, Compiler, FILE_NAME};
+use crate::model::stage::Stage;
 use crate::model::{Code, Digest, Failure, FileName, Platform, pretty, text};
 use crate::world::process::{Line, Program};
 use crate::world::{cargo, files};

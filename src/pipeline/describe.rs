@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 
 use super::build::Built;
-use super::events::{Event, Listener};
 use super::plan::Plan;
 use crate::model::checksums::{self, Checksums};
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, IndexSource, ListedFile, Package};
 use crate::model::provenance::{

@@ -7,7 +7,6 @@ pub mod arguments;
 pub mod build;
 mod choice;
 pub mod describe;
-pub mod events;
 pub mod guard;
 pub mod include;
 pub mod linker;
@@ -24,21 +23,20 @@ pub mod request;
 pub mod run;
 pub mod sign;
 pub mod smoke;
-pub mod stage;
 pub(crate) mod stages;
 pub mod surroundings;
 pub mod verify;
 
 use jiff::Timestamp;
 
+use crate::model::events::Listener;
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::trust::key::Signer;
 use crate::world::git::Repository;
-use events::Listener;
 use guard::Guard;
 use plan::Plan;
 use run::{Journal, Run};
-use stage::Stage;
 use summary::RemoteStatus;
 
 /// What a run needs besides its plan.

@@ -14,15 +14,15 @@ use fs_err::File;
 
 use super::build::{Built, BuiltPlatform};
 use super::describe;
-use super::events::{Event, Listener};
 use super::plan::{Plan, PlatformPlan};
 use super::request::Mode;
-use super::stage::Stage;
 use crate::archive;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package, PackagedBinary};
 use crate::model::metadata::{FILE_NAME, PackageMetadata};
 use crate::model::sbom::Resolved;
+use crate::model::stage::Stage;
 use crate::model::{Code, Digest, Failure, pretty};
 use crate::world::{files, resolve};
 

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::choice;
 use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
-use super::stage::Stage;
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
+use crate::model::stage::Stage;
 use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
 use crate::world::cargo::Member;
 

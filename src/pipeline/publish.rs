@@ -10,13 +10,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::events::{Event, Listener};
 use super::plan::Plan;
 use super::request::{ProviderKind, Publish};
-use super::stage::Stage;
 use crate::catalog::edit::{self, Act, Hand, Listing, Outcome};
 use crate::catalog::repository::Repository;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{pretty, text};
 use crate::provider::{self, Asset, Status, Upload};
 use crate::trust::key::Signer;

@@ -16,15 +16,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Tools;
-use super::events::{Event, Listener};
 use super::plan::Plan;
 use super::rebuild::{Fetched, Original};
-use super::stage::Stage;
 use super::summary::RemoteStatus;
 use super::verify::{self, Authenticated, verify, verify_from};
 use crate::model::checksums;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index};
+use crate::model::stage::Stage;
 use crate::model::{Code, Exit, Failure, FileName, Finding, Release, markdown, pretty, provenance, text};
 use crate::trust::anchor::InCatalog;
 use crate::trust::bundle::{self, Asset, finding};

@@ -11,10 +11,10 @@ use fs_err::File;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::events::{Event, Listener, Outcome};
 use super::plan::{Plan, StagePlan};
-use super::stage::Stage;
+use crate::model::events::{Event, Listener, Outcome};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{Code, Failure, FileName, pretty};
 use crate::world::files;
 use crate::world::process::{Line, Program, safe_line};

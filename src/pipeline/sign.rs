@@ -11,10 +11,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use std::time::Instant;
 
-use super::events::{Event, Listener};
-use super::stage::Stage;
 use super::verify::{self, Requirements};
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{Code, Digest, Failure, FileName, Release, index, provenance};
 use crate::trust::dsse::{self, Envelope};
 use crate::trust::key::{self, KeyId, Signer};

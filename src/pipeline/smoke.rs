@@ -10,10 +10,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::build::{self, Built};
-use super::events::{Event, Listener};
 use super::plan::{Plan, PlatformPlan};
-use super::stage::Stage;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{Code, Failure, Platform};
 use crate::world::files;
 use crate::world::process::Program;

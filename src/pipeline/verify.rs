@@ -16,9 +16,9 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use super::events::{Event, Listener};
-use super::stage::Stage;
+use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::stage::Stage;
 use crate::model::{Code, Exit, Failure, Finding, Release, index, text};
 use crate::trust::anchor::InCatalog;
 use crate::trust::bundle::{self, Case, Documents, Examiner, Exhibit, Task, Verdict};

@@ -6,10 +6,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use consign::model::events::Silence;
 use consign::model::failure::Result;
 use consign::model::{Code, Failure, Release};
 use consign::pipeline::Tools;
-use consign::pipeline::events::Silence;
 use consign::pipeline::guard::Guard;
 use consign::pipeline::rebuild::Fetched;
 use consign::pipeline::remote_verify::{Published, RemoteReport, fetch_original, recorded_status, remote_verify};

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use camino::Utf8Path;
+use consign::model::events::Silence;
 use consign::model::failure::Result;
 use consign::model::{Code, Release};
-use consign::pipeline::events::Silence;
 use consign::pipeline::guard::Guard;
 use consign::pipeline::remote_verify::{Published, remote_verify};
 use consign::pipeline::sign::{Signed, sign};

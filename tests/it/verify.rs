@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use consign::archive::Inspector;
+use consign::model::events::Silence;
 use consign::model::index::{ArchiveFormat, ListedFile};
 use consign::model::metadata::Compiler;
 use consign::model::provenance::{ResolvedDependency, Statement};
 use consign::model::sbom::{ComponentKey, Inventory};
 use consign::model::{Code, Digest, Finding, Platform, Release};
-use consign::pipeline::events::Silence;
 use consign::pipeline::verify::{Report, Requirements, Status, verify};
 use consign::trust::documents;
 
