@@ -66,7 +66,8 @@ impl CatalogArgs {
             Some(_) => None,
             None => Some(State::of(&state_directory(context)?.join("tuf"), &pinned_root)),
         };
-        Ok(Place { source: Source::of_catalog(located)?, pinned_root, state, now: at.unwrap_or_else(clock::now) })
+        let source = Source::of_catalog(located)?.with_options(context.client_options()?);
+        Ok(Place { source, pinned_root, state, now: at.unwrap_or_else(clock::now) })
     }
 }
 

@@ -23,7 +23,7 @@ use crate::model::text::shown;
 use crate::model::{Code, Digest, Exit, Failure, FileName, Platform};
 use crate::trust::Anchor;
 use crate::trust::anchor::MAX_ROOT_BYTES;
-use crate::world::http::{Client, ClientOptions};
+use crate::world::http::Client;
 use crate::world::place::{self, Place};
 use crate::world::{clock, files};
 
@@ -187,7 +187,7 @@ impl SourceArgs {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
         }
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let (named, pins) = self.anchor(context)?;
         let known = receipt::all(&how.prefix.prefix(context)?)?;
         let mut resolved = resolve::from_index(place.clone(), &named, &known, &client)?;
@@ -209,7 +209,7 @@ impl SourceArgs {
         from: &CatalogPlace,
     ) -> Result<Installation> {
         let mut catalog = from.update(context)?;
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
         self.install(context, how, &What::Release(&resolved), &client, Some(Pins::of_root(from.pinned_root())))
     }
@@ -220,7 +220,7 @@ impl SourceArgs {
         if loose::is_release(given) {
             return self.install_index(context, how, Place::parse(given, "index.json")?);
         }
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let (anchor, pins) = self.anchor(context)?;
         let exact = |given: &String| {
             semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).map_err(|problem| {
