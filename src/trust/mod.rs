@@ -14,6 +14,7 @@ pub mod encrypted;
 pub mod evidence;
 mod judge;
 pub mod key;
+pub mod minisign;
 mod pem;
 pub mod private;
 pub mod shapes;
