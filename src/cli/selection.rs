@@ -8,7 +8,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Context;
-use super::signing::{PubkeyArgs, SigningArgs};
+use super::pubkeys::PubkeyArgs;
+use super::signing::SigningArgs;
 use crate::config::Overrides;
 use crate::config::environment::{CONSIGN_CATALOG_KEY, CONSIGN_SIGNING_KEY};
 use crate::model::failure::Result;

@@ -3,8 +3,9 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use super::pubkeys::PubkeyArgs;
 use super::selection::ReleaseArgs;
-use super::signing::{PubkeyArgs, SigningArgs};
+use super::signing::SigningArgs;
 use super::{Context, planning};
 use crate::model::Exit;
 use crate::model::failure::Result;

@@ -14,7 +14,7 @@ use crate::model::checksums::Checksums;
 use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
 use crate::model::provenance::{self, ResolvedDependency, Statement};
-use crate::model::{FileName, Release, address, checksums, pretty, sbom, text};
+use crate::model::{FileName, Release, address, checksums, pretty, text};
 
 use super::{dsse, minisign, signatures, sigstore};
 
@@ -200,7 +200,7 @@ fn name_problem(index: &Index) -> Option<String> {
 }
 
 /// Every file of a bundle that is neither a package nor a document, with its kind.
-const FILES: [(&str, &str); 2] = [(sbom::SPDX_FILE_NAME, "sbom-spdx"), (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
+const FILES: [(&str, &str); 2] = [(index::SPDX_FILE_NAME, "sbom-spdx"), (index::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
 
 /// Whether a name, in lower case, is that of a report or of one of Windows' devices: nothing under it
 /// arrives everywhere as what it is.

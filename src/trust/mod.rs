@@ -7,15 +7,20 @@
 
 pub mod anchor;
 pub mod approval;
+#[cfg(feature = "toolchain")]
 pub mod bundle;
 pub mod documents;
 pub mod dsse;
+#[cfg(feature = "toolchain")]
 pub mod encrypted;
+#[cfg(feature = "toolchain")]
 pub mod evidence;
+#[cfg(feature = "toolchain")]
 mod judge;
 pub mod key;
 pub mod minisign;
 mod pem;
+#[cfg(feature = "toolchain")]
 pub mod private;
 pub mod shapes;
 pub mod signatures;
@@ -27,6 +32,7 @@ pub mod tuf;
 use std::ops::Deref;
 
 pub use anchor::Anchor;
+#[cfg(feature = "toolchain")]
 pub use bundle::{Asset, Bundle};
 
 /// Something that has been verified. There is no other way to get one.
