@@ -20,6 +20,7 @@ pub mod install;
 pub mod installed;
 pub mod key;
 pub mod man;
+pub mod merge;
 pub mod notes;
 pub mod output;
 pub mod package;
@@ -71,6 +72,8 @@ pub enum Verb {
     Build(build::BuildArgs),
     /// Pack what was built into a bundle
     Package(package::PackageArgs),
+    /// Join the bundles of several machines
+    Merge(merge::MergeArgs),
     /// Sign every file of a bundle
     #[command(alias = "sign-release")]
     Sign(sign::SignArgs),
@@ -130,6 +133,7 @@ impl Verb {
             Self::VersionGuard(verb) => verb.run(context),
             Self::Build(verb) => verb.run(context),
             Self::Package(verb) => verb.run(context),
+            Self::Merge(verb) => verb.run(context),
             Self::Sign(verb) => verb.run(context),
             Self::Verify(verb) => verb.run(context),
             Self::VerifyBlob(verb) => verb.run(context),

@@ -11,6 +11,8 @@ pub mod guard;
 pub mod include;
 pub mod linker;
 pub mod matrix;
+pub mod merge;
+mod merge_checks;
 pub mod notes;
 pub mod package;
 pub mod plan;

@@ -35,6 +35,7 @@ mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod merge;
 mod notes;
 mod pipeline;
 mod processor;
