@@ -12,6 +12,8 @@ pub mod include;
 pub mod interop;
 pub mod linker;
 pub mod matrix;
+pub mod merge;
+mod merge_checks;
 pub mod notes;
 pub mod package;
 pub mod plan;

@@ -36,6 +36,7 @@ mod key_shapes;
 mod keys;
 mod kill;
 mod minisign;
+mod merge;
 mod notes;
 mod pipeline;
 mod processor;
