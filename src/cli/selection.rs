@@ -38,13 +38,13 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "DIR")]
     pub dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: CompileArgs,
+    pub(super) build: CompileArgs,
 }
 
 /// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct CompileArgs {
+pub(super) struct CompileArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,

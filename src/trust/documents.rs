@@ -16,7 +16,7 @@ use crate::model::metadata::PackageMetadata;
 use crate::model::provenance::{self, ResolvedDependency, Statement};
 use crate::model::{FileName, Release, address, checksums, pretty, text};
 
-use super::{dsse, signatures, sigstore};
+use super::{dsse, minisign, signatures, sigstore};
 
 /// The largest checksum list that is read, in bytes.
 pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
@@ -335,6 +335,8 @@ pub(super) enum Container {
     Raw,
     /// A Sigstore bundle.
     Sigstore,
+    /// minisign's form.
+    Minisign,
 }
 
 /// Whether a name is that of evidence, which is made over assets and listed in no document.
@@ -348,10 +350,13 @@ pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
         dsse::FILE_NAME => return Some(Evidence::Provenance),
         _ => {}
     }
-    let (stem, container) = match name.strip_suffix(sigstore::ENDING) {
-        Some(stem) => (stem, Container::Sigstore),
-        None => (name.strip_suffix(signatures::ENDING)?, Container::Raw),
-    };
+    let endings = [
+        (sigstore::ENDING, Container::Sigstore),
+        (minisign::ENDING, Container::Minisign),
+        (signatures::ENDING, Container::Raw),
+    ];
+    let (stem, container) =
+        endings.iter().find_map(|(ending, container)| Some((name.strip_suffix(ending)?, *container)))?;
     // A further key's signature has eight digits of the key's id before its ending.
     let is_key = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let (asset, key) = match stem.rsplit_once('.') {

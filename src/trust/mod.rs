@@ -18,6 +18,7 @@ pub mod evidence;
 #[cfg(feature = "toolchain")]
 mod judge;
 pub mod key;
+pub mod minisign;
 mod pem;
 #[cfg(feature = "toolchain")]
 pub mod private;

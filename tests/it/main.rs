@@ -35,6 +35,8 @@ mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod minisign;
+mod merge;
 mod notes;
 mod pipeline;
 mod processor;
