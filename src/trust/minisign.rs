@@ -12,7 +12,7 @@ use super::key::{self, Algorithm, PublicKey, Signer};
 use crate::model::failure::Result;
 
 /// How the name of such a signature ends.
-pub const ENDING: &str = ".minisig";
+pub const ENDING: &str = super::documents::MINISIGN_ENDING;
 
 const UNTRUSTED: &str = "untrusted comment: ";
 const TRUSTED: &str = "trusted comment: ";
