@@ -13,10 +13,6 @@ pub mod display;
 pub mod install;
 pub mod installed;
 pub mod installer;
-pub mod key;
-pub mod man;
-pub mod merge;
-pub mod notes;
 pub mod output;
 pub mod pubkeys;
 pub mod revert;
@@ -41,6 +37,8 @@ pub mod init;
 pub mod key;
 #[cfg(feature = "toolchain")]
 pub mod man;
+#[cfg(feature = "toolchain")]
+pub mod merge;
 #[cfg(feature = "toolchain")]
 pub mod notes;
 #[cfg(feature = "toolchain")]
@@ -95,111 +93,6 @@ use output::{Format, Output};
 pub use verb::{Options, Verb, command, run, run_verb};
 
 /// The options that every verb of every program takes.
-/// Everything that `consign` can be told to do.
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Do everything in order: a rehearsal, or the release
-    ReleasePipeline(release_pipeline::ReleasePipelineArgs),
-    /// Print what a release would do
-    Plan(plan::PlanArgs),
-    /// Find what is missing for a release, and the command that mends it
-    Doctor(doctor::DoctorArgs),
-    /// Check that a version may be released from here
-    #[command(alias = "validate-release-version")]
-    VersionGuard(version_guard::VersionGuardArgs),
-    /// Build the programs of each platform
-    #[command(alias = "build-cross")]
-    Build(build::BuildArgs),
-    /// Pack what was built into a bundle
-    Package(package::PackageArgs),
-    /// Join the bundles of several machines
-    Merge(merge::MergeArgs),
-    /// Sign every file of a bundle
-    #[command(alias = "sign-release")]
-    Sign(sign::SignArgs),
-    /// Check everything in a bundle against everything
-    #[command(alias = "verify-release")]
-    Verify(verify::VerifyArgs),
-    /// Check one file with one signature or Sigstore bundle
-    VerifyBlob(verify_blob::VerifyBlobArgs),
-    /// Render the release notes
-    #[command(alias = "release-notes")]
-    Notes(notes::NotesArgs),
-    /// Run the programs that this host can run
-    Smoke(smoke::SmokeArgs),
-    /// Make a verified bundle visible
-    #[command(alias = "publish-release")]
-    Publish(publish::PublishVerbArgs),
-    /// Fetch what was published as a stranger would, and verify it
-    #[command(alias = "remote-verify-release")]
-    RemoteVerify(remote_verify::RemoteVerifyArgs),
-    /// Compare expected and published assets
-    #[command(alias = "release-summary")]
-    Summary(summary::SummaryArgs),
-    /// Build the recorded source again and compare
-    Rebuild(rebuild::RebuildArgs),
-    /// Put a verified release where it can be run
-    Install(install::InstallArgs),
-    /// Bring what is installed up to date, from where it came
-    Upgrade(upgrade::UpgradeArgs),
-    /// Go back to a version that is kept
-    Revert(revert::RevertArgs),
-    /// Take every version of a product away
-    Uninstall(uninstall::UninstallArgs),
-    /// List what is installed, and whether it is whole
-    Installed(installed::InstalledArgs),
-    /// Say who may sign what in a catalog, one signature after another
-    Trust(trust::TrustArgs),
-    /// List versions in a catalog that any TUF client reads
-    Catalog(catalog::CatalogArgs),
-    /// Make, show, inspect and encrypt signing keys
-    Key(key::KeyArgs),
-    /// Show the settings, where each comes from, and their schema
-    Config(config::ConfigArgs),
-    /// Write a commented consign.toml
-    Init(init::InitArgs),
-    /// Print the completion script of a shell
-    Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write those of every verb
-    Man(man::ManArgs),
-}
-
-impl Verb {
-    fn run(&self, context: &Context) -> Result<Exit> {
-        match self {
-            Self::ReleasePipeline(verb) => verb.run(context),
-            Self::Plan(verb) => verb.run(context),
-            Self::Doctor(verb) => verb.run(context),
-            Self::VersionGuard(verb) => verb.run(context),
-            Self::Build(verb) => verb.run(context),
-            Self::Package(verb) => verb.run(context),
-            Self::Merge(verb) => verb.run(context),
-            Self::Sign(verb) => verb.run(context),
-            Self::Verify(verb) => verb.run(context),
-            Self::VerifyBlob(verb) => verb.run(context),
-            Self::Notes(verb) => verb.run(context),
-            Self::Smoke(verb) => verb.run(context),
-            Self::Publish(verb) => verb.run(context),
-            Self::RemoteVerify(verb) => verb.run(context),
-            Self::Summary(verb) => verb.run(context),
-            Self::Rebuild(verb) => verb.run(context),
-            Self::Install(verb) => verb.run(context),
-            Self::Upgrade(verb) => verb.run(context),
-            Self::Revert(verb) => verb.run(context),
-            Self::Uninstall(verb) => verb.run(context),
-            Self::Installed(verb) => verb.run(context),
-            Self::Trust(verb) => verb.run(context),
-            Self::Catalog(verb) => verb.run(context),
-            Self::Key(verb) => verb.run(context),
-            Self::Config(verb) => verb.run(context),
-            Self::Init(verb) => verb.run(context),
-            Self::Completions(verb) => verb.run(context),
-            Self::Man(verb) => verb.run(context),
-        }
-    }
-}
-
-/// The options that every verb takes.
 ///
 /// Their ids are marked, for an argument of a verb with the same id would silently be the same one.
 #[derive(Clone, Debug, Default, Args)]

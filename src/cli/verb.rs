@@ -10,9 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, build, catalog, completions, config, doctor, init, install, installed, key, man, notes, package,
-    parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign, smoke, summary, trust,
-    uninstall, upgrade, verify, verify_blob, version_guard,
+    Context, Globals, build, catalog, completions, config, doctor, init, install, installed, key, man, merge, notes,
+    package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign, smoke, summary,
+    trust, uninstall, upgrade, verify, verify_blob, version_guard,
 };
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -34,6 +34,8 @@ pub enum Verb {
     Build(build::BuildArgs),
     /// Pack what was built into a bundle
     Package(package::PackageArgs),
+    /// Join the bundles of several machines
+    Merge(merge::MergeArgs),
     /// Sign every file of a bundle
     #[command(alias = "sign-release")]
     Sign(sign::SignArgs),
@@ -93,6 +95,7 @@ impl Verb {
             Self::VersionGuard(verb) => verb.run(context),
             Self::Build(verb) => verb.run(context),
             Self::Package(verb) => verb.run(context),
+            Self::Merge(verb) => verb.run(context),
             Self::Sign(verb) => verb.run(context),
             Self::Verify(verb) => verb.run(context),
             Self::VerifyBlob(verb) => verb.run(context),
