@@ -8,6 +8,7 @@
 
 pub mod anchor;
 pub mod build;
+pub mod bundle;
 pub mod catalog;
 pub mod catalog_source;
 pub mod completions;
@@ -105,6 +106,8 @@ pub enum Verb {
     Uninstall(uninstall::UninstallArgs),
     /// List what is installed, and whether it is whole
     Installed(installed::InstalledArgs),
+    /// Carry releases to machines without a network
+    Bundle(bundle::BundleArgs),
     /// Say who may sign what in a catalog, one signature after another
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
@@ -144,6 +147,7 @@ impl Verb {
             Self::Revert(verb) => verb.run(context),
             Self::Uninstall(verb) => verb.run(context),
             Self::Installed(verb) => verb.run(context),
+            Self::Bundle(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),

@@ -14,6 +14,8 @@
 
 pub mod activate;
 pub mod current;
+pub mod export;
+pub mod glibc;
 pub mod history;
 pub mod host;
 pub mod installed;
@@ -28,6 +30,7 @@ pub mod revert;
 pub mod session;
 pub mod settle;
 pub mod staging;
+pub mod transfer;
 pub mod uninstall;
 pub mod unpack;
 pub mod windows;
