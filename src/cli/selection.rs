@@ -8,7 +8,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Context;
-use super::signing::{PubkeyArgs, SigningArgs};
+use super::pubkeys::PubkeyArgs;
+use super::signing::SigningArgs;
 use crate::config::Overrides;
 use crate::config::environment::{CONSIGN_CATALOG_KEY, CONSIGN_SIGNING_KEY};
 use crate::model::failure::Result;
@@ -38,13 +39,13 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "DIR")]
     pub dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: CompileArgs,
+    pub(super) build: CompileArgs,
 }
 
 /// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct CompileArgs {
+pub(super) struct CompileArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,

@@ -11,13 +11,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, Content, PlatformTable};
+use super::file::{Commands, Content, InteropTable, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::catalog::lifetimes::{Lifetimes, Refresh};
 use crate::model::failure::Result;
 use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
+use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
     ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke,
 };
@@ -170,6 +171,7 @@ impl Settings {
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
             catalog: layers.catalog()?,
+            interop: layers.interop(),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
             environment: self.environment.of_builds(),
@@ -429,6 +431,20 @@ impl<'a> Layers<'a> {
             )?,
             refresh: if refresh.is_some() { Refresh::Scheduled } else { Refresh::ByHand },
         })
+    }
+
+    fn interop(&mut self) -> Interop {
+        let mut switch = |key: &str, file: fn(&InteropTable) -> Option<bool>| {
+            let file = self.file(|content| file(&content.interop));
+            self.fixed(&format!("interop.{key}"), None, None, file, false)
+        };
+        Interop {
+            dist_manifest: switch("dist-manifest", |table| table.dist_manifest),
+            homebrew: switch("homebrew", |table| table.homebrew),
+            scoop: switch("scoop", |table| table.scoop),
+            versions: switch("versions", |table| table.versions),
+            minisign: switch("minisign", |table| table.minisign),
+        }
     }
 
     fn lifetime(

@@ -126,6 +126,7 @@ codes! {
     TargetUnknown = "target_unknown", Verification, "The catalog does not list the file.";
     ThresholdUnmet = "threshold_unmet", Refused, "A role would have fewer keys than have to sign for it.";
     ProposalPending = "proposal_pending", Refused, "Another change of the catalog waits for signatures.";
+    PartsDisagree = "parts_disagree", Verification, "Bundles that are to be merged contradict each other or the workspace.";
     RebuildDiffers = "rebuild_differs", Verification, "Building the recorded source again gives other bytes.";
     // Remote.
     RemoteNotFound = "remote_not_found", Remote, "The remote place has no such file.";

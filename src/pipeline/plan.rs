@@ -10,6 +10,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
+use super::interop::Interop;
 use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::surroundings::Surroundings;
@@ -78,6 +79,9 @@ pub struct Plan {
     /// How long the documents of the catalog are good for.
     #[serde(skip)]
     pub catalog: Lifetimes,
+    /// What other installers are given to read.
+    #[serde(skip)]
+    pub interop: Interop,
     /// The user's own template of the release notes.
     #[serde(skip)]
     pub notes_template: Option<Utf8PathBuf>,
@@ -246,6 +250,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
         catalog: request.catalog.clone(),
+        interop: request.interop,
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
         withheld: request.withheld.clone(),

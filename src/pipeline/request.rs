@@ -9,6 +9,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
@@ -53,6 +54,8 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
+    /// What other installers are given to read.
+    pub interop: Interop,
     /// `SOURCE_DATE_EPOCH`, if it is set.
     pub source_date_epoch: Option<i64>,
     /// The variables of the environment that bear on a build: where cargo and rustc are, and the

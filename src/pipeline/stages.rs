@@ -63,7 +63,8 @@ pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Pac
 }
 
 pub(crate) fn sign(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<()> {
-    let signed = sign::sign(&packed.directory, Some(&plan.release), tools.signers, tools.listener)?;
+    let hand = sign::Hand { signers: tools.signers, minisign: plan.interop.minisign };
+    let signed = sign::sign(&packed.directory, Some(&plan.release), hand, tools.listener)?;
     let (made, kept) = signed.keys.iter().fold((0, 0), |(made, kept), key| (made + key.made, kept + key.kept));
     let keys = count(signed.keys.len(), "key");
     Ok(((), format!("{} by {keys}, {kept} of them kept", count(made + kept, "signature"))))
