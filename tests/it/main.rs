@@ -11,6 +11,7 @@
 mod activate;
 #[cfg(unix)]
 mod activate_kill;
+mod airgap;
 mod archive;
 mod attacked;
 mod attacks_catalog;
@@ -33,10 +34,14 @@ mod hostile_formats;
 mod hostile_workspaces;
 mod http;
 mod install;
+#[cfg(unix)]
+mod install_edges;
 mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod merge;
+mod minisign;
 mod notes;
 mod pipeline;
 mod processor;
