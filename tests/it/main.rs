@@ -31,6 +31,8 @@ mod hostile;
 mod hostile_workspaces;
 mod http;
 mod install;
+#[cfg(unix)]
+mod installer;
 mod key_life;
 mod key_shapes;
 mod keys;
