@@ -34,6 +34,7 @@ mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+mod installer;
 mod key_life;
 mod key_shapes;
 mod keys;
