@@ -32,7 +32,7 @@ pub fn release(version: &str) -> Files {
     release_of(version, &format!("#!/bin/sh\necho tool {version}\n"))
 }
 
-fn release_of(version: &str, script: &str) -> Files {
+pub fn release_of(version: &str, script: &str) -> Files {
     release_that_says(version, script, |_| {})
 }
 
