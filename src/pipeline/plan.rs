@@ -10,7 +10,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
-use super::interop::Interop;
+use super::interop::{About, Interop};
 use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::surroundings::Surroundings;
@@ -56,6 +56,9 @@ pub struct Plan {
     pub archive: ArchivePlan,
     /// Which installers are rendered, and what they know.
     pub installer: InstallerPlan,
+    /// What cargo says of the product.
+    #[serde(skip)]
+    pub about: About,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -177,7 +180,7 @@ pub struct ArchivePlan {
 /// Which installers are rendered, and what they know.
 #[derive(Clone, Debug, Serialize)]
 pub struct InstallerPlan {
-    /// Their names, sorted.
+    /// Their names, and those of documents for other installers, sorted.
     pub files: Vec<FileName>,
     /// Where they fetch the release from, with `{tag}` and `{version}`.
     pub base_url: Option<String>,
@@ -238,7 +241,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         documents: around.documents(&members),
     };
     let source = source(request, around, &members);
-    let installer = installer(request, &platforms, source.repository.as_deref())?;
+    let installer = installer(request, &name, &platforms, source.repository.as_deref())?;
     let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
@@ -252,6 +255,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
+        about: About::of(&members),
         installer,
         source,
         build: BuildPlan {
@@ -465,17 +469,22 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
 
 /// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
 /// at a GitHub, which keeps releases at addresses that are known.
-fn installer(request: &Request, platforms: &[PlatformPlan], repository: Option<&str>) -> Result<InstallerPlan> {
+fn installer(
+    request: &Request,
+    name: &FileName,
+    platforms: &[PlatformPlan],
+    repository: Option<&str>,
+) -> Result<InstallerPlan> {
     let asked = &request.installer;
     let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
     let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
     let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
     let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
-    Ok(InstallerPlan {
-        files: files.collect::<Result<_>>()?,
-        base_url: asked.base_url.clone().or_else(found),
-        root: asked.root.clone(),
-    })
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    let base_url = asked.base_url.clone().or_else(found);
+    files.extend(request.interop.files(name, base_url.as_deref())?);
+    files.sort();
+    Ok(InstallerPlan { files, base_url, root: asked.root.clone() })
 }
 
 fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
