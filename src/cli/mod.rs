@@ -24,6 +24,8 @@ pub mod anchor;
 #[cfg(feature = "toolchain")]
 pub mod build;
 #[cfg(feature = "toolchain")]
+pub mod bundle;
+#[cfg(feature = "toolchain")]
 pub mod catalog;
 #[cfg(feature = "toolchain")]
 pub mod completions;

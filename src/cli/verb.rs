@@ -10,9 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, build, catalog, completions, config, doctor, init, install, installed, key, man, merge, notes,
-    package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign, smoke, summary,
-    trust, uninstall, upgrade, verify, verify_blob, version_guard,
+    Context, Globals, build, bundle, catalog, completions, config, doctor, init, install, installed, key, man, merge,
+    notes, package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign, smoke,
+    summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
 };
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -70,6 +70,8 @@ pub enum Verb {
     Uninstall(uninstall::UninstallArgs),
     /// List what is installed, and whether it is whole
     Installed(installed::InstalledArgs),
+    /// Carry releases to machines without a network
+    Bundle(bundle::BundleArgs),
     /// Say who may sign what in a catalog, one signature after another
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
@@ -110,6 +112,7 @@ impl Verb {
             Self::Revert(verb) => verb.run(context),
             Self::Uninstall(verb) => verb.run(context),
             Self::Installed(verb) => verb.run(context),
+            Self::Bundle(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),

@@ -18,7 +18,8 @@ use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::stage::Stage;
 use crate::model::{Code, Failure, Platform, text};
-use crate::pipeline::request::{Builder, ProviderKind};
+use crate::pipeline::request::Builder;
+use crate::provider::ProviderKind;
 use crate::world::files;
 
 /// No configuration is larger.
@@ -175,7 +176,7 @@ pub(super) struct NotesTable {
 pub(super) struct PublishTable {
     /// The kind of place.
     pub(super) provider: Option<ProviderKind>,
-    /// The place: a directory, seen from this file.
+    /// The place: a directory, seen from this file, or a repository on GitHub (`owner/repository`).
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,

@@ -13,6 +13,7 @@ use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
+use crate::provider::{ProviderKind, Target};
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -202,29 +203,14 @@ pub struct Workflows {
 }
 
 /// Where to publish to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Publish {
     /// The provider.
     pub provider: ProviderKind,
-    /// A directory for the directory provider.
+    /// The place as it was given: a directory, or a repository.
     pub target: String,
-}
-
-/// The kinds of places that bundles go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
-    /// A directory, local or mounted.
-    Directory,
-}
-
-impl ProviderKind {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-        }
-    }
+    /// The same with everything that is needed to reach it.
+    pub place: Target,
 }
 
 /// The product's default name pattern.

@@ -130,8 +130,9 @@ pub(crate) fn publish(
             .subject("publish")
             .hint("run `release-pipeline --mode release` without `--skip verify`"));
     };
-    let cataloguing = publish::Cataloguing { signers: tools.catalog_signers, now: (tools.now)() };
-    let publication = publish::publish(verified, plan, target, cataloguing, tools.listener)?;
+    let publishing =
+        publish::Publishing { requirements: &tools.requirements, signers: tools.catalog_signers, now: (tools.now)() };
+    let publication = publish::publish(verified, plan, target, publishing, tools.listener)?;
     let listed = publication
         .catalog
         .as_ref()
@@ -141,7 +142,7 @@ pub(crate) fn publish(
 }
 
 pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
-    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.url.clone()));
+    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.base_url.clone()));
     let base = base.ok_or_else(|| {
         Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
             .hint("name one with `--base-url`")

@@ -11,6 +11,7 @@ pub mod git;
 pub mod http;
 pub mod keys;
 pub mod lock;
+pub mod parcel;
 pub mod place;
 pub mod process;
 #[cfg(feature = "toolchain")]
