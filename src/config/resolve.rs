@@ -20,7 +20,7 @@ use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke, Workflows,
 };
 use crate::provider::github::{self, Access, Token};
 use crate::provider::{ProviderKind, Target};
@@ -172,6 +172,7 @@ impl Settings {
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
             catalog: layers.catalog()?,
+            workflows: layers.workflows()?,
             interop: layers.interop(),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
@@ -476,6 +477,21 @@ impl<'a> Layers<'a> {
         given
             .map(|(given, origin)| values::lifetime(&given).map_err(|failure| blame(failure, key, &origin)))
             .transpose()
+    }
+
+    fn workflows(&mut self) -> Result<Workflows> {
+        let environment = self.file(|file| file.workflows.environment.clone());
+        let environment = self.fixed("workflows.environment", None, None, environment, "release".to_owned());
+        let attestations = self.file(|file| file.workflows.attestations);
+        let attestations = self.fixed("workflows.attestations", None, None, attestations, true);
+        let branch = self.file(|file| file.workflows.branch.clone());
+        let branch = self.pick("workflows.branch", None, None, branch, "any").map(|(branch, _)| branch);
+        for (key, name) in [("workflows.environment", Some(&environment)), ("workflows.branch", branch.as_ref())] {
+            if let Some(name) = name {
+                values::forge_name(name).map_err(|failure| blame(failure, key, &self.place(key)))?;
+            }
+        }
+        Ok(Workflows { environment, attestations, branch })
     }
 
     fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {
