@@ -14,6 +14,7 @@ pub mod completions;
 pub mod config;
 mod context;
 pub mod display;
+pub mod docker_smoke;
 pub mod doctor;
 pub mod init;
 pub mod install;
@@ -84,6 +85,8 @@ pub enum Verb {
     Notes(notes::NotesArgs),
     /// Run the programs that this host can run
     Smoke(smoke::SmokeArgs),
+    /// Try what was packaged in containers
+    DockerSmoke(docker_smoke::DockerSmokeArgs),
     /// Make a verified bundle visible
     #[command(alias = "publish-release")]
     Publish(publish::PublishVerbArgs),
@@ -135,6 +138,7 @@ impl Verb {
             Self::VerifyBlob(verb) => verb.run(context),
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
+            Self::DockerSmoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),

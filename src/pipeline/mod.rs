@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod build;
 mod choice;
 pub mod describe;
+pub mod docker_smoke;
 pub mod guard;
 pub mod include;
 pub mod linker;
