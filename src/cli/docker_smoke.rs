@@ -12,7 +12,7 @@ use crate::config::environment;
 use crate::config::smoke_matrix::{self, Bases};
 use crate::model::failure::Result;
 use crate::model::text::shown;
-use crate::model::{Code, Exit, Failure, Platform};
+use crate::model::{Exit, Failure, Platform};
 use crate::pipeline::docker_smoke::matrix::{Choice, Matrix, Service, ServiceName};
 use crate::pipeline::docker_smoke::report::{Report, Status};
 use crate::pipeline::docker_smoke::{self, Options};
@@ -130,26 +130,9 @@ impl DockerSmokeArgs {
     fn read(&self, context: &Context) -> Result<Matrix> {
         let path = match &self.matrix {
             Some(path) => context.path(path),
-            None => smoke_matrix::find(&context.directory).ok_or_else(|| {
-                Failure::new(Code::ConfigInvalid, format!("there is no `{}` here or above", smoke_matrix::FILE_NAME))
-                    .hint("name another file with `--matrix`")
-            })?,
+            None => smoke_matrix::find(&context.directory)?,
         };
-        let bases: Result<Bases> = self
-            .bases
-            .iter()
-            .map(|given| {
-                let (name, what) = given
-                    .split_once('=')
-                    .filter(|(name, what)| !name.is_empty() && !what.is_empty())
-                    .ok_or_else(|| {
-                        usage(format!("`--base {}` is not a base and what it is", shown(given)))
-                            .hint("write `--base NAME=IMAGE`, or `NAME=FILE.tar`")
-                    })?;
-                Ok((name.to_owned(), what.to_owned()))
-            })
-            .collect();
-        smoke_matrix::read(&path, &context.directory, &bases?)
+        smoke_matrix::read(&path, &context.directory, &bases(&self.bases)?)
     }
 
     /// Where to write, and the bundle if one is wanted: those of the workspace, if they are not named.
@@ -216,8 +199,21 @@ impl DockerSmokeArgs {
     }
 }
 
+/// What the command line puts in the place of bases.
+pub(super) fn bases(given: &[String]) -> Result<Bases> {
+    let one = |given: &String| {
+        let parts = given.split_once('=').filter(|(name, what)| !name.is_empty() && !what.is_empty());
+        let (name, what) = parts.ok_or_else(|| {
+            usage(format!("`{}` is not a base and what it is", shown(given)))
+                .hint("write `--base NAME=IMAGE`, or `--base NAME=FILE.tar`")
+        })?;
+        Ok((name.to_owned(), what.to_owned()))
+    };
+    given.iter().map(one).collect()
+}
+
 /// Where an engine may listen.
-pub(super) fn addresses(context: &Context) -> Result<Vec<Address>> {
+fn addresses(context: &Context) -> Result<Vec<Address>> {
     let get = |name| context.environment.get(name);
     docker::candidates(get(environment::DOCKER_HOST), get(environment::HOME), get(environment::XDG_RUNTIME_DIR))
 }

@@ -15,7 +15,8 @@ use crate::model::Platform;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::stage::Stage;
-use crate::pipeline::request::{Builder, ProviderKind};
+use crate::pipeline::request::{Builder, SmokePlace};
+use crate::provider::ProviderKind;
 
 /// The file: its content and where each key stands.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub(super) struct Content {
     pub(super) publish: PublishTable,
     /// The catalog of published versions.
     pub(super) catalog: CatalogTable,
+    /// What other installers are given to read.
+    pub(super) interop: InteropTable,
     /// Commands before and after stages, without a shell: before-<stage>, after-<stage>.
     pub(super) hooks: BTreeMap<String, Commands>,
 }
@@ -144,6 +147,14 @@ pub(super) struct TestTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct SmokeTable {
+    /// Where: host, docker, or both; default: host.
+    pub(super) on: Option<Vec<SmokePlace>>,
+    /// The services to run in containers, a path beside this file; default: docker/smoke.toml.
+    pub(super) matrix: Option<String>,
+    /// Run the services with one of these labels; default: all.
+    pub(super) labels: Option<Vec<String>>,
+    /// Images, or tar files, in the place of bases of that file.
+    pub(super) bases: Option<BTreeMap<String, String>>,
     /// The arguments that each binary is run with; default: --version, then --help.
     pub(super) commands: Option<Commands>,
     /// How long one may take, such as 10s or 500ms; default: 10s.
@@ -164,7 +175,7 @@ pub(super) struct NotesTable {
 pub(super) struct PublishTable {
     /// The kind of place.
     pub(super) provider: Option<ProviderKind>,
-    /// The place: a directory, seen from this file.
+    /// The place: a directory, seen from this file, or a repository on GitHub (`owner/repository`).
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,
@@ -184,6 +195,22 @@ pub(super) struct CatalogTable {
     pub(super) snapshot_expires: Option<String>,
     /// How long a timestamp is good for; default: that of refresh, else 365d.
     pub(super) timestamp_expires: Option<String>,
+}
+
+/// What other installers are given to read; all of it is off by default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct InteropTable {
+    /// Write dist-manifest.json, as dist does.
+    pub(super) dist_manifest: Option<bool>,
+    /// Write NAME.rb, a Homebrew formula.
+    pub(super) homebrew: Option<bool>,
+    /// Write NAME.json, a Scoop manifest.
+    pub(super) scoop: Option<bool>,
+    /// Write NAME.ndjson: the release on one line, for a list of versions.
+    pub(super) versions: Option<bool>,
+    /// Sign every asset in minisign's form too; this takes an Ed25519 key.
+    pub(super) minisign: Option<bool>,
 }
 
 /// One command or several.

@@ -153,8 +153,11 @@ pub fn schema() -> String {
 }
 
 /// Finds the file: in the directory, or in one above it up to the root of the workspace or repository.
-pub fn find(directory: &Utf8Path) -> Option<Utf8PathBuf> {
-    super::find_above(directory, FILE_NAME)
+pub fn find(directory: &Utf8Path) -> Result<Utf8PathBuf> {
+    super::find_above(directory, FILE_NAME).ok_or_else(|| {
+        Failure::new(Code::ConfigInvalid, format!("there is no `{FILE_NAME}` here or above"))
+            .hint("`docs/docker-smoke.md` shows one; `--matrix` names another file")
+    })
 }
 
 /// Reads and checks the file. Shown is the part of its path below `directory`, if it is there.
@@ -313,6 +316,9 @@ fn service(table: ServiceTable, bases: &BTreeMap<String, Source>, around: &Surro
     }
     if table.run.iter().any(|word| word.contains('\0')) {
         return Err("`run` holds a NUL character".to_owned());
+    }
+    if !table.setup.is_empty() && table.run.is_empty() && table.commands.is_empty() {
+        return Err("after `setup` there has to be something to `run`, or `commands`".to_owned());
     }
     let probes = table.probe.into_iter().map(probe).collect::<Read<Vec<_>>>()?;
     let asks_over_http = probes.iter().any(|probe| matches!(probe.question, Question::Http { .. }));

@@ -10,8 +10,9 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
+use super::interop::Interop;
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::failure::Result;
@@ -78,6 +79,9 @@ pub struct Plan {
     /// How long the documents of the catalog are good for.
     #[serde(skip)]
     pub catalog: Lifetimes,
+    /// What other installers are given to read.
+    #[serde(skip)]
+    pub interop: Interop,
     /// The user's own template of the release notes.
     #[serde(skip)]
     pub notes_template: Option<Utf8PathBuf>,
@@ -192,6 +196,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -205,7 +213,6 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
     check_names(request, &platforms)?;
-    check_publishing_target(request)?;
     let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
     let binaries = choice::programs(request, &members, &features)?;
     let dist = choice::output_directory(&around.workspace, &request.dist)?;
@@ -247,6 +254,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
         catalog: request.catalog.clone(),
+        interop: request.interop,
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
         withheld: request.withheld.clone(),
@@ -328,19 +336,6 @@ fn file_name(text: &str) -> Result<FileName> {
             .because(error)
             .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
     })
-}
-
-/// The only provider there is takes a path; an address would become a directory called `https:`.
-fn check_publishing_target(request: &Request) -> Result<()> {
-    match &request.publish {
-        Some(publish) if publish.target.contains("://") => {
-            let shown = text::shown(&text::without_credentials(&publish.target)).into_owned();
-            Err(Failure::new(Code::ConfigInvalid, format!("the publishing target `{shown}` is no directory"))
-                .subject("publish.target")
-                .hint("the provider `directory` takes a path, of a mounted place too"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Only zig takes a glibc version behind the triple.
@@ -530,7 +525,17 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
+        Stage::Smoke => match (request.smoke.on_host, &request.smoke.containers) {
+            (true, None) => "run the programs that this host can run".into(),
+            (true, Some(on)) => {
+                format!(
+                    "run the programs that this host can run, and {} services in containers",
+                    on.matrix.services.len()
+                )
+            }
+            (false, Some(on)) => format!("run {} services in containers", on.matrix.services.len()),
+            (false, None) => "nothing is chosen".into(),
+        },
         Stage::Publish => match &request.publish {
             Some(publish) => {
                 format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))

@@ -11,6 +11,7 @@
 mod activate;
 #[cfg(unix)]
 mod activate_kill;
+mod airgap;
 mod archive;
 mod attacked;
 mod attacks_catalog;
@@ -31,10 +32,14 @@ mod hostile;
 mod hostile_workspaces;
 mod http;
 mod install;
+#[cfg(unix)]
+mod install_edges;
 mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod merge;
+mod minisign;
 mod notes;
 mod pipeline;
 mod processor;

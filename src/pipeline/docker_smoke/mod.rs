@@ -97,6 +97,12 @@ pub fn run(matrix: &Matrix, options: &Options<'_>) -> Result<Report> {
     Ok(report)
 }
 
+/// Whether an engine answers that can run the matrix: asked before an hour of building.
+pub fn look(matrix: &Matrix, addresses: &[Address]) -> Result<()> {
+    let engine = Engine::connect(addresses, &Interrupt::default())?;
+    preflight::require(&engine, &mut matrix.clone(), &preflight::is_emulated_here).map(drop)
+}
+
 /// The failure of a stage whose services did not all pass.
 pub fn require(report: &Report, directory: &Utf8Path) -> Result<()> {
     let Some(verdict) = report.services.iter().find(|verdict| verdict.status == Status::Failed) else { return Ok(()) };

@@ -17,6 +17,8 @@ use crate::world::docker::{Container, Exec, Output, Patience, State, Stream};
 
 /// What keeps a container there in which only commands are run.
 const IDLE: [&str; 2] = ["sleep", "2147483647"];
+/// How long making and starting a container may take, its files included.
+const START_TIME: Duration = Duration::from_secs(5 * 60);
 /// How long taking a container down may take.
 const REMOVAL_TIME: Duration = Duration::from_secs(60);
 /// How long the last of the output may take to arrive after a process has ended.
@@ -123,12 +125,19 @@ impl<'a> Attended<'a> {
             return wrong("needs", format!("`{failed}`, which it needs, failed"));
         }
         let place = shared.board.place(shared.interrupt)?;
-        let patience = Patience::of(service.limits.time, shared.interrupt);
+        let patience = Patience::of(START_TIME, shared.interrupt);
         let plan = self.plan();
         let id = self.create(&image.id, &plan, &patience)?;
         let listener = self.start(scope, id, &patience)?;
         learnt.passed("start", "the container was started");
-        self.work(scope, id, &plan, listener, &patience, learnt)?;
+        let patience = Patience::of(service.limits.time, shared.interrupt);
+        match self.work(scope, id, &plan, listener, &patience, learnt) {
+            // The engine was still being asked when the time was over.
+            Err(Trouble::Failure(failure)) if failure.code() == Code::EngineFailed && patience.is_over() => {
+                return self.too_slow();
+            }
+            ended => ended?,
+        }
         drop(place);
         if service.stays() {
             shared.board.set(self.name, Phase::Healthy);
@@ -342,8 +351,10 @@ impl<'a> Attended<'a> {
     }
 
     fn is_out_of_memory(&self, id: &str) -> bool {
-        let state = self.shared.engine.state(id, &Patience::stubborn(REMOVAL_TIME));
-        state.is_ok_and(|state| state.is_out_of_memory)
+        let patience = Patience::of(REMOVAL_TIME, self.shared.interrupt);
+        // An engine may say so only when the container's own process has ended too, and the service has failed anyway.
+        let ended = self.shared.engine.kill(id, &patience);
+        ended.is_ok() && self.end_of(id, &patience).is_ok_and(|state| state.is_out_of_memory)
     }
 
     fn too_large<T>(&self) -> Step<T> {

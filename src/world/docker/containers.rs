@@ -10,7 +10,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
-    InspectContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions, UploadToContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+    UploadToContainerOptionsBuilder,
 };
 
 use super::archive::{self, Entry};
@@ -187,6 +188,17 @@ impl Engine {
         Ok(if inspected.running.unwrap_or(false) { None } else { inspected.exit_code })
     }
 
+    /// Ends a container's processes. That they have ended already is as good.
+    pub fn kill(&self, id: &str, patience: &Patience) -> Result<()> {
+        let deed = format!("end the container `{id}`");
+        match self.attempt(&deed, patience, self.docker.kill_container(id, None::<KillContainerOptions>))? {
+            Err(error) if !trouble::is_absent(&error) && !trouble::is_conflict(&error) => {
+                Err(trouble::failure(&deed, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends a container and takes it away with its anonymous volumes. That it is gone already is as good.
     pub fn remove_container(&self, id: &str, patience: &Patience) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -227,7 +239,6 @@ fn body_of(container: &Container) -> ContainerCreateBody {
             port_bindings: Some(container.ports.iter().map(|port| (key(port), Some(vec![binding()]))).collect()),
             // What is printed is read from the connection; the engine need not keep it as well.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-            init: Some(true),
             ..HostConfig::default()
         }),
         networking_config: has_name
