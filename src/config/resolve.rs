@@ -3,6 +3,8 @@
 //! [`Settings::resolve`] makes the request and, in the same pass, the row of every value, so that
 //! what `config show` prints is what is used.
 
+mod smoke;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, Content, InteropTable, PlatformTable};
+use super::file::{Content, InteropTable, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::catalog::lifetimes::{Lifetimes, Refresh};
@@ -20,7 +22,7 @@ use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke, Workflows,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace, Workflows,
 };
 use crate::provider::github::{self, Access, Token};
 use crate::provider::{ProviderKind, Target};
@@ -52,6 +54,10 @@ pub struct Overrides {
     pub all_features: Option<bool>,
     /// Leave the default features off.
     pub no_default_features: Option<bool>,
+    /// Where the stage `smoke` runs something.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: Option<BTreeMap<String, String>>,
     /// A template of the user's own for the release notes.
     pub notes_template: Option<Utf8PathBuf>,
     /// The kind of place to publish to.
@@ -167,7 +173,7 @@ impl Settings {
             archive: layers.archive()?,
             installer: layers.installer()?,
             test: layers.test()?,
-            smoke: layers.smoke()?,
+            smoke: layers.smoke(flags)?,
             notes_template: layers.notes(flags),
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
@@ -342,18 +348,6 @@ impl<'a> Layers<'a> {
         let Some((command, origin)) = command else { return Ok(Vec::new()) };
         values::command(&command).map_err(|failure| blame(failure, "test.command", &origin))?;
         Ok(command)
-    }
-
-    fn smoke(&mut self) -> Result<Smoke> {
-        let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
-        let commands = self.file(|file| file.smoke.commands.clone()).map(Commands::list);
-        let is_configured = commands.is_some();
-        let commands = self.fixed("smoke.commands", None, None, commands, default);
-        let timeout = self.file(|file| file.smoke.timeout.clone());
-        let timeout = self.fixed("smoke.timeout", None, None, timeout, "10s".to_owned());
-        let timeout = values::duration(&timeout)
-            .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
-        Ok(Smoke { is_configured, commands, timeout })
     }
 
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::choice;
 use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::address::Pages;
@@ -215,6 +215,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -566,7 +570,17 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
+        Stage::Smoke => match (request.smoke.on_host, &request.smoke.containers) {
+            (true, None) => "run the programs that this host can run".into(),
+            (true, Some(on)) => {
+                format!(
+                    "run the programs that this host can run, and {} services in containers",
+                    on.matrix.services.len()
+                )
+            }
+            (false, Some(on)) => format!("run {} services in containers", on.matrix.services.len()),
+            (false, None) => "nothing is chosen".into(),
+        },
         Stage::Publish => match &request.publish {
             Some(publish) => {
                 format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
