@@ -10,6 +10,7 @@ mod choice;
 pub mod describe;
 pub mod guard;
 pub mod include;
+pub mod installer;
 pub mod interop;
 pub mod linker;
 pub mod matrix;
