@@ -12,17 +12,23 @@
 mod contents;
 mod frame;
 mod layout;
+#[cfg(feature = "toolchain")]
 mod plain;
 pub mod programs;
+#[cfg(feature = "toolchain")]
 mod reader;
 pub mod stream;
 mod ustar;
+#[cfg(feature = "toolchain")]
 mod writer;
 mod zip;
 
 pub use contents::{Date, Entry, Problem};
+#[cfg(feature = "toolchain")]
 pub use plain::PlainWriter;
+#[cfg(feature = "toolchain")]
 pub use reader::{Contents, Inspector};
+#[cfg(feature = "toolchain")]
 pub use writer::{Memory, Options, Packed, Sealed, Writer};
 
 /// The largest number of entries in an archive, directories included.
@@ -33,3 +39,6 @@ pub const MAX_PATH_BYTES: usize = 200;
 pub const MAX_DEPTH: usize = 16;
 /// The largest archive, packed or unpacked: what a zip file can say without its 64-bit extension.
 pub const MAX_BYTES: u64 = u32::MAX as u64 - 1;
+
+/// The header of every gzip member: deflate, no flags, no time, no level, unknown system (RFC 1952).
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

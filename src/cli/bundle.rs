@@ -6,7 +6,7 @@ use owo_colors::OwoColorize as _;
 
 use super::catalog_source::CatalogArgs;
 use super::install::{row, wish};
-use super::signing::PubkeyArgs;
+use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::install::export::{self, Exported, Order, Origin};
 use crate::install::resolve;

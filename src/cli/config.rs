@@ -70,7 +70,8 @@ fn show(arguments: &ShowArgs, context: &Context) -> Result<()> {
     let mut flags = arguments.release.overrides();
     arguments.publish.apply(&mut flags);
     let resolved = context.resolve(&flags)?;
-    let file = context.settings()?.path().map(camino::Utf8Path::as_str);
+    let settings = context.settings()?;
+    let file = settings.path().map(camino::Utf8Path::as_str);
     let document = Shown { kind: "consign.config/v1", file, values: &resolved.rows };
     context.output.result(&document, || {
         let mut rows = vec![["key", "value", "origin"].map(|word| word.bold().to_string()).to_vec()];
@@ -84,7 +85,8 @@ fn show(arguments: &ShowArgs, context: &Context) -> Result<()> {
 }
 
 fn path(context: &Context) -> Result<()> {
-    let path = context.settings()?.path().map(camino::Utf8Path::as_str);
+    let settings = context.settings()?;
+    let path = settings.path().map(camino::Utf8Path::as_str);
     if path.is_none() {
         context.output.note("there is no consign.toml; every setting has its default");
     }

@@ -31,7 +31,7 @@ struct Written {
 
 impl InitArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let path = context.globals.config.as_deref().unwrap_or(FILE_NAME.into());
+        let path = context.config.as_deref().unwrap_or(FILE_NAME.into());
         let written = Written { kind: "consign.init/v1", path: context.path(path), next: "consign config show" };
         if written.path.exists() && !self.force {
             return Err(Failure::new(Code::FileExists, format!("`{}` exists already", written.path))

@@ -8,7 +8,7 @@ use owo_colors::OwoColorize as _;
 use semver::VersionReq;
 
 use super::catalog_source::{CatalogArgs, Place as CatalogPlace, state_directory};
-use super::signing::PubkeyArgs;
+use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::catalog::source::{Source, metadata_path};
 use crate::config::environment;

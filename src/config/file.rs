@@ -18,7 +18,8 @@ use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::stage::Stage;
 use crate::model::{Code, Failure, Platform, text};
-use crate::pipeline::request::{Builder, ProviderKind};
+use crate::pipeline::request::Builder;
+use crate::provider::ProviderKind;
 use crate::world::files;
 
 /// No configuration is larger.
@@ -78,6 +79,8 @@ pub(super) struct Content {
     pub(super) publish: PublishTable,
     /// The catalog of published versions.
     pub(super) catalog: CatalogTable,
+    /// What other installers are given to read.
+    pub(super) interop: InteropTable,
     /// Commands before and after stages, without a shell: before-<stage>, after-<stage>.
     pub(super) hooks: BTreeMap<String, Commands>,
 }
@@ -171,7 +174,7 @@ pub(super) struct NotesTable {
 pub(super) struct PublishTable {
     /// The kind of place.
     pub(super) provider: Option<ProviderKind>,
-    /// The place: a directory, seen from this file.
+    /// The place: a directory, seen from this file, or a repository on GitHub (`owner/repository`).
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,
@@ -191,6 +194,22 @@ pub(super) struct CatalogTable {
     pub(super) snapshot_expires: Option<String>,
     /// How long a timestamp is good for; default: that of refresh, else 365d.
     pub(super) timestamp_expires: Option<String>,
+}
+
+/// What other installers are given to read; all of it is off by default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct InteropTable {
+    /// Write dist-manifest.json, as dist does.
+    pub(super) dist_manifest: Option<bool>,
+    /// Write NAME.rb, a Homebrew formula.
+    pub(super) homebrew: Option<bool>,
+    /// Write NAME.json, a Scoop manifest.
+    pub(super) scoop: Option<bool>,
+    /// Write NAME.ndjson: the release on one line, for a list of versions.
+    pub(super) versions: Option<bool>,
+    /// Sign every asset in minisign's form too; this takes an Ed25519 key.
+    pub(super) minisign: Option<bool>,
 }
 
 /// One command or several.

@@ -11,16 +11,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, Content, PlatformTable};
+use super::file::{Commands, Content, InteropTable, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::catalog::lifetimes::{Lifetimes, Refresh};
 use crate::model::failure::Result;
 use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
+use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, ProviderKind, Publish, Request, Smoke,
+    ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke,
 };
+use crate::provider::github::{self, Access, Token};
+use crate::provider::{ProviderKind, Target};
 
 /// What the flags say. Nothing said: `None`.
 #[derive(Clone, Debug, Default)]
@@ -168,6 +171,7 @@ impl Settings {
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
             catalog: layers.catalog()?,
+            interop: layers.interop(),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
             environment: self.environment.of_builds(),
@@ -346,13 +350,22 @@ impl<'a> Layers<'a> {
         };
         let file = self.file(|file| file.publish.provider);
         let provider = self.pick("publish.provider", flags.provider, variable, file, "none");
-        let here = |target: String| self.settings.directory.join(target).into_string();
+        let is_path = provider.as_ref().is_none_or(|(provider, _)| *provider == ProviderKind::Directory);
+        let below = |directory: &Utf8Path, target: String| {
+            if is_path { directory.join(target).into_string() } else { target }
+        };
+        let here = |target: String| below(&self.settings.directory, target);
         let flag = flags.target.clone().map(here);
         let variable = self.variable(environment::CONSIGN_PUBLISH_TARGET).map(|(name, target)| (name, here(target)));
-        let file = self.file(|file| file.publish.target.clone()).map(|target| self.beside_file(&target).into_string());
+        let variable = variable.or_else(|| self.variable(environment::GITHUB_REPOSITORY).filter(|_| !is_path));
+        let file = self.file(|file| file.publish.target.clone());
+        let file = file.map(|target| if is_path { self.beside_file(&target).into_string() } else { target });
         let target = self.pick("publish.target", flag, variable, file, "none");
         match (provider, target) {
-            (Some((provider, _)), Some((target, _))) => Ok(Some(Publish { provider, target })),
+            (Some((provider, _)), Some((target, _))) => {
+                let place = self.destination(provider, &target)?;
+                Ok(Some(Publish { provider, target, place }))
+            }
             (None, None) => Ok(None),
             (provider, _) => {
                 let missing = if provider.is_none() { "a target but no provider" } else { "a provider but no target" };
@@ -365,6 +378,32 @@ impl<'a> Layers<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// What the target means, with what the environment says of it.
+    fn destination(&self, provider: ProviderKind, target: &str) -> Result<Target> {
+        match provider {
+            ProviderKind::Directory if target.contains("://") => {
+                let shown = text::shown(&text::without_credentials(target)).into_owned();
+                Err(Failure::new(Code::ConfigInvalid, format!("the publishing target `{shown}` is no directory"))
+                    .subject("publish.target")
+                    .hint("the provider `directory` takes a path, of a mounted place too"))
+            }
+            ProviderKind::Directory => Ok(Target::Directory(target.into())),
+            ProviderKind::Github => Ok(Target::Github(github::Target::parse(target, &self.access()?)?)),
+        }
+    }
+
+    fn access(&self) -> Result<Access> {
+        let value = |name| self.variable(name).map(|(_, value)| value);
+        let token = |first, second| value(first).or_else(|| value(second)).map(|text| Token::new(&text)).transpose();
+        Ok(Access {
+            token: token(environment::GH_TOKEN, environment::GITHUB_TOKEN)?,
+            enterprise_token: token(environment::GH_ENTERPRISE_TOKEN, environment::GITHUB_ENTERPRISE_TOKEN)?,
+            host: value(environment::GH_HOST),
+            server_url: value(environment::GITHUB_SERVER_URL),
+            api_url: value(environment::GITHUB_API_URL),
+        })
     }
 
     fn base_url(&mut self, flags: &Overrides) -> Option<String> {
@@ -392,6 +431,20 @@ impl<'a> Layers<'a> {
             )?,
             refresh: if refresh.is_some() { Refresh::Scheduled } else { Refresh::ByHand },
         })
+    }
+
+    fn interop(&mut self) -> Interop {
+        let mut switch = |key: &str, file: fn(&InteropTable) -> Option<bool>| {
+            let file = self.file(|content| file(&content.interop));
+            self.fixed(&format!("interop.{key}"), None, None, file, false)
+        };
+        Interop {
+            dist_manifest: switch("dist-manifest", |table| table.dist_manifest),
+            homebrew: switch("homebrew", |table| table.homebrew),
+            scoop: switch("scoop", |table| table.scoop),
+            versions: switch("versions", |table| table.versions),
+            minisign: switch("minisign", |table| table.minisign),
+        }
     }
 
     fn lifetime(
@@ -566,10 +619,11 @@ fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
 }
 
 fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
-    if given == "directory" {
-        return Ok(ProviderKind::Directory);
+    if let Some(provider) = ProviderKind::ALL.into_iter().find(|provider| provider.as_str() == given) {
+        return Ok(provider);
     }
-    let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
+    let failure =
+        invalid(format!("unknown provider {:?}", text::shown(given))).hint("there are `directory` and `github`");
     Err(blame(failure, name, &Origin::Environment(name)))
 }
 

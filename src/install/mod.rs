@@ -14,6 +14,7 @@
 
 pub mod activate;
 pub mod current;
+#[cfg(feature = "toolchain")]
 pub mod export;
 pub mod glibc;
 pub mod history;

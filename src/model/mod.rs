@@ -11,13 +11,16 @@ pub mod events;
 pub mod failure;
 pub mod finding;
 pub mod index;
+#[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;
 pub mod provenance;
 pub mod release;
+#[cfg(feature = "toolchain")]
 pub mod sbom;
+#[cfg(feature = "toolchain")]
 pub mod source;
 pub mod stage;
 pub mod text;

@@ -10,6 +10,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
+use super::interop::Interop;
 use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
 use super::surroundings::Surroundings;
@@ -78,6 +79,9 @@ pub struct Plan {
     /// How long the documents of the catalog are good for.
     #[serde(skip)]
     pub catalog: Lifetimes,
+    /// What other installers are given to read.
+    #[serde(skip)]
+    pub interop: Interop,
     /// The user's own template of the release notes.
     #[serde(skip)]
     pub notes_template: Option<Utf8PathBuf>,
@@ -205,7 +209,6 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
     check_names(request, &platforms)?;
-    check_publishing_target(request)?;
     let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
     let binaries = choice::programs(request, &members, &features)?;
     let dist = choice::output_directory(&around.workspace, &request.dist)?;
@@ -247,6 +250,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
         catalog: request.catalog.clone(),
+        interop: request.interop,
         notes_template: request.notes_template.clone(),
         environment: request.environment.clone(),
         withheld: request.withheld.clone(),
@@ -328,19 +332,6 @@ fn file_name(text: &str) -> Result<FileName> {
             .because(error)
             .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
     })
-}
-
-/// The only provider there is takes a path; an address would become a directory called `https:`.
-fn check_publishing_target(request: &Request) -> Result<()> {
-    match &request.publish {
-        Some(publish) if publish.target.contains("://") => {
-            let shown = text::shown(&text::without_credentials(&publish.target)).into_owned();
-            Err(Failure::new(Code::ConfigInvalid, format!("the publishing target `{shown}` is no directory"))
-                .subject("publish.target")
-                .hint("the provider `directory` takes a path, of a mounted place too"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Only zig takes a glibc version behind the triple.

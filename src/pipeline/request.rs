@@ -9,9 +9,11 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
+use crate::provider::{ProviderKind, Target};
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
+    /// What other installers are given to read.
+    pub interop: Interop,
     /// `SOURCE_DATE_EPOCH`, if it is set.
     pub source_date_epoch: Option<i64>,
     /// The variables of the environment that bear on a build: where cargo and rustc are, and the
@@ -186,29 +190,14 @@ pub struct Smoke {
 }
 
 /// Where to publish to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Publish {
     /// The provider.
     pub provider: ProviderKind,
-    /// A directory for the directory provider.
+    /// The place as it was given: a directory, or a repository.
     pub target: String,
-}
-
-/// The kinds of places that bundles go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
-    /// A directory, local or mounted.
-    Directory,
-}
-
-impl ProviderKind {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-        }
-    }
+    /// The same with everything that is needed to reach it.
+    pub place: Target,
 }
 
 /// The product's default name pattern.

@@ -63,7 +63,8 @@ pub(crate) fn package(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<Pac
 }
 
 pub(crate) fn sign(plan: &Plan, packed: &Packed, tools: &Tools<'_>) -> Done<()> {
-    let signed = sign::sign(&packed.directory, Some(&plan.release), tools.signers, tools.listener)?;
+    let hand = sign::Hand { signers: tools.signers, minisign: plan.interop.minisign };
+    let signed = sign::sign(&packed.directory, Some(&plan.release), hand, tools.listener)?;
     let (made, kept) = signed.keys.iter().fold((0, 0), |(made, kept), key| (made + key.made, kept + key.kept));
     let keys = count(signed.keys.len(), "key");
     Ok(((), format!("{} by {keys}, {kept} of them kept", count(made + kept, "signature"))))
@@ -129,8 +130,9 @@ pub(crate) fn publish(
             .subject("publish")
             .hint("run `release-pipeline --mode release` without `--skip verify`"));
     };
-    let cataloguing = publish::Cataloguing { signers: tools.catalog_signers, now: (tools.now)() };
-    let publication = publish::publish(verified, plan, target, cataloguing, tools.listener)?;
+    let publishing =
+        publish::Publishing { requirements: &tools.requirements, signers: tools.catalog_signers, now: (tools.now)() };
+    let publication = publish::publish(verified, plan, target, publishing, tools.listener)?;
     let listed = publication
         .catalog
         .as_ref()
@@ -140,7 +142,7 @@ pub(crate) fn publish(
 }
 
 pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
-    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.url.clone()));
+    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.base_url.clone()));
     let base = base.ok_or_else(|| {
         Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
             .hint("name one with `--base-url`")

@@ -4,19 +4,18 @@
 //! not have written byte for byte (another order, a doubled key, a space, an escape) is refused.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 
 use crate::archive;
 use crate::model::checksums::Checksums;
 use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
 use crate::model::provenance::{self, ResolvedDependency, Statement};
-use crate::model::{FileName, Release, address, checksums, pretty, sbom, text};
+use crate::model::{FileName, Release, address, checksums, pretty, text};
 
-use super::{dsse, signatures, sigstore};
+use super::signatures;
 
 /// The largest checksum list that is read, in bytes.
 pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
@@ -77,63 +76,6 @@ pub(super) fn strict<T: DeserializeOwned>(
         text::shown(&complaint).into_owned()
     })?;
     if render(&value) == bytes { Ok(value) } else { Err(OTHER_FORM.to_owned()) }
-}
-
-/// Any JSON value, read to its end and not kept, in which no key is there twice at any depth: of two
-/// equal keys every reader takes the one that it likes.
-pub(super) struct Unambiguous;
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unambiguous {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without doubled keys")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(Self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
-        let mut keys = BTreeSet::new();
-        while let Some((key, Self)) = members.next_entry::<String, Self>()? {
-            if !keys.insert(key) {
-                return Err(de::Error::custom("a key is there twice"));
-            }
-        }
-        Ok(Self)
-    }
 }
 
 fn index_problem(index: &Index) -> Option<String> {
@@ -200,7 +142,7 @@ fn name_problem(index: &Index) -> Option<String> {
 }
 
 /// Every file of a bundle that is neither a package nor a document, with its kind.
-const FILES: [(&str, &str); 2] = [(sbom::SPDX_FILE_NAME, "sbom-spdx"), (sbom::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
+const FILES: [(&str, &str); 2] = [(index::SPDX_FILE_NAME, "sbom-spdx"), (index::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
 
 /// Whether a name, in lower case, is that of a report or of one of Windows' devices: nothing under it
 /// arrives everywhere as what it is.
@@ -310,6 +252,13 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     items.is_sorted_by(|before, after| before < after)
 }
 
+/// The name of the signed provenance.
+pub(super) const PROVENANCE_ENVELOPE: &str = "provenance.intoto.jsonl";
+/// How the name of a Sigstore bundle ends.
+pub(super) const SIGSTORE_ENDING: &str = ".sigstore.json";
+/// How the name of a signature in minisign's form ends.
+pub(super) const MINISIGN_ENDING: &str = ".minisig";
+
 /// What a name of evidence says: what it is made over, and in which container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence<'a> {
@@ -335,6 +284,8 @@ pub(super) enum Container {
     Raw,
     /// A Sigstore bundle.
     Sigstore,
+    /// minisign's form.
+    Minisign,
 }
 
 /// Whether a name is that of evidence, which is made over assets and listed in no document.
@@ -345,13 +296,16 @@ pub fn is_evidence(name: &str) -> bool {
 pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
     match name {
         signatures::FILE_NAME => return Some(Evidence::Signatures),
-        dsse::FILE_NAME => return Some(Evidence::Provenance),
+        PROVENANCE_ENVELOPE => return Some(Evidence::Provenance),
         _ => {}
     }
-    let (stem, container) = match name.strip_suffix(sigstore::ENDING) {
-        Some(stem) => (stem, Container::Sigstore),
-        None => (name.strip_suffix(signatures::ENDING)?, Container::Raw),
-    };
+    let endings = [
+        (SIGSTORE_ENDING, Container::Sigstore),
+        (MINISIGN_ENDING, Container::Minisign),
+        (signatures::ENDING, Container::Raw),
+    ];
+    let (stem, container) =
+        endings.iter().find_map(|(ending, container)| Some((name.strip_suffix(ending)?, *container)))?;
     // A further key's signature has eight digits of the key's id before its ending.
     let is_key = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let (asset, key) = match stem.rsplit_once('.') {

@@ -8,14 +8,14 @@ use data_encoding::BASE64;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::documents::Unambiguous;
 use super::dsse::{self, Envelope};
 use super::key::{KeyId, PublicKey};
 use super::transparency::{self, Checkpoint, decimal, digest, leaf_hash};
+use super::unambiguous::Unambiguous;
 use crate::model::{Code, Digest, pretty, text};
 
 /// What is put behind a file's name.
-pub const ENDING: &str = ".sigstore.json";
+pub const ENDING: &str = super::documents::SIGSTORE_ENDING;
 /// The type that is written.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The types that are read.

@@ -1,9 +1,12 @@
 //! Everything outside the process: one file per thing we touch.
 
+#[cfg(feature = "toolchain")]
 pub mod cargo;
+#[cfg(feature = "toolchain")]
 pub mod cargo_config;
 pub mod clock;
 pub mod files;
+#[cfg(feature = "toolchain")]
 pub mod git;
 pub mod http;
 pub mod keys;
@@ -11,6 +14,8 @@ pub mod lock;
 pub mod parcel;
 pub mod place;
 pub mod process;
+#[cfg(feature = "toolchain")]
 pub mod resolve;
 pub mod scratch;
+#[cfg(feature = "toolchain")]
 pub mod signer_command;

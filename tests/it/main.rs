@@ -38,6 +38,8 @@ mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod merge;
+mod minisign;
 mod notes;
 mod pipeline;
 mod processor;
