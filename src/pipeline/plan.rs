@@ -10,16 +10,19 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
-use super::interop::Interop;
+use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
+use crate::model::address::Pages;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
 use crate::model::stage::Stage;
-use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
+use crate::model::{
+    Code, Failure, FileName, Platform, Release, address, checksums, index, installer, provenance, sbom, text,
+};
 use crate::world::cargo::Member;
 
 /// The plan of one release.
@@ -51,6 +54,11 @@ pub struct Plan {
     pub platforms: Vec<PlatformPlan>,
     /// How archives are packed.
     pub archive: ArchivePlan,
+    /// Which installers are rendered, and what they know.
+    pub installer: InstallerPlan,
+    /// What cargo says of the product.
+    #[serde(skip)]
+    pub about: About,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -169,6 +177,17 @@ pub struct ArchivePlan {
     pub include: Vec<String>,
 }
 
+/// Which installers are rendered, and what they know.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstallerPlan {
+    /// Their names, and those of documents for other installers, sorted.
+    pub files: Vec<FileName>,
+    /// Where they fetch the release from, with `{tag}` and `{version}`.
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    pub root: Option<String>,
+}
+
 /// What one stage does.
 #[derive(Clone, Debug, Serialize)]
 pub struct StagePlan {
@@ -196,6 +215,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -221,6 +244,9 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         dist,
         documents: around.documents(&members),
     };
+    let source = source(request, around, &members);
+    let installer = installer(request, &name, &platforms, source.repository.as_deref())?;
+    let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
         .map(|mut platform| {
@@ -233,14 +259,16 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
-        source: source(request, around, &members),
+        about: About::of(&members),
+        installer,
+        source,
         build: BuildPlan {
             profile: profile(request),
             locked: around.workspace.has_lock,
             rust_version: members.iter().filter_map(|member| member.rust_version.clone()).max(),
         },
         archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
-        files: files(&platforms)?,
+        files,
         stages: stages(request, around, selection)?,
         matrix: Matrix::of(&platforms),
         host: around.compiler.host.clone(),
@@ -443,7 +471,27 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
     source
 }
 
-fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
+/// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
+/// at a GitHub, which keeps releases at addresses that are known.
+fn installer(
+    request: &Request,
+    name: &FileName,
+    platforms: &[PlatformPlan],
+    repository: Option<&str>,
+) -> Result<InstallerPlan> {
+    let asked = &request.installer;
+    let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
+    let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
+    let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
+    let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    let base_url = asked.base_url.clone().or_else(found);
+    files.extend(request.interop.files(name, base_url.as_deref())?);
+    files.sort();
+    Ok(InstallerPlan { files, base_url, root: asked.root.clone() })
+}
+
+fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
     let fixed = [
         sbom::SPDX_FILE_NAME,
         sbom::CYCLONEDX_FILE_NAME,
@@ -455,6 +503,7 @@ fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
     for name in fixed {
         all.insert(file_name(name)?);
     }
+    all.extend(installer.files.iter().cloned());
     all.extend(platforms.iter().map(|platform| platform.archive.clone()));
     Ok(all.into_iter().collect())
 }
@@ -521,7 +570,17 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
+        Stage::Smoke => match (request.smoke.on_host, &request.smoke.containers) {
+            (true, None) => "run the programs that this host can run".into(),
+            (true, Some(on)) => {
+                format!(
+                    "run the programs that this host can run, and {} services in containers",
+                    on.matrix.services.len()
+                )
+            }
+            (false, Some(on)) => format!("run {} services in containers", on.matrix.services.len()),
+            (false, None) => "nothing is chosen".into(),
+        },
         Stage::Publish => match &request.publish {
             Some(publish) => {
                 format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
