@@ -38,6 +38,7 @@ mod install;
 #[cfg(unix)]
 mod install_edges;
 mod installer;
+mod interop;
 mod key_life;
 mod key_shapes;
 mod keys;
