@@ -23,7 +23,7 @@ use crate::signed_verify::generate;
 use crate::support::{self, Scratch, both, succeed};
 use crate::trust::{Ceremony, tree};
 
-fn here() -> Platform {
+pub fn here() -> Platform {
     Host::look().platforms()[0]
 }
 
@@ -37,7 +37,7 @@ pub fn release_of(version: &str, script: &str) -> Files {
 }
 
 /// The same, with something else in its description of itself.
-fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadata)) -> Files {
+pub fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadata)) -> Files {
     let mut metadata = crate::fixture::metadata(here());
     metadata.version = version.parse().unwrap();
     change(&mut metadata);
@@ -398,7 +398,7 @@ fn a_file_without_an_index_says_what_it_is() {
 }
 
 /// A release whose archive is whatever it is, and whose index is right about it.
-fn release_with(archive: Vec<u8>, format: ArchiveFormat, unpacked_size_bytes: u64) -> Files {
+pub fn release_with(archive: Vec<u8>, format: ArchiveFormat, unpacked_size_bytes: u64) -> Files {
     let mut index: Index = read_index(&bundle_fixture()["index.json"]).unwrap();
     index.packages.truncate(1);
     let package = &mut index.packages[0];

@@ -33,6 +33,8 @@ mod http;
 mod install;
 #[cfg(unix)]
 mod installer;
+#[cfg(unix)]
+mod installer_refusals;
 mod key_life;
 mod key_shapes;
 mod keys;
