@@ -19,7 +19,9 @@ pub mod cli;
 pub mod config;
 pub mod install;
 pub mod model;
+#[cfg(feature = "toolchain")]
 pub mod pipeline;
+#[cfg(feature = "toolchain")]
 pub mod provider;
 pub mod trust;
 pub mod world;

@@ -15,9 +15,8 @@ use crate::model::Digest;
 use crate::model::index::ArchiveFormat;
 
 use super::contents::{Date, Entry, Gathered, Gathering, Problem, Stamp};
-use super::writer::GZIP_HEADER;
-use super::zip::{self, Method, Record};
-use super::{MAX_BYTES, frame, ustar};
+use super::zip::{self, Method, Moment, Record};
+use super::{GZIP_HEADER, MAX_BYTES, frame, ustar};
 
 /// What an archive holds.
 #[derive(Debug)]
@@ -207,7 +206,7 @@ fn read_zip(
     let Some(moment) = moment else {
         return Err(Problem::new("it is cut off, or not a zip file"));
     };
-    Record::read_directory(&mut records, moment, &bytes[at..]).map_err(Problem::new)?;
+    read_directory(&mut records, moment, &bytes[at..]).map_err(Problem::new)?;
     let mut gathering = Gathering::new(Some(stem));
     let mut places = Vec::new();
     let mut filled = 0;
@@ -257,6 +256,19 @@ fn unzip(
             gunzip(inflate, member, out).map_err(|_| "it is damaged, or something follows its compressed data")
         }
     }
+}
+
+/// Reads the directory at the end, or says that it is not the one that belongs to these records.
+fn read_directory(records: &mut [Record], moment: Moment, bytes: &[u8]) -> Result<(), &'static str> {
+    let mut rest = bytes;
+    for record in records.iter_mut() {
+        let (header, more) = rest.split_at_checked(record.central_bytes()).ok_or(zip::WRONG_DIRECTORY)?;
+        if !record.read_central(moment, header) {
+            return Err(zip::WRONG_DIRECTORY);
+        }
+        rest = more;
+    }
+    if rest == zip::end_record(records) { Ok(()) } else { Err(zip::WRONG_DIRECTORY) }
 }
 
 #[cfg(test)]

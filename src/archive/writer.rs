@@ -14,7 +14,7 @@ use crate::model::{Code, Digest, Failure, FileName, text};
 
 use super::layout::Layout;
 use super::zip::{self, Method, Moment, Record};
-use super::{MAX_BYTES, frame, ustar};
+use super::{GZIP_HEADER, MAX_BYTES, frame, ustar};
 
 /// Content is read and hashed in pieces that stay in the processor's cache.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -158,7 +158,7 @@ impl Writer {
         let level = self.options.checked_level()?;
         memory.deflated = std::mem::take(&mut self.deflated);
         let (size, unpacked_size_bytes) = if self.options.format == ArchiveFormat::Zip {
-            zip::render_directory(&self.records, Moment::of(self.options.date), &mut self.out);
+            render_directory(&self.records, Moment::of(self.options.date), &mut self.out);
             self.bounded(self.out.len())?;
             memory.plain = self.content;
             memory.packed = self.out;
@@ -211,7 +211,7 @@ impl Writer {
     ) -> Result<Digest> {
         let moment = Moment::of(self.options.date);
         for directory in missing {
-            let record = Record::directory(format!("{}/{directory}", self.stem), self.offset()?);
+            let record = directory_record(format!("{}/{directory}", self.stem), self.offset()?);
             record.render_local(moment, &mut self.out);
             self.records.push(record);
         }
@@ -311,6 +311,21 @@ fn room(buffer: &mut Vec<u8>, size: usize) -> &mut [u8] {
     &mut buffer[..size]
 }
 
+/// The record of a directory in a zip file.
+fn directory_record(path: String, offset: u32) -> Record {
+    Record { path, executable: true, method: Method::Stored, crc: 0, packed_size: 0, size: 0, offset }
+}
+
+/// Writes the directory of a zip file and the end record after all the content.
+fn render_directory(records: &[Record], moment: Moment, out: &mut Vec<u8>) {
+    let start = out.len();
+    for record in records {
+        record.render_central(moment, out);
+    }
+    let size = out.len() - start;
+    zip::render_end(records.len(), size, start, out);
+}
+
 fn gzip(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
     let mut compressor = compressor(level);
     let out = room(out, compressor.gzip_compress_bound(bytes.len()));
@@ -319,9 +334,6 @@ fn gzip(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
     out[..GZIP_HEADER.len()].copy_from_slice(&GZIP_HEADER);
     Ok(size)
 }
-
-/// The header of every gzip member: deflate, no flags, no time, no level, unknown system (RFC 1952).
-pub(super) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 fn zstandard(bytes: &[u8], level: u8, out: &mut Vec<u8>) -> Result<usize> {
     let mut compress = || {

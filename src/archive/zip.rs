@@ -47,11 +47,6 @@ const NEEDED: u16 = 20;
 const MADE_BY: u16 = 0x0300 + NEEDED;
 
 impl Record {
-    /// A directory.
-    pub(super) fn directory(path: String, offset: u32) -> Self {
-        Self { path, executable: true, method: Method::Stored, crc: 0, packed_size: 0, size: 0, offset }
-    }
-
     pub(super) fn is_directory(&self) -> bool {
         self.path.ends_with('/')
     }
@@ -64,7 +59,7 @@ impl Record {
     }
 
     /// Writes the header in the directory at the end.
-    fn render_central(&self, moment: Moment, out: &mut Vec<u8>) {
+    pub(super) fn render_central(&self, moment: Moment, out: &mut Vec<u8>) {
         out.extend(CENTRAL.to_le_bytes());
         out.extend(MADE_BY.to_le_bytes());
         self.render_common(moment, out);
@@ -157,19 +152,6 @@ impl Record {
             same == header
         })
     }
-
-    /// Reads the directory at the end, or says that it is not the one that belongs to these records.
-    pub(super) fn read_directory(records: &mut [Self], moment: Moment, bytes: &[u8]) -> Result<(), &'static str> {
-        let mut rest = bytes;
-        for record in records.iter_mut() {
-            let (header, more) = rest.split_at_checked(record.central_bytes()).ok_or(WRONG_DIRECTORY)?;
-            if !record.read_central(moment, header) {
-                return Err(WRONG_DIRECTORY);
-            }
-            rest = more;
-        }
-        if rest == end_record(records) { Ok(()) } else { Err(WRONG_DIRECTORY) }
-    }
 }
 
 /// The length of the local header that starts so, with its path; nothing if it is another record.
@@ -186,17 +168,8 @@ pub(super) fn end_record(records: &[Record]) -> Vec<u8> {
     out
 }
 
-/// Writes the directory and the end record after all the content.
-pub(super) fn render_directory(records: &[Record], moment: Moment, out: &mut Vec<u8>) {
-    let start = out.len();
-    for record in records {
-        record.render_central(moment, out);
-    }
-    let size = out.len() - start;
-    render_end(records.len(), size, start, out);
-}
-
-fn render_end(records: usize, size: usize, start: usize, out: &mut Vec<u8>) {
+/// Writes the last record: how many there are, how long their directory is, and where it starts.
+pub(super) fn render_end(records: usize, size: usize, start: usize, out: &mut Vec<u8>) {
     let count = u16::try_from(records).expect("entries are bounded");
     let (size, start) = (narrow(size), narrow(start));
     out.extend(END.to_le_bytes());

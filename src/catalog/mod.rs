@@ -9,18 +9,29 @@
 //! signatures, and [`edit`] changes what it lists. Everything is verified before it is signed, and
 //! again by the client's rules before it is written.
 
+#[cfg(feature = "toolchain")]
 pub mod audit;
 pub mod client;
+#[cfg(feature = "toolchain")]
 mod differences;
+#[cfg(feature = "toolchain")]
 pub mod edit;
 pub mod entry;
+#[cfg(feature = "toolchain")]
 pub mod lifetimes;
+#[cfg(feature = "toolchain")]
 mod listing;
+#[cfg(feature = "toolchain")]
 pub mod overview;
+#[cfg(feature = "toolchain")]
 pub mod proposal;
+#[cfg(feature = "toolchain")]
 pub mod repository;
+#[cfg(feature = "toolchain")]
 pub mod root;
+#[cfg(feature = "toolchain")]
 mod settle;
+#[cfg(feature = "toolchain")]
 mod signatures;
 pub mod source;
 pub mod state;

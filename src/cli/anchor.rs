@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Context;
 use super::catalog_source::CatalogArgs;
-use super::signing::PubkeyArgs;
+use super::pubkeys::PubkeyArgs;
 use crate::catalog::repository::Repository;
 use crate::model::failure::Result;
 use crate::pipeline::verify::Requirements;

@@ -1,9 +1,11 @@
-//! What a verb is given: the global options, the settings, where to print and who listens.
+//! What a verb is given: the global options, the environment, where to print and who listens.
 //!
-//! Nothing is read before a verb asks for it, so that `consign --version` and shell completion
-//! answer at once.
+//! The settings of a workspace are read only where a verb asks for them, in [`super::settings`], so that
+//! `consign --version` and shell completion answer at once.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,11 +13,14 @@ use super::display::Display;
 use super::output::{self, Output};
 use super::{Globals, usage};
 use crate::config::environment::{self, Environment};
-use crate::config::{Overrides, Resolved, Settings};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
-use crate::pipeline::request::Request;
+use crate::model::{Code, Failure, text};
 use crate::world::files;
+use crate::world::http::ClientOptions;
+
+/// The longest that a server may be waited for.
+const MAX_HTTP_TIMEOUT_SECONDS: u64 = 3600;
 
 /// What a verb is given.
 pub struct Context {
@@ -27,12 +32,14 @@ pub struct Context {
     pub environment: Environment,
     /// The directory to work in, absolute: the current one or that of `--directory`.
     pub directory: Utf8PathBuf,
+    /// The settings file that was named, if one was.
+    pub config: Option<Utf8PathBuf>,
     display: Display,
-    settings: OnceCell<Settings>,
+    warned: RefCell<BTreeSet<String>>,
 }
 
 impl Context {
-    pub(super) fn new(globals: &Globals) -> Result<Self> {
+    pub(super) fn new(globals: &Globals, config: Option<&Utf8Path>) -> Result<Self> {
         let environment = Environment::read();
         output::keep(environment.secrets());
         let directory = directory(globals.directory.as_deref())?;
@@ -42,34 +49,9 @@ impl Context {
             globals: globals.clone(),
             environment,
             directory,
-            settings: OnceCell::new(),
+            config: config.map(Utf8Path::to_owned),
+            warned: RefCell::default(),
         })
-    }
-
-    /// The settings of the environment and the file, read at the first call.
-    pub fn settings(&self) -> Result<&Settings> {
-        if let Some(settings) = self.settings.get() {
-            return Ok(settings);
-        }
-        let settings = Settings::load(&self.directory, self.globals.config.as_deref(), &self.environment)?;
-        for message in settings.warnings() {
-            self.warn(message);
-        }
-        Ok(self.settings.get_or_init(|| settings))
-    }
-
-    /// The settings with what the flags say on top, each with its origin.
-    pub fn resolve(&self, flags: &Overrides) -> Result<Resolved> {
-        let resolved = self.settings()?.resolve(flags)?;
-        for message in &resolved.warnings {
-            self.warn(message);
-        }
-        Ok(resolved)
-    }
-
-    /// What the pipeline is asked for: the settings with what the flags say on top.
-    pub fn request(&self, flags: &Overrides) -> Result<Request> {
-        self.resolve(flags).map(|resolved| resolved.request)
     }
 
     /// Whoever shows what happens while a verb runs.
@@ -77,26 +59,33 @@ impl Context {
         self.display.listener()
     }
 
-    /// Tells the user something that stops nothing.
+    /// Tells the user something that stops nothing, once.
     pub fn warn(&self, message: impl Into<String>) {
-        self.listener().hear(&Event::Warning { message: message.into() });
-    }
-
-    /// Where a workflow wants the summary of its job, if this is one.
-    pub fn step_summary(&self) -> Option<&Utf8Path> {
-        self.environment.get(environment::GITHUB_STEP_SUMMARY).map(Utf8Path::new)
-    }
-
-    /// The ref that a workflow runs for, if this is one.
-    pub fn current_ref(&self) -> Option<String> {
-        let get = |name| self.environment.get(name).map(str::to_owned);
-        get(environment::GITHUB_REF_NAME).or_else(|| get(environment::GITHUB_REF))
+        let message = message.into();
+        if self.warned.borrow_mut().insert(message.clone()) {
+            self.listener().hear(&Event::Warning { message });
+        }
     }
 
     /// Whether every verification demands signatures: asked for, or implied by a key.
     pub fn requires_signatures(&self) -> bool {
         self.environment.get(environment::CONSIGN_REQUIRE_SIGNATURES).is_some_and(|value| value != "0")
             || self.environment.get(environment::CONSIGN_VERIFY_PUBKEY).is_some()
+    }
+
+    /// How long servers are waited for.
+    pub fn client_options(&self) -> Result<ClientOptions> {
+        let Some(given) = self.environment.get(environment::CONSIGN_HTTP_TIMEOUT) else {
+            return Ok(ClientOptions::default());
+        };
+        let seconds = given.parse().ok().filter(|seconds| (1..=MAX_HTTP_TIMEOUT_SECONDS).contains(seconds));
+        let seconds = seconds.ok_or_else(|| {
+            let name = environment::CONSIGN_HTTP_TIMEOUT;
+            Failure::new(Code::ConfigInvalid, format!("{name} is `{}`", text::shown(given)))
+                .subject(name)
+                .hint(format!("write it as a number of seconds from 1 to {MAX_HTTP_TIMEOUT_SECONDS}"))
+        })?;
+        Ok(ClientOptions::waiting(Duration::from_secs(seconds)))
     }
 
     /// A path from a flag, seen from the directory that is worked in.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize as _;
@@ -92,7 +92,13 @@ impl Plain {
             }
             Event::StageStarted { stage } if self.verbose => Some(labelled(*stage, "…")),
             Event::Output { stage, line } if self.verbose => Some(labelled(*stage, &dimmed(line))),
-            Event::TaskStarted { .. } | Event::StageStarted { .. } | Event::Output { .. } => None,
+            Event::Transfer { file, bytes, ended: true, .. } if self.verbose => {
+                let label = format!("{:>13}", "fetched").cyan().to_string();
+                Some(format!("{label}  {}  {}", text::shown(file), output::bytes(*bytes)))
+            }
+            Event::TaskStarted { .. } | Event::StageStarted { .. } | Event::Output { .. } | Event::Transfer { .. } => {
+                None
+            }
             ended => ended_line(ended),
         }
     }
@@ -102,16 +108,59 @@ impl Plain {
 pub struct Live {
     bars: MultiProgress,
     running: Mutex<BTreeMap<(Stage, Option<String>), ProgressBar>>,
+    coming: Mutex<BTreeMap<String, Coming>>,
+}
+
+/// A file on its way. What is over in an instant is not drawn.
+struct Coming {
+    since: Instant,
+    bar: Option<ProgressBar>,
 }
 
 /// A stage at work, in the place where its line will stand when it has ended.
 const STAGE_TEMPLATE: &str = "{prefix:>13.cyan.bold}  {elapsed:.dim} {spinner}";
 /// A platform or file at work.
 const TASK_TEMPLATE: &str = "{spinner:>13.dim}  {prefix}  {elapsed:.dim}";
+/// A file of known size on its way.
+const SIZED_TEMPLATE: &str =
+    "     {msg:.cyan.bold}  {prefix}  {wide_bar:.cyan/dim}  {bytes}/{total_bytes}  {bytes_per_sec:.dim}  {eta:.dim}";
+/// A file of unknown size on its way.
+const UNSIZED_TEMPLATE: &str = "     {msg:.cyan.bold}  {prefix}  {bytes}  {bytes_per_sec:.dim}";
+/// How long a file may come before it is drawn.
+const UNSEEN: Duration = Duration::from_millis(200);
 
 impl Live {
     fn new() -> Self {
-        Self { bars: MultiProgress::new(), running: Mutex::default() }
+        Self { bars: MultiProgress::new(), running: Mutex::default(), coming: Mutex::default() }
+    }
+
+    fn transfer(&self, file: &str, bytes: u64, total_bytes: Option<u64>) {
+        let Ok(mut coming) = self.coming.lock() else { return };
+        let coming = coming.entry(file.to_owned()).or_insert_with(|| Coming { since: Instant::now(), bar: None });
+        if coming.bar.is_none() && coming.since.elapsed() < UNSEEN {
+            return;
+        }
+        let bar = coming.bar.get_or_insert_with(|| {
+            let template = if total_bytes.is_some() { SIZED_TEMPLATE } else { UNSIZED_TEMPLATE };
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = total_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let bar = bar.with_elapsed(coming.since.elapsed()).with_message("fetching");
+            self.bars.add(bar.with_style(style.progress_chars("━╸─")).with_prefix(text::shown(file).into_owned()))
+        });
+        bar.set_position(bytes);
+    }
+
+    fn arrived(&self, over: impl Fn(&str) -> bool) {
+        if let Ok(mut coming) = self.coming.lock() {
+            coming.retain(|file, coming| {
+                let over = over(file);
+                if let (true, Some(bar)) = (over, &coming.bar) {
+                    bar.finish_and_clear();
+                    self.bars.remove(bar);
+                }
+                !over
+            });
+        }
     }
 
     fn start(&self, stage: Stage, task: Option<&str>) {
@@ -142,6 +191,7 @@ impl Live {
 
     fn clear(&self) {
         self.stop(|_, _| true);
+        self.arrived(|_| true);
         // The terminal may be gone; there is nothing left to draw then.
         let _ = self.bars.clear();
     }
@@ -164,6 +214,8 @@ impl Listener for Live {
                 self.stop(|running, name| running == *stage && name == Some(task.as_str()));
             }
             Event::Output { line, .. } => self.say(&format!("               {}", dimmed(line))),
+            Event::Transfer { file, ended: true, .. } => self.arrived(|coming| coming == file),
+            Event::Transfer { file, bytes, total_bytes, .. } => self.transfer(file, *bytes, *total_bytes),
             Event::Warning { .. } => {}
         }
         if let Some(line) = ended_line(event) {
@@ -204,7 +256,7 @@ fn ended_line(event: &Event) -> Option<String> {
             Some(labelled(*stage, &format!("{}{size}  {}", text::shown(task), took.dimmed())))
         }
         Event::Warning { message } => Some(format!("{} {}", "warning:".yellow().bold(), text::shown(message))),
-        Event::StageStarted { .. } | Event::TaskStarted { .. } | Event::Output { .. } => None,
+        Event::StageStarted { .. } | Event::TaskStarted { .. } | Event::Transfer { .. } | Event::Output { .. } => None,
     }
 }
 
@@ -257,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_templates_of_the_live_view_are_sound() {
-        for template in [STAGE_TEMPLATE, TASK_TEMPLATE] {
+        for template in [STAGE_TEMPLATE, TASK_TEMPLATE, SIZED_TEMPLATE, UNSIZED_TEMPLATE] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -10,8 +10,9 @@ use super::signing::{AlgorithmWord, KeyReader};
 use super::{Context, output, usage};
 use crate::model::failure::Result;
 use crate::model::text::shown;
-use crate::model::{Code, Exit};
+use crate::model::{Code, Exit, Failure};
 use crate::trust::key::{KeyId, PublicKey, Signer as _};
+use crate::trust::minisign;
 use crate::trust::private::{Opened, PrivateKey};
 use crate::trust::shapes::{self, Found, Refusal, Wanted, quoted};
 use crate::world::keys::{self, Exposure, InTheWay};
@@ -34,7 +35,8 @@ enum KeyVerb {
     /// Print the public half of a key
     #[command(after_help = "Examples:
   consign key public release.pem > release.pub.pem
-  consign key public release.pub.pem --format json       its id and algorithm")]
+  consign key public release.pub.pem --format json       its id and algorithm
+  consign key public release.pem --minisign              for `minisign -V` and cargo-binstall")]
     Public(PublicArgs),
     /// Say what a key file is, whether it can be used, and what converts it
     #[command(after_help = "Examples:
@@ -79,6 +81,9 @@ struct PublicArgs {
     /// Take a private key that others can read, or that a link leads to
     #[arg(long)]
     insecure_key_perms: bool,
+    /// Print it as minisign does; this takes an Ed25519 key
+    #[arg(long)]
+    minisign: bool,
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +132,9 @@ struct Public {
     key_id: KeyId,
     algorithm: &'static str,
     pem: String,
+    /// The same in minisign's form, where that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minisign: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -219,8 +227,15 @@ fn public(arguments: &PublicArgs, context: &Context) -> Result<Exit> {
         key_id: key.id(),
         algorithm: key.algorithm().as_str(),
         pem: key.to_pem(),
+        minisign: minisign::public_key(&key),
     };
-    context.output.result(&public, || public.pem.clone())?;
+    if arguments.minisign && public.minisign.is_none() {
+        return Err(Failure::new(Code::KeyInvalid, format!("key {} is not an Ed25519 key", public.key_id))
+            .subject(path.as_str())
+            .hint("minisign knows no other: `consign key generate --algorithm ed25519` makes one"));
+    }
+    let shown = public.minisign.as_ref().filter(|_| arguments.minisign).unwrap_or(&public.pem);
+    context.output.result(&public, || shown.clone())?;
     Ok(Exit::Done)
 }
 

@@ -64,7 +64,8 @@ impl PackageArgs {
     }
 }
 
-fn print(context: &Context, plan: &Plan, packed: &Packed) -> Result<()> {
+/// Prints what was packed.
+pub fn print(context: &Context, plan: &Plan, packed: &Packed) -> Result<()> {
     let document = PackageDocument {
         kind: "consign.packages/v1",
         tag: &plan.release.tag,

@@ -8,11 +8,13 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Context;
-use super::signing::{PubkeyArgs, SigningArgs};
+use super::pubkeys::PubkeyArgs;
+use super::signing::SigningArgs;
 use crate::config::Overrides;
 use crate::config::environment::{CONSIGN_CATALOG_KEY, CONSIGN_SIGNING_KEY};
 use crate::model::failure::Result;
-use crate::pipeline::request::{Builder, Mode, ProviderKind, Request};
+use crate::pipeline::request::{Builder, Mode, Request};
+use crate::provider::ProviderKind;
 use crate::trust::key::Signer;
 
 /// What is released and how it is built.
@@ -37,13 +39,13 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "DIR")]
     pub dist: Option<Utf8PathBuf>,
     #[command(flatten)]
-    build: CompileArgs,
+    pub(super) build: CompileArgs,
 }
 
 /// How it is built. Its name is also the id of a group, which no verb's own arguments may share.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Build options")]
-struct CompileArgs {
+pub(super) struct CompileArgs {
     /// Features to switch on (repeatable, or separated by commas)
     #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,
@@ -95,7 +97,7 @@ pub struct PublishArgs {
     /// The kind of place to publish to
     #[arg(long, value_name = "PROVIDER", value_parser = provider_values())]
     pub provider: Option<ProviderKind>,
-    /// The place: a directory
+    /// The place: a directory, or a repository (`OWNER/REPOSITORY`, with the server before it if it is not github.com)
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
     /// Where what was published can be fetched from [default: the target itself]
@@ -136,7 +138,9 @@ fn builder_values() -> impl TypedValueParser<Value = Builder> {
 }
 
 fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
-    PossibleValuesParser::new(["directory"]).map(|_| ProviderKind::Directory)
+    PossibleValuesParser::new(ProviderKind::ALL.map(ProviderKind::as_str)).map(|word| {
+        ProviderKind::ALL.into_iter().find(|provider| provider.as_str() == word).unwrap_or(ProviderKind::Directory)
+    })
 }
 
 /// The modes, as clap reads them.

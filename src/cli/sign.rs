@@ -3,8 +3,9 @@
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use super::pubkeys::PubkeyArgs;
 use super::selection::ReleaseArgs;
-use super::signing::{PubkeyArgs, SigningArgs};
+use super::signing::SigningArgs;
 use super::{Context, planning};
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -13,7 +14,7 @@ use crate::model::text::shown;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::run::Run;
-use crate::pipeline::sign::{self, Signed};
+use crate::pipeline::sign::{self, Hand, Signed};
 use crate::trust::Anchor;
 use crate::trust::anchor::MAX_ROOT_BYTES;
 use crate::world::{clock, files};
@@ -35,6 +36,9 @@ pub struct SignArgs {
     signing: SigningArgs,
     #[command(flatten)]
     pubkeys: PubkeyArgs,
+    /// Sign every asset in minisign's form too; this takes an Ed25519 key
+    #[arg(long)]
+    minisign: bool,
     /// Refuse a key that this root.json does not let sign releases
     #[arg(long, value_name = "FILE")]
     trust_root: Option<Utf8PathBuf>,
@@ -47,7 +51,7 @@ impl SignArgs {
                 let directory = context.path(directory);
                 let signers = self.signing.required_signers(context, &self.pubkeys, Some(&directory))?;
                 self.require_role(context, &signers)?;
-                sign::sign(&directory, None, &signers, context.listener())?
+                sign::sign(&directory, None, Hand { signers: &signers, minisign: self.minisign }, context.listener())?
             }
             None => self.of_workspace(context)?,
         };
@@ -63,9 +67,10 @@ impl SignArgs {
         self.require_role(context, &signers)?;
         let mut run = Run::alone(plan, tools.listener, tools.now)?;
         let (directory, release) = (&plan.places.bundle, Some(&plan.release));
+        let hand = Hand { signers: &signers, minisign: self.minisign || plan.interop.minisign };
         let mut signed = None;
         let work = || {
-            let result = sign::sign(directory, release, &signers, tools.listener)?;
+            let result = sign::sign(directory, release, hand, tools.listener)?;
             let detail = format!("{} files of evidence", result.evidence.len());
             signed = Some(result);
             Ok(((), detail))

@@ -1,8 +1,7 @@
-//! Flags that several verbs share: what signs, and which public keys judge.
+//! Flags that several verbs share: what signs.
 //!
-//! A verb that signs flattens [`SigningArgs`] and [`PubkeyArgs`] and asks [`SigningArgs::signers`]; one
-//! that only verifies flattens [`PubkeyArgs`] and asks [`PubkeyArgs::keys`]. Flags stand above the
-//! environment. Nothing here signs.
+//! A verb that signs flattens [`SigningArgs`] and [`PubkeyArgs`] and asks [`SigningArgs::signers`]. Flags
+//! stand above the environment. Nothing here signs.
 
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::passphrase::{PassphraseArgs, Passphrases};
+use super::pubkeys::{PubkeyArgs, is_pem, public_of_file, public_of_variable};
 use super::{Context, usage};
-use crate::config::environment::{
-    CONSIGN_KEY_PASSPHRASE, CONSIGN_SIGNING_KEY, CONSIGN_SIGNING_PUBKEY, CONSIGN_VERIFY_PUBKEY,
-};
+use crate::config::environment::{CONSIGN_KEY_PASSPHRASE, CONSIGN_SIGNING_KEY, CONSIGN_SIGNING_PUBKEY};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::trust::key::{Algorithm, PublicKey, Signer};
+use crate::trust::key::{Algorithm, Signer};
 use crate::trust::private::{Opened, PrivateKey};
 use crate::trust::shapes::{Refusal, Wanted};
 use crate::world::keys::{self, Exposure};
@@ -79,14 +77,6 @@ impl From<AlgorithmWord> for Algorithm {
             AlgorithmWord::Rsa => Self::Rsa,
         }
     }
-}
-
-/// The public keys that judge. Its name is also the id of a group.
-#[derive(Clone, Debug, Default, Args)]
-pub struct PubkeyArgs {
-    /// A public key in PEM (repeatable) [default: that of `CONSIGN_VERIFY_PUBKEY`]
-    #[arg(id = "pubkey", long = "pubkey", value_name = "FILE")]
-    pub pubkeys: Vec<Utf8PathBuf>,
 }
 
 impl SigningArgs {
@@ -235,36 +225,4 @@ fn fits_announced(context: &Context, signers: &[Box<dyn Signer>]) -> Result<()> 
     Err(Failure::new(Code::KeyInvalid, message)
         .subject(CONSIGN_SIGNING_PUBKEY)
         .hint("set both to the halves of one key; `consign key public` prints the public half"))
-}
-
-impl PubkeyArgs {
-    /// The public keys, in the order given; none, if there is neither flag nor variable.
-    pub fn keys(&self, context: &Context) -> Result<Vec<PublicKey>> {
-        if self.pubkeys.is_empty() {
-            return Ok(public_of_variable(context, CONSIGN_VERIFY_PUBKEY)?.into_iter().collect());
-        }
-        self.pubkeys.iter().map(|path| public_of_file(&context.path(path))).collect()
-    }
-}
-
-/// The public key in a variable, which holds a path or the PEM text itself; nothing, if it is not set.
-pub fn public_of_variable(context: &Context, variable: &str) -> Result<Option<PublicKey>> {
-    let Some(value) = context.environment.get(variable) else { return Ok(None) };
-    if is_pem(value) {
-        return public(value.as_bytes(), variable, None).map(Some);
-    }
-    public_of_file(&context.path(Utf8Path::new(value))).map(Some)
-}
-
-fn public_of_file(path: &Utf8Path) -> Result<PublicKey> {
-    public(&keys::read_any(path)?, path.as_str(), Some(path))
-}
-
-fn public(pem: &[u8], place: &str, path: Option<&Utf8Path>) -> Result<PublicKey> {
-    PublicKey::from_pem(pem)
-        .map_err(|error| error.into_refusal().into_failure(place, path.map(Utf8Path::as_str), Wanted::Public))
-}
-
-fn is_pem(value: &str) -> bool {
-    value.contains("-----BEGIN")
 }

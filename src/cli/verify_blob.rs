@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::signing::PubkeyArgs;
+use super::pubkeys::PubkeyArgs;
 use super::{Context, usage};
 use crate::archive;
 use crate::model::failure::Result;

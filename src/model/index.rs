@@ -10,6 +10,10 @@ use super::{Digest, FileName, Platform};
 
 /// The file's name in a bundle.
 pub const FILE_NAME: &str = "index.json";
+/// The names of the two SBOMs of a bundle, which every index lists.
+pub const SPDX_FILE_NAME: &str = "sbom.spdx.json";
+/// See [`SPDX_FILE_NAME`].
+pub const CYCLONEDX_FILE_NAME: &str = "sbom.cdx.json";
 /// The document type.
 pub const TYPE: &str = "consign.index/v1";
 /// The largest index that is read, in bytes.
@@ -105,7 +109,8 @@ pub struct ListedFile {
 }
 
 /// How an archive is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "toolchain", derive(schemars::JsonSchema))]
 pub enum ArchiveFormat {
     /// A ustar archive in one gzip member.
     #[serde(rename = "tar.gz")]

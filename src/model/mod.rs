@@ -12,13 +12,17 @@ pub mod failure;
 pub mod finding;
 pub mod index;
 pub mod installer;
+pub mod interop;
+#[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;
 pub mod provenance;
 pub mod release;
+#[cfg(feature = "toolchain")]
 pub mod sbom;
+#[cfg(feature = "toolchain")]
 pub mod source;
 pub mod stage;
 pub mod text;

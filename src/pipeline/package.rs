@@ -37,27 +37,38 @@ pub struct Packed {
 
 /// Makes the bundle.
 pub fn package(plan: &Plan, built: &Built, listener: &dyn Listener) -> Result<Packed> {
-    let parent = plan.places.bundle.parent().unwrap_or(&plan.places.dist).to_owned();
-    files::create_directory(&parent)?;
-    let staging = tempfile::Builder::new()
-        .prefix(files::STAGING_BUNDLE)
-        .tempdir_in(&parent)
-        .map_err(|error| files::failed("create a directory in", &parent, error))?;
-    let place = files::utf8(staging.path().to_owned())?;
     let extra = super::include::find(plan)?;
-    // Asking cargo takes about as long as compressing a small program, and needs little of a core.
-    let (packages, resolved) = std::thread::scope(|scope| {
-        let resolved = scope.spawn(|| resolve_all(plan));
-        let packages = archives(plan, built, &extra, &place, listener);
-        (packages, resolved.join())
-    });
-    let packages = packages?;
-    let resolved = resolved
-        .map_err(|_| Failure::new(Code::WorkspaceInvalid, "failed to read the dependencies of the workspace"))??;
-    describe::describe(plan, built, &packages, resolved, &place, listener)?;
+    place(plan, |place| {
+        // Asking cargo takes about as long as compressing a small program, and needs little of a core.
+        let (packages, resolved) = std::thread::scope(|scope| {
+            let resolved = scope.spawn(|| resolve_all(plan));
+            let packages = archives(plan, built, &extra, place, listener);
+            (packages, resolved.join())
+        });
+        let packages = packages?;
+        let resolved = resolved.map_err(|_| unresolved())??;
+        describe::describe(plan, built, &packages, resolved, place, listener)?;
+        Ok(packages)
+    })
+}
+
+/// Fills a directory beside the bundle's and puts it in the bundle's place, whole or not at all.
+pub(super) fn place(plan: &Plan, fill: impl FnOnce(&Utf8Path) -> Result<Vec<Package>>) -> Result<Packed> {
+    let staging = staging(plan.places.bundle.parent().unwrap_or(&plan.places.dist))?;
+    let place = files::utf8(staging.path().to_owned())?;
+    let packages = fill(&place)?;
     files::sync_directory(&place)?;
     files::replace_directory(&place, &plan.places.bundle)?;
     Ok(Packed { directory: plan.places.bundle.clone(), packages })
+}
+
+/// A directory to make a bundle in, which the next run removes should this one be killed.
+pub(super) fn staging(parent: &Utf8Path) -> Result<tempfile::TempDir> {
+    files::create_directory(parent)?;
+    tempfile::Builder::new()
+        .prefix(files::STAGING_BUNDLE)
+        .tempdir_in(parent)
+        .map_err(|error| files::failed("create a directory in", parent, error))
 }
 
 fn unresolved() -> Failure {

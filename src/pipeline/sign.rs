@@ -19,7 +19,7 @@ use crate::model::{Code, Digest, Failure, FileName, Release, index, provenance};
 use crate::trust::dsse::{self, Envelope};
 use crate::trust::key::{self, KeyId, Signer};
 use crate::trust::signatures::{self, Entry, Signatures, file_name, short};
-use crate::trust::{Anchor, Asset, Bundle, sigstore};
+use crate::trust::{Anchor, Asset, Bundle, minisign, sigstore};
 use crate::world::files;
 
 /// The document type of [`Signed`].
@@ -60,16 +60,32 @@ pub struct SignedBy {
     pub command: String,
 }
 
+/// Whatever signs, and in which forms.
+#[derive(Clone, Copy)]
+pub struct Hand<'a> {
+    /// The keys, the first one first.
+    pub signers: &'a [Box<dyn Signer>],
+    /// Whether every asset is also signed in minisign's form.
+    pub minisign: bool,
+}
+
+impl<'a> Hand<'a> {
+    /// Keys that sign in our own forms.
+    pub fn of(signers: &'a [Box<dyn Signer>]) -> Self {
+        Self { signers, minisign: false }
+    }
+}
+
 /// Signs the bundle in a directory with every key.
 pub fn sign(
     directory: &Utf8Path,
     expected: Option<&Release>,
-    signers: &[Box<dyn Signer>],
+    hand: Hand<'_>,
     listener: &dyn Listener,
 ) -> Result<Signed> {
     let bundle = verify::verify(directory, expected, &Requirements::default(), listener)?.accept()?;
     let found = verify::read_documents(directory, &verify::list(directory)?)?;
-    let mut desk = Desk::open(&bundle, directory, &found.evidence, signers)?;
+    let mut desk = Desk::open(&bundle, directory, &found.evidence, hand)?;
     for asset in &bundle.assets {
         let began = Instant::now();
         let task = asset.name.to_string();
@@ -103,6 +119,7 @@ struct Desk<'a> {
     list: Vec<Entry>,
     /// Each key once, with how many signatures it made and how many were kept.
     signers: Vec<(&'a dyn Signer, usize, usize)>,
+    minisign: bool,
     /// Every signature of the bundle.
     entries: Vec<Entry>,
     /// What will be there, the list of signatures excepted.
@@ -114,10 +131,10 @@ impl<'a> Desk<'a> {
         bundle: &'a Bundle,
         directory: &'a Utf8Path,
         before: &'a BTreeMap<FileName, Vec<u8>>,
-        signers: &'a [Box<dyn Signer>],
+        hand: Hand<'a>,
     ) -> Result<Self> {
         let mut distinct: Vec<(&dyn Signer, usize, usize)> = Vec::new();
-        for signer in signers {
+        for signer in hand.signers {
             let id = signer.public().id();
             if distinct.iter().any(|(other, ..)| other.public().id() == id) {
                 continue;
@@ -131,6 +148,10 @@ impl<'a> Desk<'a> {
         if distinct.is_empty() {
             return Err(Failure::new(Code::KeyMissing, "there is nothing to sign with").hint("give `--key FILE`"));
         }
+        if hand.minisign && !distinct.iter().any(|(signer, ..)| minisign::fits(signer.public())) {
+            return Err(Failure::new(Code::KeyMissing, "minisign's signatures are by Ed25519 keys, and none is given")
+                .hint("make one with `consign key generate --algorithm ed25519`, or leave `minisign` out"));
+        }
         // A list that is spoiled is made again from what is valid.
         let list = before.get(signatures::FILE_NAME).and_then(|bytes| Signatures::read(bytes).ok());
         let list = list.filter(|list| list.version == bundle.index.version).map(|list| list.signatures);
@@ -140,6 +161,7 @@ impl<'a> Desk<'a> {
             before,
             list: list.unwrap_or_default(),
             signers: distinct,
+            minisign: hand.minisign,
             entries: Vec::new(),
             after: BTreeMap::new(),
         })
@@ -177,6 +199,30 @@ impl<'a> Desk<'a> {
         }
         self.name(asset, &entries)?;
         self.entries.extend(entries);
+        self.minisign(asset, &bytes)
+    }
+
+    /// Signs one asset in minisign's form. What is there by one of our keys is put right unasked.
+    fn minisign(&mut self, asset: &Asset, bytes: &[u8]) -> Result<()> {
+        let file = format!("{}{}", asset.name, minisign::ENDING);
+        let there = self.before.get(file.as_str());
+        let mut fitting = self.signers.iter_mut().filter(|(signer, ..)| minisign::fits(signer.public()));
+        let ours = |signer: &dyn Signer| there.is_some_and(|there| minisign::is_by(there, signer.public()));
+        let Some((signer, made, kept)) =
+            fitting.find(|(signer, ..)| (self.minisign && there.is_none()) || ours(*signer))
+        else {
+            return Ok(());
+        };
+        let valid = there.filter(|there| minisign::is_valid(there, bytes, signer.public()));
+        let signature = if let Some(valid) = valid {
+            *kept += 1;
+            valid.clone()
+        } else {
+            *made += 1;
+            let comment = format!("{} {}\tfile:{}", self.bundle.index.name, self.bundle.index.version, asset.name);
+            minisign::sign(*signer, bytes, &comment)?
+        };
+        self.after.insert(evidence_name(&file)?, signature);
         Ok(())
     }
 

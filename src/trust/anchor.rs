@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::key::{Algorithm, KeyId, PublicKey};
 use super::tuf::roles::{RoleName, Root, Signed};
 use crate::model::failure::Result;
-use crate::model::{Code, Digest, Failure, FileName, Release};
+use crate::model::{Code, Digest, Failure, FileName};
 
 /// The largest root that is read, in bytes.
 pub const MAX_ROOT_BYTES: usize = 512 << 10;
@@ -127,26 +127,6 @@ impl Anchor {
             Self::Unchecked | Self::Keys(_) => 1,
         }
     }
-
-    /// The same in a word; nothing where no root is trusted.
-    pub(super) fn says_of(&self, release: Option<&Release>) -> Option<InCatalog> {
-        let Self::Role { releases, .. } = self else { return None };
-        let listed = release.and_then(|release| self.listed(release));
-        Some(match (releases, listed.map(|listed| &listed.withdrawn)) {
-            (None, _) => InCatalog::NotRead,
-            (Some(_), None) => InCatalog::NotListed,
-            (Some(_), Some(None)) => InCatalog::Listed,
-            (Some(_), Some(Some(reason))) => InCatalog::Withdrawn { reason: reason.clone() },
-        })
-    }
-
-    /// What the catalog says of a release; `None` where there is none or where it does not list it.
-    pub(super) fn listed(&self, release: &Release) -> Option<&Listed> {
-        match self {
-            Self::Role { releases, .. } => releases.as_ref()?.get(release.directory().ok()?.as_str()),
-            Self::Unchecked | Self::Keys(_) => None,
-        }
-    }
 }
 
 fn role_keys(root: &Root, role: RoleName) -> BTreeSet<PublicKey> {
@@ -160,10 +140,12 @@ pub(super) fn distinct<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> u64
     different.len() as u64
 }
 
+#[cfg(feature = "toolchain")]
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::model::Release;
     use crate::trust::key::{self, Signer as _};
     use crate::trust::private::PrivateKey;
     use crate::trust::tuf::roles::{Key, RoleKeys, Roles, Signature};

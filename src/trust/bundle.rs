@@ -505,3 +505,25 @@ fn facts(examiner: &mut Examiner, index: &Index, package: &Package, bytes: &[u8]
     programs.retain(|entry| entry.path.starts_with(programs::DIRECTORY));
     Ok(ArchiveFacts { metadata, has_the_date, programs })
 }
+
+impl Anchor {
+    /// What the catalog says of a release, in a word; nothing where no root is trusted.
+    pub(super) fn says_of(&self, release: Option<&Release>) -> Option<InCatalog> {
+        let Self::Role { releases, .. } = self else { return None };
+        let listed = release.and_then(|release| self.listed(release));
+        Some(match (releases, listed.map(|listed| &listed.withdrawn)) {
+            (None, _) => InCatalog::NotRead,
+            (Some(_), None) => InCatalog::NotListed,
+            (Some(_), Some(None)) => InCatalog::Listed,
+            (Some(_), Some(Some(reason))) => InCatalog::Withdrawn { reason: reason.clone() },
+        })
+    }
+
+    /// What the catalog says of a release; `None` where there is none or where it does not list it.
+    fn listed(&self, release: &Release) -> Option<&Listed> {
+        match self {
+            Self::Role { releases, .. } => releases.as_ref()?.get(release.directory().ok()?.as_str()),
+            Self::Unchecked | Self::Keys(_) => None,
+        }
+    }
+}

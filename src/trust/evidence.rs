@@ -15,6 +15,7 @@ use super::anchor::{Anchor, Listed, distinct};
 use super::documents::{Container, Evidence, OTHER_FORM, evidence_of};
 use super::dsse::{self, Envelope};
 use super::key::{KeyId, PublicKey};
+use super::minisign::Minisig;
 use super::signatures::{self, Entry, Signatures, short};
 use super::sigstore;
 use super::{bundle::Exhibit, judge};
@@ -72,6 +73,7 @@ struct Claim {
 enum Proof {
     Raw(Vec<u8>),
     Sigstore(Box<sigstore::Bundle>),
+    Minisign(Minisig),
 }
 
 /// What came of the claims about one asset.
@@ -97,6 +99,7 @@ impl Testimony {
         if testimony.read_list(facts) {
             testimony.detached(anchor, facts);
             testimony.sigstore(anchor, facts);
+            testimony.minisign(anchor, facts);
             testimony.envelope(anchor, facts);
         }
         testimony
@@ -113,6 +116,14 @@ impl Testimony {
                         heard.vouched.push((claim.file.clone(), key.id()));
                         let list = self.list.as_ref().and_then(|_| signatures::FILE_NAME.parse().ok());
                         heard.vouched.extend(list.map(|list| (list, key.id())));
+                    } else {
+                        let message = format!("it is not a signature over `{asset}` by the key that it names");
+                        heard.findings.push(judge::finding(Code::SignatureInvalid, claim.file.as_str(), &message));
+                    }
+                }
+                Proof::Minisign(signature) => {
+                    if let Some(key) = claim.keys.iter().find(|key| signature.verify(bytes, key)) {
+                        heard.vouched.push((claim.file.clone(), key.id()));
                     } else {
                         let message = format!("it is not a signature over `{asset}` by the key that it names");
                         heard.findings.push(judge::finding(Code::SignatureInvalid, claim.file.as_str(), &message));
@@ -351,6 +362,26 @@ impl Testimony {
             } else {
                 let reason = key.map_or_else(|| "it does not name its key by a digest".to_owned(), untrusted);
                 self.unchecked(file, &reason);
+            }
+        }
+    }
+
+    /// Signatures in minisign's form, which are a second container and approve nothing alone.
+    fn minisign(&mut self, anchor: &Anchor, facts: &Facts<'_>) {
+        for Named { file, asset, bytes, .. } in named(facts, Container::Minisign) {
+            let signature = match Minisig::parse(bytes) {
+                Ok(signature) => signature,
+                Err(problem) => {
+                    self.found(Code::DocumentInvalid, file.as_str(), problem);
+                    continue;
+                }
+            };
+            match anchor.keys().find(|key| signature.is_by(key)) {
+                Some(key) => {
+                    let (proof, keys) = (Proof::Minisign(signature), vec![key.clone()]);
+                    self.claim(asset, Claim { file: file.clone(), proof, keys });
+                }
+                None => self.unchecked(file, "the key that it names is not trusted"),
             }
         }
     }

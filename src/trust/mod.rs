@@ -7,25 +7,38 @@
 
 pub mod anchor;
 pub mod approval;
+#[cfg(feature = "toolchain")]
 pub mod bundle;
 pub mod documents;
+#[cfg(feature = "toolchain")]
 pub mod dsse;
+#[cfg(feature = "toolchain")]
 pub mod encrypted;
+#[cfg(feature = "toolchain")]
 pub mod evidence;
+#[cfg(feature = "toolchain")]
 mod judge;
 pub mod key;
+#[cfg(feature = "toolchain")]
+pub mod minisign;
 mod pem;
+#[cfg(feature = "toolchain")]
 pub mod private;
 pub mod shapes;
 pub mod signatures;
+#[cfg(feature = "toolchain")]
 pub mod sigstore;
 mod spki;
+#[cfg(feature = "toolchain")]
 pub mod transparency;
 pub mod tuf;
+#[cfg(feature = "toolchain")]
+mod unambiguous;
 
 use std::ops::Deref;
 
 pub use anchor::Anchor;
+#[cfg(feature = "toolchain")]
 pub use bundle::{Asset, Bundle};
 
 /// Something that has been verified. There is no other way to get one.

@@ -99,7 +99,7 @@ impl PrivateKey {
     }
 
     fn read(der: &[u8]) -> Result<Self, Refusal> {
-        let algorithm = inner::pkcs8(der)?;
+        let algorithm = shapes::private::algorithm(der)?;
         let info = PrivateKeyInfoRef::from_der(der).map_err(|_| inner::damaged())?;
         // The second version, which ring itself writes for Ed25519, holds the public half again; openssl
         // before 3.4 does not read it. Everything is kept in the first.
@@ -201,6 +201,14 @@ impl Signer for PrivateKey {
             }
         };
         signed.map_err(|_| Failure::new(Code::KeyInvalid, format!("the key {} did not sign", self.public.id())))
+    }
+}
+
+impl Refusal {
+    /// The failure for a private key that lies in no file.
+    fn of_private_key(self) -> Failure {
+        Failure::new(Code::KeyInvalid, format!("the private key {}", self.sentence))
+            .hint(self.remedy.hint(None, Wanted::Private))
     }
 }
 

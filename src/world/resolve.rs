@@ -4,7 +4,7 @@
 //! compiled, for the target or for the host; `cargo metadata` knows their licences, authors and
 //! sources. Checksums come from Cargo.lock. Nothing is built and nothing but cargo is run.
 
-mod lock;
+pub mod lock;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -326,6 +326,12 @@ pub fn read_directory(directory: &Utf8Path) -> Files {
 pub fn signed_with(files: &Files, signers: &[Box<dyn Signer>]) -> Files {
     let scratch = crate::support::Scratch::new();
     write(files, scratch.path());
-    consign::pipeline::sign::sign(scratch.path(), None, signers, &consign::model::events::Silence).unwrap();
+    consign::pipeline::sign::sign(
+        scratch.path(),
+        None,
+        consign::pipeline::sign::Hand::of(signers),
+        &consign::model::events::Silence,
+    )
+    .unwrap();
     read_directory(scratch.path())
 }

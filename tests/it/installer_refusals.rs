@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use consign::model::Digest;
 use consign::model::index::{ArchiveFormat, Index};
 use consign::trust::documents::read_index;
 use consign::world::lock::Lock;
@@ -14,7 +15,7 @@ use consign::world::lock::Lock;
 use crate::activate::tree;
 use crate::fixture::{self, Files};
 use crate::http::{Server, answer, good, send};
-use crate::install::{release, release_of, release_that_says, release_with};
+use crate::install::{release, release_of, release_that_says};
 use crate::installer::{SHELLS, User, comparable, have};
 use crate::support::{both, need, succeed};
 
@@ -139,6 +140,18 @@ fn what_was_rendered_counts_for_more_than_what_is_fetched() {
     }
 }
 
+/// A release whose archive is whatever it is, and whose index is right about it.
+fn release_with(archive: Vec<u8>, format: ArchiveFormat, unpacked_size_bytes: u64) -> Files {
+    let mut index: Index = read_index(&fixture::bundle_fixture()["index.json"]).unwrap();
+    index.packages.truncate(1);
+    let package = &mut index.packages[0];
+    let name = format!("{}.{}", crate::hostile::STEM, format.extension());
+    (package.archive, package.format) = (name.parse().unwrap(), format);
+    (package.size_bytes, package.sha256) = (archive.len() as u64, Digest::of(&archive));
+    package.unpacked_size_bytes = unpacked_size_bytes;
+    Files::from([("index.json".to_owned(), index.render()), (name, archive)])
+}
+
 #[test]
 fn hostile_archives_are_refused_although_all_digests_are_right() {
     let user = User::new();
@@ -149,8 +162,14 @@ fn hostile_archives_are_refused_although_all_digests_are_right() {
     {
         // How they are packed is pinned by a digest, and a shell sees only what comes out of it; ten thousand
         // entries take it long.
-        let packing =
-            ["an empty second member", "gzip header", "the trailer twice", "hidden before", "more than may be", "too many"];
+        let packing = [
+            "an empty second member",
+            "gzip header",
+            "the trailer twice",
+            "hidden before",
+            "more than may be",
+            "too many",
+        ];
         if packing.iter().any(|name| case.name.contains(name)) {
             continue;
         }

@@ -11,10 +11,12 @@
 mod activate;
 #[cfg(unix)]
 mod activate_kill;
+mod airgap;
 mod archive;
 mod attacked;
 mod attacks_catalog;
 mod attacks_documents;
+mod attacks_install;
 mod attacks_keys;
 mod attacks_trust;
 mod catalog;
@@ -26,22 +28,31 @@ mod docs_trust;
 mod download;
 mod fixture;
 mod git;
+mod github_server;
 mod guard;
 mod hostile;
+mod hostile_formats;
 mod hostile_workspaces;
 mod http;
 mod install;
 #[cfg(unix)]
+mod install_edges;
+#[cfg(unix)]
 mod installer;
+#[cfg(unix)]
+mod installer_kill;
 #[cfg(unix)]
 mod installer_refusals;
 mod key_life;
 mod key_shapes;
 mod keys;
 mod kill;
+mod merge;
+mod minisign;
 mod notes;
 mod pipeline;
 mod processor;
+mod provider_contract;
 mod publish;
 mod published_crates;
 mod rebuild;
@@ -50,6 +61,7 @@ mod reproducible;
 mod rules;
 mod sbom;
 mod secrets;
+mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;

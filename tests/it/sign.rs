@@ -11,7 +11,7 @@ use consign::model::failure::Result;
 use consign::model::{Code, Release};
 use consign::pipeline::guard::Guard;
 use consign::pipeline::remote_verify::{Published, remote_verify};
-use consign::pipeline::sign::{Signed, sign};
+use consign::pipeline::sign::{Hand, Signed, sign};
 use consign::pipeline::verify::Requirements;
 use consign::pipeline::{Tools, verify};
 use consign::trust::documents::is_evidence;
@@ -125,7 +125,7 @@ fn what_openssl_signs_is_verified_here() {
 }
 
 fn sign_again(directory: &Utf8Path, signers: &[Box<dyn Signer>]) -> Signed {
-    sign(directory, None, signers, &Silence).unwrap()
+    sign(directory, None, Hand::of(signers), &Silence).unwrap()
 }
 
 fn evidence(files: &Files) -> Files {
@@ -233,7 +233,8 @@ fn nothing_is_written_where_anything_fails() {
     let good = || generate(Algorithm::EcdsaP256);
     let scratch = on_disk(&bundle_fixture());
     let wrong: [Box<dyn Signer>; 2] = [good(), Box::new(Wrong(good(), good()))];
-    let refused = |signers: &[Box<dyn Signer>]| sign(scratch.path(), None, signers, &Silence).unwrap_err().code();
+    let refused =
+        |signers: &[Box<dyn Signer>]| sign(scratch.path(), None, Hand::of(signers), &Silence).unwrap_err().code();
     assert_eq!(refused(&wrong), Code::SignatureInvalid);
     assert_eq!(refused(&[]), Code::KeyMissing);
     assert_eq!(read_directory(scratch.path()), bundle_fixture());
@@ -241,7 +242,7 @@ fn nothing_is_written_where_anything_fails() {
     assert_eq!(refused(&[good()]), Code::FileUnlisted);
     fs_err::remove_file(scratch.path().join("stranger.txt")).unwrap();
     let other = Release::parse("v2.0.0").unwrap();
-    let refused = sign(scratch.path(), Some(&other), &[good()], &Silence).unwrap_err();
+    let refused = sign(scratch.path(), Some(&other), Hand::of(&[good()]), &Silence).unwrap_err();
     assert_eq!(refused.code(), Code::DocumentsDisagree);
     assert_eq!(read_directory(scratch.path()), bundle_fixture());
 }
@@ -252,7 +253,7 @@ fn the_signature_of_a_stranger_is_never_replaced_in_silence() {
     let mut files = signed_with(&bundle_fixture(), &one);
     files.get_mut("index.json.sig").unwrap()[12] ^= 1;
     let scratch = on_disk(&files);
-    let refused = sign(scratch.path(), None, &two, &Silence).unwrap_err();
+    let refused = sign(scratch.path(), None, Hand::of(&two), &Silence).unwrap_err();
     assert_eq!((refused.code(), refused.about()), (Code::SignatureInvalid, Some("index.json")));
     assert_eq!(read_directory(scratch.path()), files);
 }

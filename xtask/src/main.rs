@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use consign::cli::{self, Globals, Verb};
+use consign::cli::{self, Options, Verb};
 use consign::model::Exit;
 
 /// The chores of the Consign repository, and every release verb of `consign`.
@@ -29,7 +29,7 @@ use consign::model::Exit;
 )]
 struct Xtask {
     #[command(flatten)]
-    globals: Globals,
+    options: Options,
     #[command(subcommand)]
     task: Task,
 }
@@ -61,12 +61,12 @@ enum Chore {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let Xtask { globals, task } = match cli::parse(&arguments) {
+    let Xtask { options, task } = match cli::parse(&arguments) {
         Ok(xtask) => xtask,
         Err(exit) => return exit.into(),
     };
     match task {
-        Task::Release(verb) => cli::run_verb(&verb, &globals).into(),
+        Task::Release(verb) => cli::run_verb(&verb, &options).into(),
         Task::Chore(chore) => match run(&chore) {
             Ok(true) => Exit::Done.into(),
             Ok(false) => Exit::Failed.into(),
@@ -84,7 +84,7 @@ fn run(chore: &Chore) -> Result<bool> {
     match chore {
         Chore::Tidy => tidy::run(),
         Chore::Codegen { check: true } => {
-            let stale = codegen::stale(&root);
+            let stale = codegen::stale(&root)?;
             for path in &stale {
                 eprintln!("{path} is not what the code says; run `cargo xtask codegen`");
             }

@@ -4,8 +4,7 @@ use zstd::stream::raw::{Decoder, Operation as _};
 use zstd::zstd_safe::DParameter;
 
 use super::super::contents::Problem;
-use super::super::frame;
-use super::super::writer::GZIP_HEADER;
+use super::super::{GZIP_HEADER, frame};
 use super::inflate::Inflate;
 use super::source::{Source, cut_off};
 use super::{Refused, wrong_frame};

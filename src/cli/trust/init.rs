@@ -9,7 +9,7 @@ use crate::catalog::repository::Repository;
 use crate::catalog::root::{self, Appointment};
 use crate::cli::Context;
 use crate::cli::catalog::place::{ForCatalog, HandArgs, hand};
-use crate::cli::signing::PubkeyArgs;
+use crate::cli::pubkeys::PubkeyArgs;
 use crate::model::Exit;
 use crate::model::failure::Result;
 use crate::trust::key::{PublicKey, Signer};

@@ -4,6 +4,8 @@
 //! `consign:platform:<platform>` say for which archives it was compiled, and whether its code is in
 //! them (`runtime`) or only ran while they were built (`build`).
 
+mod recover;
+
 use std::collections::{BTreeMap, HashSet};
 
 use semver::Version;
@@ -13,6 +15,7 @@ use super::identity;
 use super::licence;
 use super::{Archive, Component, ComponentKey, Described, Inventory, Role};
 use crate::model::{Digest, FileName};
+pub use recover::recover;
 
 const PRODUCT: &str = "product";
 

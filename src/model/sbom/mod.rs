@@ -16,12 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use semver::Version;
 
+pub use super::index::{CYCLONEDX_FILE_NAME, SPDX_FILE_NAME};
 use super::{Digest, FileName, Platform, text};
 
-/// The names of the two documents in a bundle, and what the index calls them.
-pub const SPDX_FILE_NAME: &str = "sbom.spdx.json";
-/// See [`SPDX_FILE_NAME`].
-pub const CYCLONEDX_FILE_NAME: &str = "sbom.cdx.json";
 /// The largest document that is read, in bytes: some ten thousand crates on twenty platforms.
 pub const MAX_BYTES: usize = 64 << 20;
 

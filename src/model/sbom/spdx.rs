@@ -114,6 +114,15 @@ fn crates(document: &Document) -> Result<Vec<(String, Option<Digest>)>, String> 
     Ok(crates)
 }
 
+/// Which crates another one needed only while it was compiled: the identifiers of both, the one that
+/// needed it first.
+pub fn build_dependencies(bytes: &[u8]) -> Result<BTreeSet<(String, String)>, String> {
+    let document: Document = super::read(bytes)?;
+    let name = |id: &str| id.strip_prefix("SPDXRef-").filter(|name| name.starts_with("crate-")).map(str::to_owned);
+    let links = document.relationships.iter().filter(|link| link.kind == Kind::BuildDependencyOf);
+    Ok(links.filter_map(|link| Some((name(&link.to)?, name(&link.from)?))).collect())
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Document {

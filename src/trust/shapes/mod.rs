@@ -6,9 +6,13 @@
 //! No sentence holds a byte of the file.
 
 pub(crate) mod inner;
+#[cfg(feature = "toolchain")]
+pub(super) mod private;
 mod sentences;
 
-pub(super) use sentences::{ENCRYPT_AGAIN, PUBLIC_AGAIN, PUBLIC_EC};
+#[cfg(feature = "toolchain")]
+pub(super) use sentences::ENCRYPT_AGAIN;
+pub(super) use sentences::{PUBLIC_AGAIN, PUBLIC_EC};
 
 use zeroize::Zeroizing;
 
@@ -161,12 +165,6 @@ impl Remedy {
 }
 
 impl Refusal {
-    /// The failure for a private key that lies in no file.
-    pub(super) fn of_private_key(self) -> Failure {
-        Failure::new(Code::KeyInvalid, format!("the private key {}", self.sentence))
-            .hint(self.remedy.hint(None, Wanted::Private))
-    }
-
     /// The failure for a file, or for a text that lies in no file.
     pub fn into_failure(self, place: &str, path: Option<&str>, wanted: Wanted) -> Failure {
         Failure::new(Code::KeyInvalid, format!("`{place}` {}", self.sentence))

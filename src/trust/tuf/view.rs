@@ -138,6 +138,7 @@ impl Found {
     }
 }
 
+#[cfg(feature = "toolchain")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,9 @@ use camino::Utf8Path;
 use cargo_metadata::Package;
 use serde::Deserialize;
 
+use super::clean_source;
 use crate::model::failure::Result;
+use crate::model::sbom::ComponentKey;
 use crate::model::{Code, Digest, Failure};
 use crate::world::files;
 
@@ -45,16 +47,27 @@ struct LockedPackage {
 
 /// Reads the lock file.
 pub(super) fn read(path: &Utf8Path) -> Result<Checksums> {
+    Ok(checksums(load(path)?))
+}
+
+/// Every crate that the lock file lists; those without a version that can be read are left out.
+pub fn crates(path: &Utf8Path) -> Result<Vec<ComponentKey>> {
+    let key = |package: LockedPackage| {
+        let source = package.source.as_deref().map(clean_source).unwrap_or_default();
+        Some(ComponentKey { name: package.name, version: package.version.parse().ok()?, source })
+    };
+    Ok(load(path)?.package.into_iter().filter_map(key).collect())
+}
+
+fn load(path: &Utf8Path) -> Result<LockFile> {
     let bytes = files::read_bounded(path, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(&bytes);
-    parse(&text).map_err(|error| {
+    toml::from_str(&String::from_utf8_lossy(&bytes)).map_err(|error| {
         let hint = "`cargo generate-lockfile` writes it anew";
         Failure::new(Code::WorkspaceInvalid, format!("failed to read `{path}`")).hint(hint).because(error.to_string())
     })
 }
 
-fn parse(text: &str) -> Result<Checksums, toml::de::Error> {
-    let lock: LockFile = toml::from_str(text)?;
+fn checksums(lock: LockFile) -> Checksums {
     let old = lock.metadata.into_iter().filter_map(|(name, checksum)| {
         let identifier = name.strip_prefix("checksum ")?.to_owned();
         Some((identifier, checksum))
@@ -65,7 +78,7 @@ fn parse(text: &str) -> Result<Checksums, toml::de::Error> {
         .filter_map(|package| Some((identifier(&package.name, &package.version, &package.source?), package.checksum?)));
     // Git packages have `<none>` in old files.
     let known = old.chain(new).filter_map(|(identifier, checksum)| Some((identifier, checksum.parse().ok()?)));
-    Ok(Checksums(known.collect()))
+    Checksums(known.collect())
 }
 
 fn identifier(name: &str, version: &str, source: &str) -> String {
@@ -80,7 +93,10 @@ mod tests {
     const SOURCE: &str = "registry+https://example.org/index";
 
     fn checksum(text: &str) -> Option<String> {
-        parse(text).expect("a lock file").0.get(&identifier("a", "1.0.0", SOURCE)).map(ToString::to_string)
+        checksums(toml::from_str(text).expect("a lock file"))
+            .0
+            .get(&identifier("a", "1.0.0", SOURCE))
+            .map(ToString::to_string)
     }
 
     #[test]
