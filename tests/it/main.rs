@@ -37,8 +37,13 @@ mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+#[cfg(unix)]
 mod installer;
 mod interop;
+#[cfg(unix)]
+mod installer_kill;
+#[cfg(unix)]
+mod installer_refusals;
 mod key_life;
 mod key_shapes;
 mod keys;
