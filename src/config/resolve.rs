@@ -22,7 +22,8 @@ use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace, Workflows,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace,
+    Workflows,
 };
 use crate::provider::github::{self, Access, Token};
 use crate::provider::{ProviderKind, Target};
