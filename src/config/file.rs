@@ -62,6 +62,8 @@ pub(super) struct Content {
     pub(super) platform: BTreeMap<String, PlatformTable>,
     /// How archives are made.
     pub(super) archive: ArchiveTable,
+    /// The installers that are rendered for each release.
+    pub(super) installer: InstallerTable,
     /// The stage test.
     pub(super) test: TestTable,
     /// The stage smoke.
@@ -133,6 +135,20 @@ pub(super) struct ArchiveTable {
     /// The compression level; default: 6 for gzip and zip, 19 for zstd.
     #[schemars(range(min = 1, max = 22))]
     pub(super) level: Option<u8>,
+}
+
+/// The installers that are rendered for each release.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct InstallerTable {
+    /// Whether there is an install.sh; default: true.
+    pub(super) sh: Option<bool>,
+    /// Whether there is an install.ps1; default: if there is a platform of Windows.
+    pub(super) ps1: Option<bool>,
+    /// Where they fetch a release from, with {tag} and {version}; default: the releases of the GitHub repository.
+    pub(super) base_url: Option<String>,
+    /// The catalog's root that they carry, a path below the workspace's root.
+    pub(super) root: Option<String>,
 }
 
 /// The stage test.

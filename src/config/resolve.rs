@@ -22,7 +22,7 @@ use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace,
 };
 use crate::provider::github::{self, Access, Token};
 use crate::provider::{ProviderKind, Target};
@@ -171,6 +171,7 @@ impl Settings {
             build: layers.build(flags)?,
             platform: layers.platform_tables()?,
             archive: layers.archive()?,
+            installer: layers.installer()?,
             test: layers.test()?,
             smoke: layers.smoke(flags)?,
             notes_template: layers.notes(flags),
@@ -320,6 +321,23 @@ impl<'a> Layers<'a> {
             include,
             level: level.map(|(level, _)| level),
         })
+    }
+
+    fn installer(&mut self) -> Result<Installer> {
+        let sh = self.file(|file| file.installer.sh);
+        let sh = self.fixed("installer.sh", None, None, sh, true);
+        let ps1 = self.plain("installer.ps1", None, |file| file.installer.ps1, "for releases for Windows");
+        let base_url = self.file(|file| file.installer.base_url.clone());
+        let base_url = self.pick("installer.base-url", None, None, base_url, "the repository's releases");
+        if let Some((url, origin)) = &base_url {
+            values::base_url(url).map_err(|failure| blame(failure, "installer.base-url", origin))?;
+        }
+        let root = self.file(|file| file.installer.root.clone());
+        let root = self.pick("installer.root", None, None, root, "none");
+        if let Some((path, origin)) = &root {
+            values::below(path).map_err(|failure| blame(failure, "installer.root", origin))?;
+        }
+        Ok(Installer { sh, ps1, base_url: base_url.map(|(url, _)| url), root: root.map(|(path, _)| path) })
     }
 
     /// Empty unless the user chose a command: the plan knows the default.

@@ -11,6 +11,7 @@ pub mod events;
 pub mod failure;
 pub mod finding;
 pub mod index;
+pub mod installer;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;

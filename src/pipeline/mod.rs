@@ -10,6 +10,7 @@ pub mod describe;
 pub mod docker_smoke;
 pub mod guard;
 pub mod include;
+pub mod installer;
 pub mod interop;
 pub mod linker;
 pub mod matrix;

@@ -15,11 +15,14 @@ use super::matrix::Matrix;
 use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
+use crate::model::address::Pages;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
 use crate::model::stage::Stage;
-use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
+use crate::model::{
+    Code, Failure, FileName, Platform, Release, address, checksums, index, installer, provenance, sbom, text,
+};
 use crate::world::cargo::Member;
 
 /// The plan of one release.
@@ -51,6 +54,8 @@ pub struct Plan {
     pub platforms: Vec<PlatformPlan>,
     /// How archives are packed.
     pub archive: ArchivePlan,
+    /// Which installers are rendered, and what they know.
+    pub installer: InstallerPlan,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -169,6 +174,17 @@ pub struct ArchivePlan {
     pub include: Vec<String>,
 }
 
+/// Which installers are rendered, and what they know.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstallerPlan {
+    /// Their names, sorted.
+    pub files: Vec<FileName>,
+    /// Where they fetch the release from, with `{tag}` and `{version}`.
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    pub root: Option<String>,
+}
+
 /// What one stage does.
 #[derive(Clone, Debug, Serialize)]
 pub struct StagePlan {
@@ -225,6 +241,9 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         dist,
         documents: around.documents(&members),
     };
+    let source = source(request, around, &members);
+    let installer = installer(request, &platforms, source.repository.as_deref())?;
+    let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
         .map(|mut platform| {
@@ -237,14 +256,15 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
-        source: source(request, around, &members),
+        installer,
+        source,
         build: BuildPlan {
             profile: profile(request),
             locked: around.workspace.has_lock,
             rust_version: members.iter().filter_map(|member| member.rust_version.clone()).max(),
         },
         archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
-        files: files(&platforms)?,
+        files,
         stages: stages(request, around, selection)?,
         matrix: Matrix::of(&platforms),
         host: around.compiler.host.clone(),
@@ -447,7 +467,22 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
     source
 }
 
-fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
+/// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
+/// at a GitHub, which keeps releases at addresses that are known.
+fn installer(request: &Request, platforms: &[PlatformPlan], repository: Option<&str>) -> Result<InstallerPlan> {
+    let asked = &request.installer;
+    let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
+    let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
+    let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
+    let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
+    Ok(InstallerPlan {
+        files: files.collect::<Result<_>>()?,
+        base_url: asked.base_url.clone().or_else(found),
+        root: asked.root.clone(),
+    })
+}
+
+fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
     let fixed = [
         sbom::SPDX_FILE_NAME,
         sbom::CYCLONEDX_FILE_NAME,
@@ -459,6 +494,7 @@ fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
     for name in fixed {
         all.insert(file_name(name)?);
     }
+    all.extend(installer.files.iter().cloned());
     all.extend(platforms.iter().map(|platform| platform.archive.clone()));
     Ok(all.into_iter().collect())
 }

@@ -42,6 +42,8 @@ pub struct Request {
     pub platform: BTreeMap<Platform, PlatformBuild>,
     /// How archives are made.
     pub archive: ArchiveOptions,
+    /// Which installers are rendered, and what they know.
+    pub installer: Installer,
     /// Commands around the stages: `before-build` → one or more argument lists.
     pub hooks: BTreeMap<String, Vec<Vec<String>>>,
     /// What the stage `test` runs.
@@ -178,6 +180,20 @@ pub struct ArchiveOptions {
     pub include: Vec<String>,
     /// The compression level; default: 6 for gzip and zip, 19 for zstd.
     pub level: Option<u8>,
+}
+
+/// Which installers are rendered, and what they know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installer {
+    /// Whether there is one for POSIX shells.
+    pub sh: bool,
+    /// Whether there is one for Windows; default: if the release is for Windows too.
+    pub ps1: Option<bool>,
+    /// Where a release is fetched from, with `{tag}` and `{version}`; default: the releases of a GitHub
+    /// repository.
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    pub root: Option<String>,
 }
 
 /// What the stage `smoke` runs.

@@ -28,11 +28,11 @@ fn here() -> Platform {
 }
 
 /// A release for this machine: a script that says its version.
-fn release(version: &str) -> Files {
+pub fn release(version: &str) -> Files {
     release_of(version, &format!("#!/bin/sh\necho tool {version}\n"))
 }
 
-fn release_of(version: &str, script: &str) -> Files {
+pub fn release_of(version: &str, script: &str) -> Files {
     release_that_says(version, script, |_| {})
 }
 
@@ -70,7 +70,7 @@ fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadat
 }
 
 /// Adds a list of signatures over the index.
-fn signed(mut files: Files, version: &str, key: &dyn Signer) -> Files {
+pub fn signed(mut files: Files, version: &str, key: &dyn Signer) -> Files {
     let index = &files["index.json"];
     let entry = Entry {
         file: "index.json".parse().unwrap(),

@@ -23,10 +23,24 @@ mod cli;
 mod config;
 mod corpus;
 mod cross;
+#[cfg(unix)]
+mod docker;
+#[cfg(unix)]
+mod docker_bundle;
+#[cfg(unix)]
+mod docker_engine;
+#[cfg(unix)]
+mod docker_hostile;
+#[cfg(unix)]
+mod docker_life;
+mod docker_matrix;
+#[cfg(unix)]
+mod docker_scene;
 mod docs_trust;
 mod download;
 mod fixture;
 mod git;
+mod github_server;
 mod guard;
 mod hostile;
 mod hostile_workspaces;
@@ -34,6 +48,7 @@ mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+mod installer;
 mod key_life;
 mod key_shapes;
 mod keys;
@@ -43,6 +58,7 @@ mod minisign;
 mod notes;
 mod pipeline;
 mod processor;
+mod provider_contract;
 mod publish;
 mod published_crates;
 mod rebuild;

@@ -229,7 +229,8 @@ impl Draft for Open<'_> {
                         return Ok(true);
                     }
                 }
-                Ok(answer) => return Err(refused(&answer, tag)),
+                // Another run may have published it in between, and then it can be changed no more.
+                Ok(answer) => return if self.look(tag)?.is_none() { Ok(false) } else { Err(refused(&answer, tag)) },
                 // It may be published now: who looks again sees it.
                 Err(Trouble::Unsure(_)) => github.runtime.block_on(github.wire.pause(1)),
                 Err(Trouble::Failed(failure)) => return Err(failure),

@@ -27,7 +27,7 @@ use super::{Address, Asset, Draft, Look, Provider, Shelf, Stored, Turn, Upload};
 use crate::model::events::Listener;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure, Release as ReleaseName, text};
-use crate::world::http::Client;
+use crate::world::http::{Client, ClientOptions};
 use crate::world::place::quoted;
 
 pub use target::{Access, Target, Token};
@@ -59,7 +59,16 @@ impl GitHub {
             let _inside = runtime.enter();
             Wire::new(target, options)?
         };
-        Ok(Self { target: target.clone(), wire: Arc::new(wire), runtime, anonymous: Client::default() })
+        let options = wire.options();
+        let anonymous = Client::new(ClientOptions {
+            connect_timeout: options.connect_timeout,
+            stall_timeout: options.stall_timeout,
+            tries: options.tries,
+            first_pause: options.first_pause,
+            longest_pause: options.longest_pause,
+            ..ClientOptions::default()
+        });
+        Ok(Self { target: target.clone(), wire: Arc::new(wire), runtime, anonymous })
     }
 
     /// Makes a call and waits for the answer.
