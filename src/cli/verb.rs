@@ -82,7 +82,7 @@ pub enum Verb {
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
-    /// Write a commented consign.toml
+    /// Write a commented consign.toml, and the workflows
     Init(init::InitArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),

@@ -35,6 +35,7 @@ variables! {
     CONSIGN_PUBLISH_PROVIDER = "The kind of place to publish to: `directory` or `github`.";
     CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory, or a repository on GitHub (`owner/repository`).";
     CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
+    CONSIGN_HTTP_TIMEOUT = "How many seconds a server may be silent, or slower than 1 kB/s, while something is installed [default: 30]";
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
     CONSIGN_SIGNING_KEY = "The private key to sign with: a path, or the PEM text itself.";
     CONSIGN_SIGNING_PUBKEY = "The public half that the signing key has to have: a path, or the PEM text itself.";
@@ -55,6 +56,7 @@ variables! {
     GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";
     RUSTC = "The compiler to ask for its version.";

@@ -74,6 +74,8 @@ pub(super) struct Content {
     pub(super) publish: PublishTable,
     /// The catalog of published versions.
     pub(super) catalog: CatalogTable,
+    /// The workflows that `consign init` renders.
+    pub(super) workflows: WorkflowsTable,
     /// What other installers are given to read.
     pub(super) interop: InteropTable,
     /// Commands before and after stages, without a shell: before-<stage>, after-<stage>.
@@ -211,6 +213,18 @@ pub(super) struct CatalogTable {
     pub(super) snapshot_expires: Option<String>,
     /// How long a timestamp is good for; default: that of refresh, else 365d.
     pub(super) timestamp_expires: Option<String>,
+}
+
+/// The workflows that `consign init` renders.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct WorkflowsTable {
+    /// The environment of the forge that guards publishing and holds its secrets; default: release.
+    pub(super) environment: Option<String>,
+    /// Whether the forge attests every release, and its attestation becomes an asset; default: true.
+    pub(super) attestations: Option<bool>,
+    /// The branch that a released commit has to be part of; default: any.
+    pub(super) branch: Option<String>,
 }
 
 /// What other installers are given to read; all of it is off by default.

@@ -4,6 +4,7 @@
 //! out by the plan is taken from what an earlier run left in `dist/`, after looking at it again.
 
 pub mod arguments;
+pub mod attestation;
 pub mod build;
 mod choice;
 pub mod describe;
@@ -31,6 +32,7 @@ pub mod smoke;
 pub(crate) mod stages;
 pub mod surroundings;
 pub mod verify;
+pub mod workflows;
 
 use jiff::Timestamp;
 

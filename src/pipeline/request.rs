@@ -58,6 +58,8 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
+    /// What the rendered workflows do.
+    pub workflows: Workflows,
     /// What other installers are given to read.
     pub interop: Interop,
     /// `SOURCE_DATE_EPOCH`, if it is set.
@@ -209,6 +211,17 @@ pub struct Smoke {
     pub commands: Vec<Vec<String>>,
     /// How long one may take.
     pub timeout: Duration,
+}
+
+/// What the rendered workflows do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflows {
+    /// The environment of the forge that guards publishing and holds its secrets.
+    pub environment: String,
+    /// Whether the forge attests every release.
+    pub attestations: bool,
+    /// The branch that a released commit has to be part of.
+    pub branch: Option<String>,
 }
 
 /// Services in containers.

@@ -83,6 +83,16 @@ pub fn measure(path: &Utf8Path) -> Result<(u64, Digest)> {
     }
 }
 
+/// Adds to the end of a file that is somebody else's, such as the ones a workflow keeps for its steps.
+pub fn append(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    fs_err::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| failed("append to", path, error))
+}
+
 /// Copies a program, which may not be larger than a bound, and gives back its digest and size.
 ///
 /// The copy is written straight to its place and not synced: whoever reads it compares its digest.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -285,7 +286,6 @@ fn a_prefix_of_somebody_else_is_left_to_them() {
     if !need("setpriv") || !missing_unless(is_root, "the right to be somebody else") {
         return;
     }
-    use std::os::unix::fs::PermissionsExt as _;
     let open = |path: &camino::Utf8Path, mode| {
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };

@@ -16,6 +16,7 @@ mod archive;
 mod attacked;
 mod attacks_catalog;
 mod attacks_documents;
+mod attacks_install;
 mod attacks_keys;
 mod attacks_trust;
 mod catalog;
@@ -43,12 +44,19 @@ mod git;
 mod github_server;
 mod guard;
 mod hostile;
+mod hostile_formats;
 mod hostile_workspaces;
 mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+#[cfg(unix)]
 mod installer;
+mod interop;
+#[cfg(unix)]
+mod installer_kill;
+#[cfg(unix)]
+mod installer_refusals;
 mod key_life;
 mod key_shapes;
 mod keys;
@@ -67,6 +75,7 @@ mod reproducible;
 mod rules;
 mod sbom;
 mod secrets;
+mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;
