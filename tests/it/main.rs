@@ -24,6 +24,19 @@ mod cli;
 mod config;
 mod corpus;
 mod cross;
+#[cfg(unix)]
+mod docker;
+#[cfg(unix)]
+mod docker_bundle;
+#[cfg(unix)]
+mod docker_engine;
+#[cfg(unix)]
+mod docker_hostile;
+#[cfg(unix)]
+mod docker_life;
+mod docker_matrix;
+#[cfg(unix)]
+mod docker_scene;
 mod docs_trust;
 mod download;
 mod fixture;
