@@ -51,6 +51,7 @@ mod secrets;
 mod sign;
 mod signed_verify;
 mod sigstore;
+mod slim;
 mod stream;
 mod support;
 mod trust;
