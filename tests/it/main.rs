@@ -52,6 +52,8 @@ mod rebuild;
 mod remote_verify;
 mod reproducible;
 mod rules;
+#[cfg(unix)]
+mod runner;
 mod sbom;
 mod secrets;
 mod sign;
@@ -64,5 +66,7 @@ mod trust_edges;
 mod tuf_client;
 mod unpack;
 mod verify;
+#[cfg(unix)]
+mod workflows;
 mod workspaces;
 mod wycheproof;
