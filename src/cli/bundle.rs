@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use owo_colors::OwoColorize as _;
 
 use super::catalog_source::CatalogArgs;
-use super::install::wish;
+use super::install::{row, wish};
 use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::install::export::{self, Exported, Order, Origin};
@@ -13,7 +13,7 @@ use crate::install::resolve;
 use crate::model::failure::Result;
 use crate::model::{Exit, FileName, Platform};
 use crate::trust::Anchor;
-use crate::world::http::{Client, ClientOptions};
+use crate::world::http::Client;
 
 /// The arguments of `bundle`.
 #[derive(Debug, Args)]
@@ -107,7 +107,7 @@ impl ExportArgs {
             context.warn("nobody is asked who made the release: add `--pubkey FILE`");
         }
         let anchor = if keys.is_empty() { Anchor::Unchecked } else { Anchor::Keys(keys) };
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let place = resolve::place_of_index(index, &context.directory)?;
         let resolved = resolve::from_index(place, &anchor, &[], &client)?;
         export::of_index(&resolved, &client, order)
@@ -116,7 +116,6 @@ impl ExportArgs {
 
 fn describe(done: &Exported) -> String {
     let list = |items: Vec<String>| items.join(", ");
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = vec![
         row("product", done.name.to_string()),
         row("releases", list(done.releases.iter().map(ToString::to_string).collect())),

@@ -9,11 +9,13 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::docker_smoke::matrix::Matrix;
 use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
 use crate::provider::{ProviderKind, Target};
+use crate::world::docker::Address;
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -197,8 +199,12 @@ pub struct Installer {
 }
 
 /// What the stage `smoke` runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Smoke {
+    /// Whether the programs are run on this host.
+    pub on_host: bool,
+    /// The services to run in containers, if any.
+    pub containers: Option<Containers>,
     /// Whether the user chose the commands; the default ones may be refused by a program.
     pub is_configured: bool,
     /// Argument lists, given to each binary.
@@ -216,6 +222,25 @@ pub struct Workflows {
     pub attestations: bool,
     /// The branch that a released commit has to be part of.
     pub branch: Option<String>,
+}
+
+/// Services in containers.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    /// The services.
+    pub matrix: Matrix,
+    /// Where an engine may listen.
+    pub addresses: Vec<Address>,
+}
+
+/// Where the stage `smoke` runs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmokePlace {
+    /// The programs of this host's platform, here.
+    Host,
+    /// The services of docker/smoke.toml, in containers.
+    Docker,
 }
 
 /// Where to publish to.

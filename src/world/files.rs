@@ -140,6 +140,19 @@ pub fn replace_directory(finished: &Utf8Path, place: &Utf8Path) -> Result<()> {
     sync_directory(parent)
 }
 
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(unix)]
+pub fn free_bytes(path: &Utf8Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(path.as_std_path()).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(not(unix))]
+pub fn free_bytes(_path: &Utf8Path) -> Option<u64> {
+    None
+}
+
 /// Makes a directory and all above it.
 pub fn create_directory(path: &Utf8Path) -> Result<()> {
     fs_err::create_dir_all(path).map_err(|error| failed("create directory", path, error))

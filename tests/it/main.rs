@@ -16,6 +16,7 @@ mod archive;
 mod attacked;
 mod attacks_catalog;
 mod attacks_documents;
+mod attacks_install;
 mod attacks_keys;
 mod attacks_trust;
 mod catalog;
@@ -23,6 +24,19 @@ mod cli;
 mod config;
 mod corpus;
 mod cross;
+#[cfg(unix)]
+mod docker;
+#[cfg(unix)]
+mod docker_bundle;
+#[cfg(unix)]
+mod docker_engine;
+#[cfg(unix)]
+mod docker_hostile;
+#[cfg(unix)]
+mod docker_life;
+mod docker_matrix;
+#[cfg(unix)]
+mod docker_scene;
 mod docs_trust;
 mod download;
 mod fixture;
@@ -30,12 +44,19 @@ mod git;
 mod github_server;
 mod guard;
 mod hostile;
+mod hostile_formats;
 mod hostile_workspaces;
 mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+#[cfg(unix)]
 mod installer;
+mod interop;
+#[cfg(unix)]
+mod installer_kill;
+#[cfg(unix)]
+mod installer_refusals;
 mod key_life;
 mod key_shapes;
 mod keys;
@@ -56,6 +77,7 @@ mod rules;
 mod runner;
 mod sbom;
 mod secrets;
+mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;
