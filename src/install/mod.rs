@@ -14,6 +14,9 @@
 
 pub mod activate;
 pub mod current;
+#[cfg(feature = "toolchain")]
+pub mod export;
+pub mod glibc;
 pub mod history;
 pub mod host;
 pub mod installed;
@@ -28,6 +31,7 @@ pub mod revert;
 pub mod session;
 pub mod settle;
 pub mod staging;
+pub mod transfer;
 pub mod uninstall;
 pub mod unpack;
 pub mod windows;

@@ -1,7 +1,8 @@
 //! Publishing: a verified bundle becomes visible, and what was published is written down.
 //!
-//! [`publish`] takes the proof that the bundle was verified, so it cannot be called without. How a
-//! place keeps its promises is the provider's business ([`crate::provider`]). Where a catalog lies
+//! [`publish`] takes the proof that the bundle was verified, so it cannot be called without; and what
+//! the place has stored goes through the same verifier before anybody sees it. How a place keeps its
+//! promises is the provider's business ([`crate::provider`]). Where a catalog lies
 //! beside the releases and there is a key for it, the version is added to it ([`crate::catalog`]).
 
 use std::time::Instant;
@@ -10,15 +11,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::notes;
 use super::plan::Plan;
-use super::request::{ProviderKind, Publish};
+use super::request::Publish;
+use super::verify::{Requirements, verify};
 use crate::catalog::edit::{self, Act, Hand, Listing, Outcome};
 use crate::catalog::repository::Repository;
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
 use crate::model::stage::Stage;
 use crate::model::{pretty, text};
-use crate::provider::{self, Asset, Status, Upload};
+use crate::provider::{self, Asset, ProviderKind, Status, Target, Upload};
 use crate::trust::key::Signer;
 use crate::trust::{self, Bundle, Verified};
 use crate::world::files;
@@ -32,6 +35,9 @@ pub const URL_FILE_NAME: &str = "release-url.txt";
 /// The names of what was published, one on each line.
 pub const ASSETS_FILE_NAME: &str = "release-assets.txt";
 
+/// The longest notes that are read, in bytes.
+const MAX_NOTES_BYTES: usize = 4 << 20;
+
 /// What was published, and where.
 #[derive(Clone, Debug, Serialize)]
 pub struct Publication {
@@ -42,8 +48,10 @@ pub struct Publication {
     pub provider: ProviderKind,
     /// The place as it was given.
     pub target: String,
-    /// Where it can be fetched from.
+    /// The page for people.
     pub url: String,
+    /// What the names of the files are put behind to fetch them.
+    pub base_url: String,
     /// Whether anything had to be done.
     pub status: Status,
     /// Every file that is there, assets and their evidence, sorted by name.
@@ -53,10 +61,12 @@ pub struct Publication {
     pub catalog: Option<Outcome>,
 }
 
-/// With what a catalog is signed.
+/// What publishing needs besides the bundle and the plan.
 #[derive(Clone, Copy)]
-pub struct Cataloguing<'a> {
-    /// The keys; none: a catalog is left as it is.
+pub struct Publishing<'a> {
+    /// What is demanded of the bytes that the place has stored.
+    pub requirements: &'a Requirements,
+    /// The keys that sign a catalog; none: it is left as it is.
     pub signers: &'a [Box<dyn Signer>],
     /// The time.
     pub now: Timestamp,
@@ -67,11 +77,13 @@ pub fn publish(
     bundle: &Verified<Bundle>,
     plan: &Plan,
     target: &Publish,
-    cataloguing: Cataloguing<'_>,
+    publishing: Publishing<'_>,
     listener: &dyn Listener,
 ) -> Result<Publication> {
     let upload = Upload {
-        release: bundle.release.directory()?,
+        release: bundle.release.clone(),
+        commit: bundle.index.source.commit.clone(),
+        notes: notes_of(plan)?,
         directory: &plan.places.bundle,
         assets: bundle.assets.iter().map(asset).collect(),
         evidence: bundle.evidence.iter().map(asset).collect(),
@@ -79,8 +91,8 @@ pub fn publish(
     let (began, task) = (Instant::now(), target.target.clone());
     let catalog = catalog_of(&upload, target)?;
     let hand = Hand {
-        signers: cataloguing.signers.iter().map(AsRef::as_ref).collect(),
-        now: cataloguing.now,
+        signers: publishing.signers.iter().map(AsRef::as_ref).collect(),
+        now: publishing.now,
         lifetimes: &plan.catalog,
         act: Act::Write,
     };
@@ -89,9 +101,11 @@ pub fn publish(
         edit::require(repository, &hand)?;
     }
     listener.hear(&Event::TaskStarted { stage: Stage::Publish, task: task.clone() });
-    let published = match target.provider {
-        ProviderKind::Directory => provider::directory::publish(&upload, Utf8Path::new(&target.target))?,
+    let check = |directory: &Utf8Path| {
+        verify(directory, Some(&upload.release), publishing.requirements, listener)?.accept().map(drop)
     };
+    let provider = provider::open(&target.place)?;
+    let published = provider::publish(&*provider, &upload, &check, listener)?;
     let bytes = match published.status {
         Status::Published => upload.files().map(|file| file.size_bytes).sum(),
         Status::Unchanged => 0,
@@ -107,7 +121,8 @@ pub fn publish(
         kind: TYPE,
         provider: target.provider,
         target: target.target.clone(),
-        url: published.url,
+        url: published.address.page,
+        base_url: published.address.base,
         status: published.status,
         assets: files,
         catalog,
@@ -118,12 +133,13 @@ pub fn publish(
 
 /// The catalog beside the releases, if there is one, and where in it this release lies.
 fn catalog_of(upload: &Upload<'_>, target: &Publish) -> Result<Option<(Repository, Utf8PathBuf)>> {
-    match target.provider {
-        ProviderKind::Directory => {
-            let place = provider::directory::place_of(&upload.release, Utf8Path::new(&target.target))?;
+    match &target.place {
+        Target::Directory(path) => {
+            let place = provider::directory::place_of(&upload.release.directory()?, path)?;
             let repository = Repository::at(place.parent().unwrap_or(&place));
             Ok(repository.exists().then_some((repository, place)))
         }
+        Target::Github(_) => Ok(None),
     }
 }
 
@@ -149,6 +165,15 @@ fn list(
         listener.hear(&Event::Warning { message });
     }
     Ok(Some(outcome))
+}
+
+/// The notes that were rendered for this release, if they were.
+fn notes_of(plan: &Plan) -> Result<String> {
+    let path = plan.places.releases.join(notes::FILE_NAME);
+    if !path.is_file() {
+        return Ok(String::new());
+    }
+    Ok(String::from_utf8_lossy(&files::read_bounded(&path, MAX_NOTES_BYTES)?).into_owned())
 }
 
 fn asset(listed: &trust::Asset) -> Asset {

@@ -154,6 +154,12 @@ pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
                 .subject(path.as_str())
                 .hint("check the address and the version"));
         }
+        Place::Parcel { parcel, .. } => {
+            let message = format!("`{}` is a file, and what is published is a directory", parcel.path());
+            return Err(Failure::new(Code::Usage, message)
+                .subject(parcel.path().as_str())
+                .hint("unpack it with `tar xf`, and name the directory of the version in it"));
+        }
         Place::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
         Place::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
@@ -375,6 +381,7 @@ pub fn fetch_original(index: &str, source: Option<String>) -> Result<Original> {
         Place::Directory(path) => {
             files::read_bounded(&path.join(name), usize::try_from(max_bytes).unwrap_or(usize::MAX))
         }
+        Place::Parcel { .. } => base.get(&client, name, usize::try_from(max_bytes).unwrap_or(usize::MAX)),
     };
     let index = read(index::FILE_NAME, index::MAX_BYTES as u64)?;
     let provenance = read(provenance::FILE_NAME, provenance::MAX_BYTES as u64)?;

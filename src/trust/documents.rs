@@ -12,8 +12,8 @@ use crate::archive;
 use crate::model::checksums::Checksums;
 use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
-use crate::model::provenance::{self, ResolvedDependency, Statement};
-use crate::model::{FileName, Release, address, checksums, pretty, text};
+use crate::model::provenance::{self, InstallerParameters, ResolvedDependency, Statement};
+use crate::model::{FileName, Release, address, checksums, installer, interop, pretty, text};
 
 use super::signatures;
 
@@ -136,13 +136,18 @@ fn name_problem(index: &Index) -> Option<String> {
             return Some(format!("it does not list `{file}` as {kind}"));
         }
     }
-    let is_known = |listed: &ListedFile| FILES.contains(&(listed.name.as_str(), listed.kind.as_str()));
+    let others = interop::documents(index.name.as_str());
+    let others = others.iter().map(|(name, kind)| (name.as_str(), *kind));
+    let known: Vec<_> = FILES.into_iter().chain(MAY_BE_THERE).chain(others).collect();
+    let is_known = |listed: &ListedFile| known.contains(&(listed.name.as_str(), listed.kind.as_str()));
     let strange = index.files.iter().find(|listed| !is_known(listed))?;
     Some(format!("it lists `{}`, which is of no kind that a bundle holds", strange.name))
 }
 
-/// Every file of a bundle that is neither a package nor a document, with its kind.
+/// Every file that a bundle has to hold besides packages and documents, with its kind.
 const FILES: [(&str, &str); 2] = [(index::SPDX_FILE_NAME, "sbom-spdx"), (index::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
+/// Every file that it may hold besides, with its kind.
+const MAY_BE_THERE: [(&str, &str); 2] = [installer::SH, installer::PS1];
 
 /// Whether a name, in lower case, is that of a report or of one of Windows' devices: nothing under it
 /// arrives everywhere as what it is.
@@ -209,6 +214,8 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         "its packages are not names of packages"
     } else if !is_below(&asked.workspace) {
         "its workspace is not a path below the repository's root"
+    } else if asked.installer.as_ref().is_some_and(|given| !installer_is_plain(given, asked.name.as_str())) {
+        "its installer is not made from an address and a file below the workspace"
     } else if !dependencies_are_plain(&build.resolved_dependencies) {
         "its dependencies do not have each a name of its own and digests"
     } else if [statement.subject.len(), build.resolved_dependencies.len(), asked.packages.len()]
@@ -232,6 +239,17 @@ fn is_below(path: &str) -> bool {
     let is_drive = matches!(path.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', ..]);
     let is_plain = path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "."));
     is_plain && !is_drive && !path.starts_with('\\') && path.split(['/', '\\']).all(|part| part != "..")
+}
+
+fn installer_is_plain(given: &InstallerParameters, product: &str) -> bool {
+    let others = interop::documents(product).map(|(name, _)| name);
+    let is_known =
+        |name: &String| others.contains(name) || [installer::SH, installer::PS1].iter().any(|(known, _)| known == name);
+    !given.files.is_empty()
+        && sorted(given.files.iter())
+        && given.files.iter().all(is_known)
+        && given.base_url.as_deref().is_none_or(installer::is_base_url)
+        && given.root.as_deref().is_none_or(|path| !path.is_empty() && is_below(path))
 }
 
 fn dependencies_are_plain(dependencies: &[ResolvedDependency]) -> bool {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use consign::model::events::Silence;
 use consign::model::failure::Result;
-use consign::model::{Code, Digest};
-use consign::provider::directory::publish;
-use consign::provider::{Asset, Published, Status, Upload};
+use consign::model::{Code, Digest, Release};
+use consign::provider::directory::Directory;
+use consign::provider::{self, Asset, Published, Status, Upload};
 
 use crate::support::Scratch;
 
@@ -33,7 +34,10 @@ fn publish_from(bundle: &Utf8Path, target: &Utf8Path) -> Result<Published> {
         Asset { name: name.parse().unwrap(), size_bytes: bytes.len() as u64, sha256: Digest::of(&bytes) }
     };
     let assets = FILES.map(asset).to_vec();
-    publish(&Upload { release: "v1.0.0".parse().unwrap(), directory: bundle, assets, evidence: Vec::new() }, target)
+    let release = Release::parse("v1.0.0").unwrap();
+    let (commit, notes, evidence) = (None, String::new(), Vec::new());
+    let upload = Upload { release, commit, notes, directory: bundle, assets, evidence };
+    provider::publish(&Directory::at(target), &upload, &|_| Ok(()), &Silence)
 }
 
 /// Everything below a directory: paths with their bytes, or what they are instead.
@@ -70,12 +74,12 @@ fn a_bundle_is_published_and_published_again() {
     let first = publish_from(&bundle, &target).unwrap();
     assert_eq!(first.status, Status::Published);
     let real = target.canonicalize_utf8().unwrap();
-    assert_eq!(first.url, format!("file://{real}/v1.0.0/"));
+    assert_eq!(first.address.base, format!("file://{real}/v1.0.0/"));
     assert_eq!(tree(&target), expected());
     // Nothing of the first run is needed to see that there is nothing to do, and nothing is written.
     let before = fs_err::metadata(target.join("v1.0.0")).unwrap().modified().unwrap();
     let again = publish_from(&bundle, &target.join("v1.0.0")).unwrap();
-    assert_eq!((again.status, again.url), (Status::Unchanged, first.url));
+    assert_eq!((again.status, again.address), (Status::Unchanged, first.address));
     assert_eq!(fs_err::metadata(target.join("v1.0.0")).unwrap().modified().unwrap(), before);
     assert_eq!(tree(&target), expected());
 }
@@ -166,7 +170,7 @@ fn a_target_may_be_a_link_to_a_directory() {
     fs_err::os::unix::fs::symlink(&real, &link).unwrap();
     let done = publish_from(&bundle, &link).unwrap();
     assert_eq!(tree(&real), expected());
-    assert_eq!(done.url, format!("file://{}/v1.0.0/", real.canonicalize_utf8().unwrap()));
+    assert_eq!(done.address.base, format!("file://{}/v1.0.0/", real.canonicalize_utf8().unwrap()));
     assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
     // The version itself may be a link as well, if what it leads to is the same release.
     fs_err::create_dir(scratch.path().join("other")).unwrap();

@@ -25,6 +25,14 @@ pub fn missing_unless(found: bool, what: &str) -> bool {
     found
 }
 
+/// Whether a container engine answers here.
+pub fn need_docker() -> bool {
+    static FOUND: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        Command::new("docker").args(["version"]).output().is_ok_and(|output| output.status.success())
+    });
+    missing_unless(*FOUND, "a container engine (`docker version` fails)")
+}
+
 /// A directory that is removed at the end of the test.
 pub struct Scratch {
     directory: tempfile::TempDir,
