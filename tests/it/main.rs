@@ -73,12 +73,15 @@ mod rebuild;
 mod remote_verify;
 mod reproducible;
 mod rules;
+#[cfg(unix)]
+mod runner;
 mod sbom;
 mod secrets;
 mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;
+mod slim;
 mod stream;
 mod support;
 mod trust;
@@ -86,5 +89,7 @@ mod trust_edges;
 mod tuf_client;
 mod unpack;
 mod verify;
+#[cfg(unix)]
+mod workflows;
 mod workspaces;
 mod wycheproof;
