@@ -6,7 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::secrets::Secrets;
 
@@ -56,6 +56,7 @@ variables! {
     GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";
     RUSTC = "The compiler to ask for its version.";
@@ -72,6 +73,8 @@ variables! {
     CXXFLAGS = "The same for C++ compilers.";
     TARGET_CFLAGS = "The same for C, for the target alone.";
     TARGET_CXXFLAGS = "The same for C++, for the target alone.";
+    DOCKER_HOST = "Where the container engine listens [default: the usual sockets of Docker, then those of Podman].";
+    XDG_RUNTIME_DIR = "Where the sockets of rootless container engines are looked for.";
     CI = "Set on build servers: progress is printed as plain lines.";
     NO_COLOR = "Set to anything: no colours.";
     TERM = "`dumb`: progress is printed as plain lines.";
@@ -155,6 +158,11 @@ impl Environment {
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
+}
+
+/// The values of variables that a user names, for what is handed on and never shown.
+pub fn named(names: &BTreeSet<String>) -> Vec<(String, Option<String>)> {
+    names.iter().map(|name| (name.clone(), std::env::var(name).ok().filter(|value| !value.is_empty()))).collect()
 }
 
 /// Names that hold a target triple or a profile: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`,

@@ -3,6 +3,8 @@
 //! [`plan`] is a pure function of a [`Request`] and the [`Surroundings`]. `--dry-run` and
 //! `consign plan` print what it returns, and the stages do exactly that.
 
+mod stages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
@@ -10,9 +12,9 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
-use super::interop::Interop;
+use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::address::Pages;
@@ -24,6 +26,8 @@ use crate::model::{
     Code, Failure, FileName, Platform, Release, address, checksums, index, installer, provenance, sbom, text,
 };
 use crate::world::cargo::Member;
+pub use stages::StagePlan;
+use stages::stages;
 
 /// The plan of one release.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +60,9 @@ pub struct Plan {
     pub archive: ArchivePlan,
     /// Which installers are rendered, and what they know.
     pub installer: InstallerPlan,
+    /// What cargo says of the product.
+    #[serde(skip)]
+    pub about: About,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -177,30 +184,12 @@ pub struct ArchivePlan {
 /// Which installers are rendered, and what they know.
 #[derive(Clone, Debug, Serialize)]
 pub struct InstallerPlan {
-    /// Their names, sorted.
+    /// Their names, and those of documents for other installers, sorted.
     pub files: Vec<FileName>,
     /// Where they fetch the release from, with `{tag}` and `{version}`.
     pub base_url: Option<String>,
     /// The catalog's root that they carry: a path below the workspace's root.
     pub root: Option<String>,
-}
-
-/// What one stage does.
-#[derive(Clone, Debug, Serialize)]
-pub struct StagePlan {
-    /// The stage.
-    pub stage: Stage,
-    /// Whether it runs.
-    pub runs: bool,
-    /// What it does, or why it does not run.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub does: String,
-    /// Commands before it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub before: Vec<Vec<String>>,
-    /// Commands after it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub after: Vec<Vec<String>>,
 }
 
 /// Which stages to run.
@@ -212,6 +201,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -238,7 +231,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         documents: around.documents(&members),
     };
     let source = source(request, around, &members);
-    let installer = installer(request, &platforms, source.repository.as_deref())?;
+    let installer = installer(request, &name, &platforms, source.repository.as_deref())?;
     let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
@@ -252,6 +245,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
+        about: About::of(&members),
         installer,
         source,
         build: BuildPlan {
@@ -465,17 +459,22 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
 
 /// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
 /// at a GitHub, which keeps releases at addresses that are known.
-fn installer(request: &Request, platforms: &[PlatformPlan], repository: Option<&str>) -> Result<InstallerPlan> {
+fn installer(
+    request: &Request,
+    name: &FileName,
+    platforms: &[PlatformPlan],
+    repository: Option<&str>,
+) -> Result<InstallerPlan> {
     let asked = &request.installer;
     let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
     let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
     let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
     let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
-    Ok(InstallerPlan {
-        files: files.collect::<Result<_>>()?,
-        base_url: asked.base_url.clone().or_else(found),
-        root: asked.root.clone(),
-    })
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    let base_url = asked.base_url.clone().or_else(found);
+    files.extend(request.interop.files(name, base_url.as_deref())?);
+    files.sort();
+    Ok(InstallerPlan { files, base_url, root: asked.root.clone() })
 }
 
 fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
@@ -493,80 +492,6 @@ fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<Fi
     all.extend(installer.files.iter().cloned());
     all.extend(platforms.iter().map(|platform| platform.archive.clone()));
     Ok(all.into_iter().collect())
-}
-
-fn stages(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Vec<StagePlan>> {
-    Stage::ALL
-        .into_iter()
-        .map(|stage| {
-            let left_out = left_out(request, selection, stage)?;
-            let hooks = |when: &str| request.hooks.get(&format!("{when}-{stage}")).cloned().unwrap_or_default();
-            Ok(StagePlan {
-                stage,
-                runs: left_out.is_none(),
-                does: left_out.unwrap_or_else(|| describe(request, around, stage)),
-                before: hooks("before"),
-                after: hooks("after"),
-            })
-        })
-        .collect()
-}
-
-/// Why a stage does not run, if it does not.
-fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Option<String>> {
-    let skipped = selection.skip.contains(&stage);
-    if skipped && request.mode == Mode::Release && !stage.can_be_skipped_in_release() {
-        return Err(Failure::new(Code::StageRequired, format!("stage `{stage}` cannot be skipped in release mode"))
-            .subject(stage.as_str())
-            .hint("leave `--skip` out, or rehearse with `--mode validate`"));
-    }
-    if skipped {
-        return Ok(Some("skipped on request".into()));
-    }
-    // A later start never leaves out what makes a release trustworthy and takes no time.
-    let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
-    let always = request.mode == Mode::Release && cheap;
-    if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
-        let taken = matches!(stage, Stage::Build | Stage::Package | Stage::Sign);
-        return Ok(Some(if taken {
-            "what is in dist/ is taken".into()
-        } else {
-            format!("the run starts at `{from}`")
-        }));
-    }
-    let publishes = request.mode == Mode::Release && request.publish.is_some();
-    Ok(match stage {
-        Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
-            Some("a rehearsal publishes nothing; `--mode release` does".into())
-        }
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if !publishes => {
-            Some("no provider is named; see `--provider`".into())
-        }
-        _ => None,
-    })
-}
-
-fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
-    match stage {
-        Stage::Guard => "check that this version may be released".into(),
-        Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
-        Stage::Test => choice::test_command(request, around).join(" "),
-        Stage::Build => "one release build per platform".into(),
-        Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
-        Stage::Sign => "detached signatures over every file of the bundle".into(),
-        Stage::Verify => "check every file against every document".into(),
-        Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
-        Stage::Publish => match &request.publish {
-            Some(publish) => {
-                format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
-            }
-            None => String::new(),
-        },
-        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
-        Stage::Summary => "expected against published assets".into(),
-    }
 }
 
 fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {
