@@ -163,6 +163,7 @@ fn hostile_archives_are_refused_although_all_digests_are_right() {
         // entries take it long.
         let packing = [
             "an empty second member",
+            "zeros after",
             "gzip header",
             "the trailer twice",
             "hidden before",
