@@ -73,6 +73,8 @@ mod rebuild;
 mod remote_verify;
 mod reproducible;
 mod rules;
+#[cfg(unix)]
+mod runner;
 mod sbom;
 mod secrets;
 mod servers;
@@ -87,5 +89,7 @@ mod trust_edges;
 mod tuf_client;
 mod unpack;
 mod verify;
+#[cfg(unix)]
+mod workflows;
 mod workspaces;
 mod wycheproof;
