@@ -52,11 +52,11 @@ mod install;
 mod install_edges;
 #[cfg(unix)]
 mod installer;
-mod interop;
 #[cfg(unix)]
 mod installer_kill;
 #[cfg(unix)]
 mod installer_refusals;
+mod interop;
 mod key_life;
 mod key_shapes;
 mod keys;
