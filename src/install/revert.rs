@@ -78,7 +78,7 @@ pub fn revert(turn: &Turn, to: Option<&Version>, options: Options) -> Result<Rev
 pub(super) fn not_installed(prefix: &Prefix, name: &FileName) -> Failure {
     Failure::new(Code::NotInstalled, format!("`{name}` is not installed in `{}`", prefix.path()))
         .subject(name.as_str())
-        .hint("`consign installed` lists what is; `--prefix` names another place")
+        .hint("`installed` lists what is; `--prefix` names another place")
 }
 
 fn not_kept(turn: &Turn, to: Option<&Version>, used: Option<&Version>, kept: &[Version]) -> Failure {

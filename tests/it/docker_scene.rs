@@ -3,7 +3,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs and read their own environment")]
 
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -24,39 +23,13 @@ pub fn base_images() -> Utf8PathBuf {
     cache.unwrap_or_else(home).join("images")
 }
 
-/// Whether there are an engine and the small image, which is made when it is missing.
+/// Whether there are an engine and the small image, which is brought from its file when it is missing.
 pub fn need_scene() -> bool {
-    static MADE: LazyLock<bool> = LazyLock::new(|| static_busybox().is_some_and(|busybox| make_image(&busybox)));
-    need_docker() && missing_unless(*MADE, "a static busybox (`docker/make-base-images` fetches one)")
-}
-
-/// Busybox without any library.
-fn static_busybox() -> Option<PathBuf> {
-    let kept = base_images().join("busybox").into_std_path_buf();
-    [kept, PathBuf::from("/bin/busybox")].into_iter().find(|path| {
-        fs_err::read(path).is_ok_and(|bytes| !bytes.windows(8).take(1 << 20).any(|window| window == b"/ld-linu"))
-    })
-}
-
-fn make_image(busybox: &std::path::Path) -> bool {
-    let scratch = Scratch::new();
-    let root = scratch.path().join("root");
-    for directory in ["bin", "tmp", "etc", "www/cgi-bin"] {
-        fs_err::create_dir_all(root.join(directory)).unwrap();
-    }
-    fs_err::copy(busybox, root.join("bin/busybox")).unwrap();
-    let applets = succeed(Command::new(busybox).arg("--list"));
-    for applet in applets.lines().filter(|applet| *applet != "busybox") {
-        fs_err::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-    }
-    let mut tar = Command::new("tar").args(["-C", root.as_str(), "-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
-    let imported = Command::new("docker")
-        .args(["import", "-c", "ENV PATH=/bin", "-", IMAGE])
-        .stdin(tar.stdout.take().unwrap())
-        .output()
-        .unwrap();
-    tar.wait().unwrap();
-    imported.status.success()
+    static MADE: LazyLock<bool> = LazyLock::new(|| {
+        let tar = base_images().join("busybox.tar");
+        tar.is_file() && (try_docker(&["image", "inspect", IMAGE]) || try_docker(&["import", tar.as_str(), IMAGE]))
+    });
+    need_docker() && missing_unless(*MADE, "the image of busybox (`docker/make-base-images` makes its file)")
 }
 
 /// A directory with a matrix.

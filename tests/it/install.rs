@@ -107,7 +107,7 @@ impl User {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = support::consign(self.scratch.path());
+        let mut command = support::any_installer(self.scratch.path());
         command.args(line.split_whitespace()).args(["--prefix", self.path("prefix").as_str(), "--format", "json"]);
         command.env("XDG_STATE_HOME", self.path("state"));
         command

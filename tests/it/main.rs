@@ -81,6 +81,7 @@ mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;
+mod slim;
 mod stream;
 mod support;
 mod trust;

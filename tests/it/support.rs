@@ -64,6 +64,25 @@ pub fn consign(directory: &Utf8Path) -> Command {
     command
 }
 
+/// The program with nothing but installing in it: the one that `CONSIGN_TEST_INSTALLER` names, or that
+/// which cargo has built beside the tests.
+pub fn installer(directory: &Utf8Path) -> Command {
+    installing(directory, env!("CARGO_BIN_EXE_consign-install"))
+}
+
+/// What is run by the tests of installing: `consign`, or the program that `CONSIGN_TEST_INSTALLER` names.
+pub fn any_installer(directory: &Utf8Path) -> Command {
+    installing(directory, env!("CARGO_BIN_EXE_consign"))
+}
+
+fn installing(directory: &Utf8Path, program: &str) -> Command {
+    let named = std::env::var("CONSIGN_TEST_INSTALLER");
+    let mut command = Command::new(named.as_deref().unwrap_or(program));
+    command.current_dir(directory);
+    clean(&mut command);
+    command
+}
+
 /// Git in a directory, as a fixed person at a fixed time, without the machine's configuration.
 pub fn git(directory: &Utf8Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
