@@ -29,9 +29,9 @@ pub(super) struct Report {
     pub(super) passed: bool,
 }
 
-/// Builds and measures it.
-pub(super) fn measure(runs: usize) -> Result<Report> {
-    let program = installer::build()?;
+/// Measures a program, or the one that it builds.
+pub(super) fn measure(given: Option<&Utf8Path>, runs: usize) -> Result<Report> {
+    let program = given.map_or_else(installer::build, |given| Ok(given.canonicalize_utf8()?))?;
     let bytes = fs_err::read(&program)?;
     let is_static = is_static(&bytes).with_context(|| format!("`{program}` is no program for Linux"))?;
     let command = |argv: &[&str]| Command {

@@ -12,7 +12,7 @@ use super::files_in;
 use super::measure::Command;
 
 /// How much there is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Extent {
     platforms: &'static [&'static str],
     /// The size of each program.
