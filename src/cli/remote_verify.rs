@@ -3,14 +3,16 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::Context;
 use super::anchor::AnchorArgs;
+use super::selection::provider_values;
+use super::{Context, usage};
 use crate::config::Overrides;
 use crate::model::failure::Result;
 use crate::model::{Exit, Release};
 use crate::pipeline::Tools;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::remote_verify::{self, Published, RemoteReport};
+use crate::provider::ProviderKind;
 use crate::world::clock;
 use crate::world::place;
 
@@ -20,6 +22,7 @@ use crate::world::place;
   consign remote-verify --base-url https://example.com/releases/v1.2.3
   consign remote-verify --index https://example.com/releases/v1.2.3/index.json v1.2.3
   consign remote-verify --base-url /srv/releases/v1.2.3 --report reports/ --pubkey release.pub
+  consign remote-verify v1.2.3 --provider github --target owner/tool
   consign remote-verify --base-url https://example.com/releases/v1.2.3 \\
     --trust-root root.json --catalog https://example.com/releases")]
 pub struct RemoteVerifyArgs {
@@ -27,11 +30,17 @@ pub struct RemoteVerifyArgs {
     #[arg(value_name = "VERSION")]
     version: Option<String>,
     /// The address or path of the directory that holds index.json
-    #[arg(long, value_name = "URL", required_unless_present = "index", conflicts_with = "index")]
+    #[arg(long, value_name = "URL", conflicts_with = "index")]
     base_url: Option<String>,
     /// The address or path of index.json
     #[arg(long, value_name = "URL")]
     index: Option<String>,
+    /// The kind of place that it was published to, instead of an address
+    #[arg(long, value_name = "PROVIDER", value_parser = provider_values(), conflicts_with_all = ["base_url", "index"])]
+    provider: Option<ProviderKind>,
+    /// The place: a directory, or a repository (`OWNER/REPOSITORY`)
+    #[arg(long, value_name = "TARGET", requires = "provider")]
+    target: Option<String>,
     /// Where remote-verify.json and remote-verify.md go [default: dist/releases/<version>, where there is a dist/]
     #[arg(long, value_name = "DIR")]
     report: Option<Utf8PathBuf>,
@@ -49,7 +58,8 @@ impl RemoteVerifyArgs {
         let located = |given: &str| place::located(given, &context.directory);
         let mut place = match (&self.index, &self.base_url) {
             (Some(index), _) => Published::of_index(&located(index))?,
-            (None, base) => Published::of_base_url(&located(base.as_deref().unwrap_or_default()))?,
+            (None, Some(base)) => Published::of_base_url(&located(base))?,
+            (None, None) => self.published(context)?,
         };
         if let Some(version) = &self.version {
             place = place.expecting(Release::parse(version)?);
@@ -70,6 +80,27 @@ impl RemoteVerifyArgs {
         }
         context.output.result(&report, || report.markdown())?;
         Ok(report.exit())
+    }
+
+    /// The release at the place that it was published to, by the flags or the settings.
+    fn published(&self, context: &Context) -> Result<Published> {
+        let flags = Overrides {
+            version: self.version.clone(),
+            provider: self.provider,
+            target: self.target.clone(),
+            ..Overrides::default()
+        };
+        let request = context.request(&flags)?;
+        let nowhere = || {
+            usage("nobody said where the release is")
+                .hint("give `--base-url URL`, `--index URL`, or `--provider` and `--target`")
+        };
+        if let (Some(base), None) = (&request.remote_base_url, self.provider) {
+            return Published::of_base_url(&place::located(base, &context.directory));
+        }
+        let publish = request.publish.ok_or_else(nowhere)?;
+        let version = request.version.ok_or_else(|| usage("nobody said which release").hint("name its version"))?;
+        Published::of_target(&publish.place, &Release::parse(&version)?)
     }
 
     /// The directory that was named; else, where releases are made, the one of the version.

@@ -29,9 +29,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub struct GitHub {
     pub world: Arc<World>,
     pub api: Server,
-    pub uploads: Server,
     pub web: Server,
-    pub storage: Server,
+    _others: [Server; 2],
 }
 
 /// What all of its doors share.
@@ -39,6 +38,7 @@ pub struct World {
     pub state: Mutex<State>,
     doors: OnceLock<Doors>,
     in_flight: AtomicUsize,
+    arrived: Condvar,
     gate: Gate,
 }
 
@@ -50,6 +50,7 @@ struct Doors {
 }
 
 /// Everything that it knows.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that one test turns")]
 pub struct State {
     /// Tags: the kind of what they point to (`commit`, `tag`), and its id.
     pub tags: BTreeMap<String, (String, String)>,
@@ -77,6 +78,8 @@ pub struct State {
     pub log: Vec<Seen>,
     /// What no client should do.
     pub violations: Vec<String>,
+    /// So many uploads wait for each other before the first is taken.
+    pub party: usize,
     /// The most uploads that were under way at a time.
     pub most_uploads: usize,
     next_id: u64,
@@ -173,11 +176,13 @@ impl GitHub {
                 whole: None,
                 log: Vec::new(),
                 violations: Vec::new(),
+                party: 0,
                 most_uploads: 0,
                 next_id: 100,
             }),
             doors: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
+            arrived: Condvar::new(),
             gate: Gate::default(),
         });
         let open = |door: &'static str| {
@@ -188,7 +193,7 @@ impl GitHub {
         let url = |server: &Server| server.url("").trim_end_matches('/').to_owned();
         let doors = Doors { api: url(&api), uploads: url(&uploads), web: url(&web), storage: url(&storage) };
         assert!(world.doors.set(doors).is_ok());
-        Self { world, api, uploads, web, storage }
+        Self { world, api, web, _others: [uploads, storage] }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -379,11 +384,18 @@ impl World {
         if matches!(fault, Some(Harm::Lost)) {
             return;
         }
-        self.wait_at_the_gate(number, false);
+        // Whoever asked is dead by the time that the gate opens, and the request never came.
+        if self.is_held_at_the_gate(number, false) {
+            return;
+        }
         if door == "uploads" {
             let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
             let mut state = self.state.lock().unwrap();
             state.most_uploads = state.most_uploads.max(now);
+            while state.most_uploads < state.party {
+                state = self.arrived.wait(state).unwrap();
+            }
+            self.arrived.notify_all();
         }
         let body = read_body(&request.head, stream);
         if door == "uploads" {
@@ -394,7 +406,7 @@ impl World {
         let asked = Asked { door, method: &method, path, query, head: &request.head, body };
         let mut reply = {
             let mut state = self.state.lock().unwrap();
-            self.check_manners(&mut state, &asked);
+            Self::check_manners(&mut state, &asked);
             match &fault {
                 Some(Harm::Answer(status, headers, document)) => {
                     let mut reply = Reply::json(status, document);
@@ -402,7 +414,7 @@ impl World {
                     reply
                 }
                 Some(Harm::Starter) => {
-                    self.upload(&mut state, &asked, "starter");
+                    Self::upload(&mut state, &asked, "starter");
                     Reply::json("502 Bad Gateway", &json!({ "message": "Server Error" }))
                 }
                 Some(Harm::Meanwhile(change)) => {
@@ -417,7 +429,9 @@ impl World {
             state.look_as_a_stranger();
             state.log[number].status = reply.status[..3].parse().unwrap();
         }
-        self.wait_at_the_gate(number, true);
+        if self.is_held_at_the_gate(number, true) {
+            return;
+        }
         match fault {
             Some(Harm::LostAnswer) => return,
             Some(Harm::BadGateway) => reply = Reply::json("502 Bad Gateway", &json!({ "message": "Server Error" })),
@@ -433,19 +447,20 @@ impl World {
         Some(state.faults.remove(at).harm)
     }
 
-    fn wait_at_the_gate(&self, number: usize, is_done: bool) {
+    fn is_held_at_the_gate(&self, number: usize, is_done: bool) -> bool {
         let mut gate = self.gate.state.lock().unwrap();
         if gate.at != Some((number, is_done)) {
-            return;
+            return false;
         }
         gate.is_reached = true;
         while gate.at == Some((number, is_done)) {
             gate = self.gate.changed.wait(gate).unwrap();
         }
+        true
     }
 
     /// What holds for every request.
-    fn check_manners(&self, state: &mut State, asked: &Asked<'_>) {
+    fn check_manners(state: &mut State, asked: &Asked<'_>) {
         let token = asked.header("authorization");
         let count = asked.head.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).count();
         let wants_token = matches!(asked.door, "api" | "uploads");
@@ -471,7 +486,7 @@ impl World {
         match asked.door {
             "web" => self.download(state, asked),
             "storage" => stored_bytes(state, asked),
-            "uploads" => self.upload(state, asked, "uploaded"),
+            "uploads" => Self::upload(state, asked, "uploaded"),
             _ => self.api(state, asked),
         }
     }
@@ -490,7 +505,7 @@ impl World {
         }
     }
 
-    fn upload(&self, state: &mut State, asked: &Asked<'_>, stored_as: &'static str) -> Reply {
+    fn upload(state: &mut State, asked: &Asked<'_>, stored_as: &'static str) -> Reply {
         let id = asked.path.rsplit('/').nth(1).and_then(|id| id.parse::<u64>().ok());
         let (Some(id), Some(name)) = (id, asked.parameter("name")) else { return Reply::not_found() };
         let Some(at) = state.releases.iter().position(|release| release.id == id) else { return Reply::not_found() };

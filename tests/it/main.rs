@@ -27,6 +27,8 @@ mod docs_trust;
 mod download;
 mod fixture;
 mod git;
+mod github;
+mod github_release;
 mod github_server;
 mod guard;
 mod hostile;
