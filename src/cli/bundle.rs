@@ -13,7 +13,7 @@ use crate::install::resolve;
 use crate::model::failure::Result;
 use crate::model::{Exit, FileName, Platform};
 use crate::trust::Anchor;
-use crate::world::http::{Client, ClientOptions};
+use crate::world::http::Client;
 
 /// The arguments of `bundle`.
 #[derive(Debug, Args)]
@@ -107,7 +107,7 @@ impl ExportArgs {
             context.warn("nobody is asked who made the release: add `--pubkey FILE`");
         }
         let anchor = if keys.is_empty() { Anchor::Unchecked } else { Anchor::Keys(keys) };
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let place = resolve::place_of_index(index, &context.directory)?;
         let resolved = resolve::from_index(place, &anchor, &[], &client)?;
         export::of_index(&resolved, &client, order)

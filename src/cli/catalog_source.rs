@@ -61,7 +61,8 @@ impl CatalogArgs {
 
     /// What is needed to read a catalog by the word of a root.
     pub fn place_by(context: &Context, located: &str, pinned_root: Vec<u8>, at: Option<Timestamp>) -> Result<Place> {
-        Place::of(context, Source::of_catalog(located)?, pinned_root, at)
+        let source = Source::of_catalog(located)?.with_options(context.client_options()?);
+        Place::of(context, source, pinned_root, at)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::model::text::shown;
 use crate::model::{Code, Digest, Exit, Failure, FileName, Platform};
 use crate::trust::Anchor;
 use crate::trust::anchor::MAX_ROOT_BYTES;
-use crate::world::http::{Client, ClientOptions};
+use crate::world::http::Client;
 use crate::world::parcel::Parcel;
 use crate::world::place::{self, Place};
 use crate::world::{clock, files};
@@ -183,7 +183,7 @@ impl SourceArgs {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
         }
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let (named, pins) = self.anchor(context)?;
         let known = receipt::all(&how.prefix.prefix(context)?)?;
         let mut resolved = resolve::from_index(place.clone(), &named, &known, &client)?;
@@ -207,7 +207,7 @@ impl SourceArgs {
     ) -> Result<Installation> {
         let from = from.remembering(context)?;
         let mut catalog = from.update(context)?;
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let wish = Wish { installed: installed.filter(|_| !how.allow_downgrade), ..self.wish()? };
         let mut resolved = resolve::from_catalog(&mut catalog, &from.files(), &wish)?;
         if let (Trust::Catalog { judged_at, .. }, Some(at)) = (&mut resolved.trust, self.catalog.at) {
@@ -259,7 +259,7 @@ impl SourceArgs {
 
     /// Installs a file that has no index.
     fn install_file(&self, context: &Context, how: &HowArgs, given: &str) -> Result<Installation> {
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let (anchor, pins) = self.anchor(context)?;
         let exact = |given: &String| {
             semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).map_err(|problem| {

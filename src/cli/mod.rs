@@ -32,6 +32,8 @@ pub mod completions;
 #[cfg(feature = "toolchain")]
 pub mod config;
 #[cfg(feature = "toolchain")]
+pub mod docker_smoke;
+#[cfg(feature = "toolchain")]
 pub mod doctor;
 #[cfg(feature = "toolchain")]
 pub mod init;

@@ -57,6 +57,8 @@ pub fn plan(
 ) -> Result<Planned> {
     let mut overrides = release.overrides();
     overrides.mode = mode;
+    overrides.smoke.clone_from(&selection.smoke);
+    overrides.smoke_bases = (!selection.smoke_bases.is_empty()).then(|| selection.smoke_bases.clone());
     if let Some(publish) = publish {
         publish.apply(&mut overrides);
     }

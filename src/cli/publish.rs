@@ -1,5 +1,6 @@
 //! `publish`: make a verified bundle visible.
 
+use camino::Utf8PathBuf;
 use clap::Args;
 
 use super::anchor::AnchorArgs;
@@ -12,7 +13,7 @@ use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
-use crate::pipeline::{Tools, notes, package, stages};
+use crate::pipeline::{Tools, attestation, notes, package, stages};
 use crate::provider::ProviderKind;
 
 /// The arguments of `publish`.
@@ -26,6 +27,9 @@ pub struct PublishVerbArgs {
     release: ReleaseArgs,
     #[command(flatten)]
     publish: PublishArgs,
+    /// The forge's attestation of this bundle, or a directory that holds it alone, to be published with it
+    #[arg(long, value_name = "PATH")]
+    attestation: Option<Utf8PathBuf>,
     #[command(flatten)]
     anchor: AnchorArgs,
 }
@@ -43,6 +47,9 @@ impl PublishVerbArgs {
         let mut run = Run::alone(plan, tools.listener, tools.now)?;
         run.stage(Stage::Guard, || stages::guard(plan, &tools), || Ok(()))?;
         let packed = package::recall(plan)?;
+        if let Some(path) = &self.attestation {
+            attestation::attach(plan, &context.path(path), tools.listener)?;
+        }
         let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, &tools), || Ok(None))?;
         // A release on GitHub is a page as well; notes that are there already may have been edited.
         let is_page = plan.publish.as_ref().is_some_and(|publish| publish.provider == ProviderKind::Github);

@@ -10,9 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, build, bundle, catalog, completions, config, doctor, init, install, installed, key, man, merge,
-    notes, package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign, smoke,
-    summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
+    Context, Globals, build, bundle, catalog, completions, config, docker_smoke, doctor, init, install, installed, key,
+    man, merge, notes, package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign,
+    smoke, summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
 };
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -49,6 +49,8 @@ pub enum Verb {
     Notes(notes::NotesArgs),
     /// Run the programs that this host can run
     Smoke(smoke::SmokeArgs),
+    /// Try what was packaged in containers
+    DockerSmoke(docker_smoke::DockerSmokeArgs),
     /// Make a verified bundle visible
     #[command(alias = "publish-release")]
     Publish(publish::PublishVerbArgs),
@@ -80,7 +82,7 @@ pub enum Verb {
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
-    /// Write a commented consign.toml
+    /// Write a commented consign.toml, and the workflows
     Init(init::InitArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
@@ -103,6 +105,7 @@ impl Verb {
             Self::VerifyBlob(verb) => verb.run(context),
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
+            Self::DockerSmoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),

@@ -6,7 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::secrets::Secrets;
 
@@ -35,6 +35,7 @@ variables! {
     CONSIGN_PUBLISH_PROVIDER = "The kind of place to publish to: `directory` or `github`.";
     CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory, or a repository on GitHub (`owner/repository`).";
     CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
+    CONSIGN_HTTP_TIMEOUT = "How many seconds a server may be silent, or slower than 1 kB/s, while something is installed [default: 30]";
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
     CONSIGN_SIGNING_KEY = "The private key to sign with: a path, or the PEM text itself.";
     CONSIGN_SIGNING_PUBKEY = "The public half that the signing key has to have: a path, or the PEM text itself.";
@@ -55,6 +56,7 @@ variables! {
     GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";
     RUSTC = "The compiler to ask for its version.";
@@ -71,6 +73,8 @@ variables! {
     CXXFLAGS = "The same for C++ compilers.";
     TARGET_CFLAGS = "The same for C, for the target alone.";
     TARGET_CXXFLAGS = "The same for C++, for the target alone.";
+    DOCKER_HOST = "Where the container engine listens [default: the usual sockets of Docker, then those of Podman].";
+    XDG_RUNTIME_DIR = "Where the sockets of rootless container engines are looked for.";
     CI = "Set on build servers: progress is printed as plain lines.";
     NO_COLOR = "Set to anything: no colours.";
     TERM = "`dumb`: progress is printed as plain lines.";
@@ -154,6 +158,11 @@ impl Environment {
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
+}
+
+/// The values of variables that a user names, for what is handed on and never shown.
+pub fn named(names: &BTreeSet<String>) -> Vec<(String, Option<String>)> {
+    names.iter().map(|name| (name.clone(), std::env::var(name).ok().filter(|value| !value.is_empty()))).collect()
 }
 
 /// Names that hold a target triple or a profile: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`,

@@ -3,6 +3,8 @@
 //! [`Settings::resolve`] makes the request and, in the same pass, the row of every value, so that
 //! what `config show` prints is what is used.
 
+mod smoke;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, Content, InteropTable, PlatformTable};
+use super::file::{Content, InteropTable, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::catalog::lifetimes::{Lifetimes, Refresh};
@@ -20,7 +22,8 @@ use crate::model::source::LATEST_SECONDS;
 use crate::model::{Code, Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, Smoke,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Publish, Request, SmokePlace,
+    Workflows,
 };
 use crate::provider::github::{self, Access, Token};
 use crate::provider::{ProviderKind, Target};
@@ -52,6 +55,10 @@ pub struct Overrides {
     pub all_features: Option<bool>,
     /// Leave the default features off.
     pub no_default_features: Option<bool>,
+    /// Where the stage `smoke` runs something.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: Option<BTreeMap<String, String>>,
     /// A template of the user's own for the release notes.
     pub notes_template: Option<Utf8PathBuf>,
     /// The kind of place to publish to.
@@ -167,11 +174,12 @@ impl Settings {
             archive: layers.archive()?,
             installer: layers.installer()?,
             test: layers.test()?,
-            smoke: layers.smoke()?,
+            smoke: layers.smoke(flags)?,
             notes_template: layers.notes(flags),
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
             catalog: layers.catalog()?,
+            workflows: layers.workflows()?,
             interop: layers.interop(),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
@@ -343,18 +351,6 @@ impl<'a> Layers<'a> {
         Ok(command)
     }
 
-    fn smoke(&mut self) -> Result<Smoke> {
-        let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
-        let commands = self.file(|file| file.smoke.commands.clone()).map(Commands::list);
-        let is_configured = commands.is_some();
-        let commands = self.fixed("smoke.commands", None, None, commands, default);
-        let timeout = self.file(|file| file.smoke.timeout.clone());
-        let timeout = self.fixed("smoke.timeout", None, None, timeout, "10s".to_owned());
-        let timeout = values::duration(&timeout)
-            .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
-        Ok(Smoke { is_configured, commands, timeout })
-    }
-
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
         let flag = flags.notes_template.as_ref().map(|path| self.settings.directory.join(path));
         let file = self.file(|file| file.notes.template.clone()).map(|path| self.beside_file(&path));
@@ -476,6 +472,21 @@ impl<'a> Layers<'a> {
         given
             .map(|(given, origin)| values::lifetime(&given).map_err(|failure| blame(failure, key, &origin)))
             .transpose()
+    }
+
+    fn workflows(&mut self) -> Result<Workflows> {
+        let environment = self.file(|file| file.workflows.environment.clone());
+        let environment = self.fixed("workflows.environment", None, None, environment, "release".to_owned());
+        let attestations = self.file(|file| file.workflows.attestations);
+        let attestations = self.fixed("workflows.attestations", None, None, attestations, true);
+        let branch = self.file(|file| file.workflows.branch.clone());
+        let branch = self.pick("workflows.branch", None, None, branch, "any").map(|(branch, _)| branch);
+        for (key, name) in [("workflows.environment", Some(&environment)), ("workflows.branch", branch.as_ref())] {
+            if let Some(name) = name {
+                values::forge_name(name).map_err(|failure| blame(failure, key, &self.place(key)))?;
+            }
+        }
+        Ok(Workflows { environment, attestations, branch })
     }
 
     fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {

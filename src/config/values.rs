@@ -117,6 +117,17 @@ pub(super) fn below(given: &str) -> Result<()> {
         .hint("write it as `keys/root.json`"))
 }
 
+/// Checks the name of a branch or of an environment of the forge.
+pub(super) fn forge_name(given: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let starts = given.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts && given.len() <= 100 && given.chars().all(is_plain) && !given.contains("..") {
+        return Ok(());
+    }
+    Err(invalid(format!("{:?} cannot be written into a workflow", text::shown(given)))
+        .hint("use letters, digits, dots, hyphens, underscores and slashes"))
+}
+
 /// Checks a compression level.
 pub(super) fn level(given: u8) -> Result<()> {
     if (1..=22).contains(&given) {

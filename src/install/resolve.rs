@@ -62,7 +62,12 @@ pub struct Resolved {
 /// Reads the index at a place. One that is known from a receipt was approved then, and is still if the
 /// same keys are trusted.
 pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Client) -> Result<Resolved> {
-    let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES)?;
+    // Where nothing is installed yet, its signatures are going to be needed: they are fetched meanwhile.
+    let (bytes, early) = if anchor.is_checked() && known.is_empty() && matches!(place, Place::Web(_)) {
+        index_and_signatures(&place, client)?
+    } else {
+        (place.get(client, index::FILE_NAME, index::MAX_BYTES)?, None)
+    };
     let digest = Digest::of(&bytes);
     let by =
         known.iter().filter(|receipt| receipt.index == Some(digest)).find_map(|receipt| receipt.trust.still(anchor));
@@ -70,7 +75,7 @@ pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Cli
         Some(trust) => (bytes, trust),
         None if !anchor.is_checked() => (bytes, Trust::Unchecked),
         None => {
-            let found = signatures_of(&place, client)?;
+            let found = early.map_or_else(|| signatures_of(&place, client), Ok)?;
             let Approved { bytes, signed_by } = approve(anchor, index::FILE_NAME, bytes, &found)?.into_inner();
             (bytes, Trust::Keys { keys: signed_by.iter().map(ToString::to_string).collect() })
         }
@@ -78,6 +83,16 @@ pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Cli
     let index = read(&bytes, &place.shown())?;
     let origin = Origin::Index { place: place.shown() };
     Ok(Resolved { index, digest, place, origin, trust, withdrawn: None })
+}
+
+/// An index and its signatures, at once.
+fn index_and_signatures(place: &Place, client: &Client) -> Result<(Vec<u8>, Option<Found>)> {
+    std::thread::scope(|scope| {
+        let signatures = scope.spawn(|| signatures_of(place, client));
+        let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES);
+        let signatures = signatures.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((bytes?, Some(signatures?)))
+    })
 }
 
 /// The signatures of an index: one list of all of them or, where there is none, the one beside it.

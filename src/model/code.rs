@@ -72,6 +72,7 @@ codes! {
     ProgramUnusable = "program_unusable", Failed, "A program that was to be installed does not start here.";
     SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
     Busy = "busy", Failed, "Another run works on the same output directory, or publishes the same release.";
+    Interrupted = "interrupted", Failed, "The work was interrupted, and what it had started was taken down.";
     SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
     // The command line.
     Usage = "usage", Usage, "The command line is not understood.";
@@ -132,6 +133,12 @@ codes! {
     RemoteNotFound = "remote_not_found", Remote, "The remote place has no such file.";
     RemoteUnavailable = "remote_unavailable", Remote, "The remote place did not answer, or answered with an error.";
     RemoteRefused = "remote_refused", Remote, "The remote place asked for something that is never done, such as plain http.";
+    EngineMissing = "engine_missing", Remote, "No container engine answers.";
+    EngineForbidden = "engine_forbidden", Remote, "The container engine may not be used by this user.";
+    EngineArchitecture = "engine_architecture", Remote, "The container engine cannot run programs of an architecture.";
+    EngineFull = "engine_full", Remote, "The container engine's disk is full, or nearly so.";
+    EngineFailed = "engine_failed", Remote, "The container engine could not do what it was asked for.";
+    ImageMissing = "image_missing", Remote, "An image is not there and cannot be pulled.";
     RemoteForbidden = "remote_forbidden", Remote, "The remote place does not accept the token, or does not allow it what was asked for.";
     RedirectRefused = "redirect_refused", Verification, "A redirect leads to a weaker or unknown place.";
     // Rules.

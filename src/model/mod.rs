@@ -12,6 +12,7 @@ pub mod failure;
 pub mod finding;
 pub mod index;
 pub mod installer;
+pub mod interop;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;

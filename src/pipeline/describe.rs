@@ -10,6 +10,7 @@ use camino::Utf8Path;
 
 use super::build::Built;
 use super::installer;
+use super::interop;
 use super::plan::Plan;
 use crate::model::checksums::{self, Checksums};
 use crate::model::events::{Event, Listener};
@@ -25,7 +26,7 @@ use crate::world::files;
 
 /// A document that the index lists.
 struct Document {
-    name: &'static str,
+    name: String,
     kind: &'static str,
     bytes: Vec<u8>,
 }
@@ -52,7 +53,7 @@ pub fn describe(
     }
     let mut files = Vec::new();
     for Document { name, kind, bytes } in listed(plan, packages, &inventory)? {
-        let Written { name, sha256, size_bytes } = write(place, name, &bytes)?;
+        let Written { name, sha256, size_bytes } = write(place, &name, &bytes)?;
         files.push(ListedFile { name, kind: kind.to_owned(), size_bytes, sha256 });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -70,11 +71,18 @@ pub fn describe(
 /// Every document that the index lists, with its kind.
 fn listed(plan: &Plan, packages: &[Package], inventory: &Inventory) -> Result<Vec<Document>> {
     let mut documents = vec![
-        Document { name: sbom::SPDX_FILE_NAME, kind: "sbom-spdx", bytes: sbom::spdx::render(inventory) },
-        Document { name: sbom::CYCLONEDX_FILE_NAME, kind: "sbom-cyclonedx", bytes: sbom::cyclonedx::render(inventory) },
+        Document { name: sbom::SPDX_FILE_NAME.to_owned(), kind: "sbom-spdx", bytes: sbom::spdx::render(inventory) },
+        Document {
+            name: sbom::CYCLONEDX_FILE_NAME.to_owned(),
+            kind: "sbom-cyclonedx",
+            bytes: sbom::cyclonedx::render(inventory),
+        },
     ];
     for ((name, kind), bytes) in installer::render(plan, packages)? {
-        documents.push(Document { name, kind, bytes });
+        documents.push(Document { name: name.to_owned(), kind, bytes });
+    }
+    for interop::Document { name, kind, bytes } in interop::of(plan, packages)? {
+        documents.push(Document { name: name.to_string(), kind, bytes });
     }
     Ok(documents)
 }

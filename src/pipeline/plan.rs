@@ -10,9 +10,9 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
-use super::interop::Interop;
+use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::address::Pages;
@@ -56,6 +56,9 @@ pub struct Plan {
     pub archive: ArchivePlan,
     /// Which installers are rendered, and what they know.
     pub installer: InstallerPlan,
+    /// What cargo says of the product.
+    #[serde(skip)]
+    pub about: About,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -177,7 +180,7 @@ pub struct ArchivePlan {
 /// Which installers are rendered, and what they know.
 #[derive(Clone, Debug, Serialize)]
 pub struct InstallerPlan {
-    /// Their names, sorted.
+    /// Their names, and those of documents for other installers, sorted.
     pub files: Vec<FileName>,
     /// Where they fetch the release from, with `{tag}` and `{version}`.
     pub base_url: Option<String>,
@@ -212,6 +215,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -238,7 +245,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         documents: around.documents(&members),
     };
     let source = source(request, around, &members);
-    let installer = installer(request, &platforms, source.repository.as_deref())?;
+    let installer = installer(request, &name, &platforms, source.repository.as_deref())?;
     let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
@@ -252,6 +259,7 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
+        about: About::of(&members),
         installer,
         source,
         build: BuildPlan {
@@ -465,17 +473,22 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
 
 /// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
 /// at a GitHub, which keeps releases at addresses that are known.
-fn installer(request: &Request, platforms: &[PlatformPlan], repository: Option<&str>) -> Result<InstallerPlan> {
+fn installer(
+    request: &Request,
+    name: &FileName,
+    platforms: &[PlatformPlan],
+    repository: Option<&str>,
+) -> Result<InstallerPlan> {
     let asked = &request.installer;
     let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
     let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
     let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
     let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
-    Ok(InstallerPlan {
-        files: files.collect::<Result<_>>()?,
-        base_url: asked.base_url.clone().or_else(found),
-        root: asked.root.clone(),
-    })
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    let base_url = asked.base_url.clone().or_else(found);
+    files.extend(request.interop.files(name, base_url.as_deref())?);
+    files.sort();
+    Ok(InstallerPlan { files, base_url, root: asked.root.clone() })
 }
 
 fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
@@ -557,7 +570,17 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
         Stage::Sign => "detached signatures over every file of the bundle".into(),
         Stage::Verify => "check every file against every document".into(),
         Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
+        Stage::Smoke => match (request.smoke.on_host, &request.smoke.containers) {
+            (true, None) => "run the programs that this host can run".into(),
+            (true, Some(on)) => {
+                format!(
+                    "run the programs that this host can run, and {} services in containers",
+                    on.matrix.services.len()
+                )
+            }
+            (false, Some(on)) => format!("run {} services in containers", on.matrix.services.len()),
+            (false, None) => "nothing is chosen".into(),
+        },
         Stage::Publish => match &request.publish {
             Some(publish) => {
                 format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))

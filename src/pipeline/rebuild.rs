@@ -16,6 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::arguments::OwnArguments;
+use super::interop::Interop;
 use super::plan::{Plan, Selection};
 use super::request::{Builder, Installer, Mode, Request};
 use super::{arguments, build, package, plan, surroundings};
@@ -236,6 +237,7 @@ fn recorded_request(request: &Request, index: &Index, statement: &Statement, wor
     again.archive.level = recorded.level;
     again.archive.include.clone_from(&recorded.include);
     again.installer = recorded_installer(recorded);
+    again.interop = Interop::of_files(&recorded.name, recorded.installer.as_ref().map_or(&[], |given| &given.files));
     again.source_date_epoch = Some(statement.predicate.build_definition.internal_parameters.source_date_epoch);
     again.publish = None;
     again.platforms = recorded.platforms.iter().map(|platform| platform.platform).collect();

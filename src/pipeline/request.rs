@@ -9,11 +9,13 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::docker_smoke::matrix::Matrix;
 use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
 use crate::provider::{ProviderKind, Target};
+use crate::world::docker::Address;
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
+    /// What the rendered workflows do.
+    pub workflows: Workflows,
     /// What other installers are given to read.
     pub interop: Interop,
     /// `SOURCE_DATE_EPOCH`, if it is set.
@@ -195,14 +199,48 @@ pub struct Installer {
 }
 
 /// What the stage `smoke` runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Smoke {
+    /// Whether the programs are run on this host.
+    pub on_host: bool,
+    /// The services to run in containers, if any.
+    pub containers: Option<Containers>,
     /// Whether the user chose the commands; the default ones may be refused by a program.
     pub is_configured: bool,
     /// Argument lists, given to each binary.
     pub commands: Vec<Vec<String>>,
     /// How long one may take.
     pub timeout: Duration,
+}
+
+/// What the rendered workflows do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflows {
+    /// The environment of the forge that guards publishing and holds its secrets.
+    pub environment: String,
+    /// Whether the forge attests every release.
+    pub attestations: bool,
+    /// The branch that a released commit has to be part of.
+    pub branch: Option<String>,
+}
+
+/// Services in containers.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    /// The services.
+    pub matrix: Matrix,
+    /// Where an engine may listen.
+    pub addresses: Vec<Address>,
+}
+
+/// Where the stage `smoke` runs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmokePlace {
+    /// The programs of this host's platform, here.
+    Host,
+    /// The services of docker/smoke.toml, in containers.
+    Docker,
 }
 
 /// Where to publish to.

@@ -13,7 +13,7 @@ use crate::model::checksums::Checksums;
 use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
 use crate::model::provenance::{self, InstallerParameters, ResolvedDependency, Statement};
-use crate::model::{FileName, Release, address, checksums, installer, pretty, text};
+use crate::model::{FileName, Release, address, checksums, installer, interop, pretty, text};
 
 use super::signatures;
 
@@ -136,9 +136,10 @@ fn name_problem(index: &Index) -> Option<String> {
             return Some(format!("it does not list `{file}` as {kind}"));
         }
     }
-    let is_known = |listed: &ListedFile| {
-        FILES.iter().chain(&MAY_BE_THERE).any(|known| *known == (listed.name.as_str(), listed.kind.as_str()))
-    };
+    let others = interop::documents(index.name.as_str());
+    let others = others.iter().map(|(name, kind)| (name.as_str(), *kind));
+    let known: Vec<_> = FILES.into_iter().chain(MAY_BE_THERE).chain(others).collect();
+    let is_known = |listed: &ListedFile| known.contains(&(listed.name.as_str(), listed.kind.as_str()));
     let strange = index.files.iter().find(|listed| !is_known(listed))?;
     Some(format!("it lists `{}`, which is of no kind that a bundle holds", strange.name))
 }
@@ -213,7 +214,7 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         "its packages are not names of packages"
     } else if !is_below(&asked.workspace) {
         "its workspace is not a path below the repository's root"
-    } else if asked.installer.as_ref().is_some_and(|given| !installer_is_plain(given)) {
+    } else if asked.installer.as_ref().is_some_and(|given| !installer_is_plain(given, asked.name.as_str())) {
         "its installer is not made from an address and a file below the workspace"
     } else if !dependencies_are_plain(&build.resolved_dependencies) {
         "its dependencies do not have each a name of its own and digests"
@@ -240,8 +241,10 @@ fn is_below(path: &str) -> bool {
     is_plain && !is_drive && !path.starts_with('\\') && path.split(['/', '\\']).all(|part| part != "..")
 }
 
-fn installer_is_plain(given: &InstallerParameters) -> bool {
-    let is_known = |name: &String| [installer::SH, installer::PS1].iter().any(|(known, _)| known == name);
+fn installer_is_plain(given: &InstallerParameters, product: &str) -> bool {
+    let others = interop::documents(product).map(|(name, _)| name);
+    let is_known =
+        |name: &String| others.contains(name) || [installer::SH, installer::PS1].iter().any(|(known, _)| known == name);
     !given.files.is_empty()
         && sorted(given.files.iter())
         && given.files.iter().all(is_known)

@@ -265,6 +265,16 @@ impl Bundle {
         said.is_none_or(|said| said.algorithm == "SHA2_256" && digest(&said.digest) == Some(artifact))
     }
 
+    /// Whether it was made with a certificate over a statement, as forges attest what they have built.
+    pub fn is_attestation(&self) -> bool {
+        !self.is_keyed() && self.dsse_envelope.is_some()
+    }
+
+    /// Whether its statement is about an artifact. Nothing is said of who has signed it.
+    pub fn attests(&self, artifact: Digest) -> bool {
+        self.dsse_envelope.as_ref().is_some_and(|envelope| is_subject(envelope, artifact).is_ok())
+    }
+
     /// Whether a key has signed this artifact, and everything else in the bundle is about that.
     ///
     /// With a log's key, the bundle has to be in that log.

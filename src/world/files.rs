@@ -83,6 +83,16 @@ pub fn measure(path: &Utf8Path) -> Result<(u64, Digest)> {
     }
 }
 
+/// Adds to the end of a file that is somebody else's, such as the ones a workflow keeps for its steps.
+pub fn append(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    fs_err::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| failed("append to", path, error))
+}
+
 /// Copies a program, which may not be larger than a bound, and gives back its digest and size.
 ///
 /// The copy is written straight to its place and not synced: whoever reads it compares its digest.
@@ -128,6 +138,19 @@ pub fn replace_directory(finished: &Utf8Path, place: &Utf8Path) -> Result<()> {
     }
     fs_err::rename(finished, place).map_err(|error| failed("put in place", place, error))?;
     sync_directory(parent)
+}
+
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(unix)]
+pub fn free_bytes(path: &Utf8Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(path.as_std_path()).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(not(unix))]
+pub fn free_bytes(_path: &Utf8Path) -> Option<u64> {
+    None
 }
 
 /// Makes a directory and all above it.

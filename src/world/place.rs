@@ -124,7 +124,9 @@ impl Place {
                 .hint("check the path and the version"));
         }
         let file = files::open_regular(&path)?.ok_or_else(|| {
-            Failure::new(Code::FileIrregular, format!("`{path}` is not a regular file")).subject(path.as_str())
+            Failure::new(Code::FileIrregular, format!("`{path}` is not a regular file"))
+                .subject(path.as_str())
+                .hint("copy what it leads to into a file of its own, if you trust it")
         })?;
         Ok(Box::new(file))
     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use consign::model::Digest;
 use serde_json::{Value, json};
 
+use crate::github_git::Git;
 use crate::http::{Request, Server, answer, send};
 
 /// The token that is let in.
@@ -70,6 +71,8 @@ pub struct State {
     /// Where uploads are to be sent, if not to the stand-in's own door.
     pub upload_door: Option<String>,
     pub faults: Vec<Fault>,
+    /// What git knows of the repository.
+    pub git: Git,
     /// Every request is turned down from this one on.
     pub dead_from: Option<usize>,
     /// What a release has to hold whenever it can be seen.
@@ -172,6 +175,7 @@ impl GitHub {
                 serves_bytes_itself: false,
                 upload_door: None,
                 faults: Vec::new(),
+                git: Git::default(),
                 dead_from: None,
                 whole: None,
                 log: Vec::new(),
@@ -493,6 +497,10 @@ impl World {
 
     /// The page's own downloads: for everybody, of what is published.
     fn download(&self, state: &State, asked: &Asked<'_>) -> Reply {
+        if let Some(path) = asked.path.strip_prefix(&format!("/{REPOSITORY}/raw/")) {
+            let found = path.split_once('/').and_then(|(branch, path)| state.git.file(branch, &unquoted(path)));
+            return found.map_or_else(Reply::not_found, Reply::bytes);
+        }
         let prefix = format!("/{REPOSITORY}/releases/download/");
         let rest = asked.path.strip_prefix(&prefix).filter(|_| !state.private).map(unquoted);
         let Some((tag, name)) = rest.as_deref().and_then(|rest| rest.rsplit_once('/')) else {
@@ -557,6 +565,31 @@ impl World {
                 Some((kind, sha)) => Reply::json("200 OK", &json!({ "object": { "type": kind, "sha": sha } })),
                 None => Reply::not_found(),
             },
+            ("GET", ["git", "ref", "heads", name @ ..]) => match state.git.branches.get(&name.join("/")) {
+                Some(commit) => Reply::json("200 OK", &json!({ "object": { "type": "commit", "sha": commit } })),
+                None => Reply::not_found(),
+            },
+            ("GET", ["git", kind @ ("commits" | "trees" | "blobs"), sha]) => match state.git.read(kind, sha) {
+                Some(document) => Reply::json("200 OK", &document),
+                None => Reply::not_found(),
+            },
+            ("POST", ["git", kind @ ("commits" | "trees" | "blobs")]) => {
+                match state.git.make(kind, &asked.document()) {
+                    Some(sha) => Reply::json("201 Created", &json!({ "sha": sha })),
+                    None => Reply::invalid("Validation Failed", "invalid", kind),
+                }
+            }
+            ("PATCH", ["git", "refs", "heads", name @ ..]) => {
+                let document = asked.document();
+                if document["force"] != json!(false) {
+                    state.violation("a branch was changed with force");
+                }
+                if state.git.forward(&name.join("/"), document["sha"].as_str().unwrap_or_default()) {
+                    Reply::json("200 OK", &json!({}))
+                } else {
+                    Reply::invalid("Update is not a fast forward", "custom", "ref")
+                }
+            }
             ("GET", ["git", "tags", sha]) => match state.tag_objects.get(*sha) {
                 Some((kind, sha)) => Reply::json("200 OK", &json!({ "object": { "type": kind, "sha": sha } })),
                 None => Reply::not_found(),

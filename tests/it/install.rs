@@ -396,37 +396,3 @@ fn a_file_without_an_index_says_what_it_is() {
     user.put("release", &release("4.0.0"));
     assert_eq!(user.ok("install --from release")["origin"]["kind"], "index");
 }
-
-/// A release whose archive is whatever it is, and whose index is right about it.
-fn release_with(archive: Vec<u8>, format: ArchiveFormat, unpacked_size_bytes: u64) -> Files {
-    let mut index: Index = read_index(&bundle_fixture()["index.json"]).unwrap();
-    index.packages.truncate(1);
-    let package = &mut index.packages[0];
-    let name = format!("{}.{}", crate::hostile::STEM, format.extension());
-    (package.archive, package.format) = (name.parse().unwrap(), format);
-    (package.size_bytes, package.sha256) = (archive.len() as u64, Digest::of(&archive));
-    package.unpacked_size_bytes = unpacked_size_bytes;
-    Files::from([("index.json".to_owned(), index.render()), (name, archive)])
-}
-
-#[test]
-fn a_hostile_archive_changes_nothing_whoever_vouches_for_it() {
-    let user = User::new();
-    user.put("1.0.0", &release("1.0.0"));
-    user.ok("install --index 1.0.0/index.json");
-    let mut refused = 0;
-    for case in crate::hostile::cases() {
-        let directory = format!("case-{refused}");
-        let files = release_with(case.bytes, case.format, case.unpacked_size_bytes);
-        // Sizes that no archive may have are refused in the index already.
-        let code = if read_index(&files["index.json"]).is_ok() { "archive_invalid" } else { "document_invalid" };
-        user.put(&directory, &files);
-        let line = format!("install --index {directory}/index.json --platform linux-amd64 --no-run");
-        let said = user.refused(&line, 4, code);
-        assert!(!said.contains("panicked"), "{}: {said}", case.name);
-        fs_err::remove_dir_all(user.path(&directory)).unwrap();
-        refused += 1;
-    }
-    assert!(refused > 40, "{refused} archives only");
-    assert_eq!(user.says(), "tool 1.0.0\n");
-}

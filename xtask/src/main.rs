@@ -84,7 +84,7 @@ fn run(chore: &Chore) -> Result<bool> {
     match chore {
         Chore::Tidy => tidy::run(),
         Chore::Codegen { check: true } => {
-            let stale = codegen::stale(&root);
+            let stale = codegen::stale(&root)?;
             for path in &stale {
                 eprintln!("{path} is not what the code says; run `cargo xtask codegen`");
             }

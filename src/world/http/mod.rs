@@ -74,6 +74,14 @@ impl Default for ClientOptions {
     }
 }
 
+impl ClientOptions {
+    /// With another limit to how long the other side may be silent, or too slow.
+    #[must_use]
+    pub fn waiting(patience: Duration) -> Self {
+        Self { connect_timeout: patience, stall_timeout: patience, slow_start: patience, ..Self::default() }
+    }
+}
+
 /// Fetches files. Making one costs nothing: sockets, threads and certificates wait for the first file.
 #[derive(Debug, Default)]
 pub struct Client {

@@ -6,6 +6,8 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
+mod install;
+mod link;
 mod measure;
 mod scene;
 
@@ -29,6 +31,9 @@ pub(crate) struct BenchArgs {
     /// How often each is measured
     #[arg(long, value_name = "N", default_value = "7")]
     runs: std::num::NonZeroUsize,
+    /// The `consign` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    consign: Option<Utf8PathBuf>,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
@@ -46,6 +51,8 @@ enum Subject {
     #[value(name = "verify-signed")]
     #[serde(rename = "verify-signed")]
     VerifySigned,
+    /// `consign install` against curl over a slow link, and against what a careful user types
+    Install,
 }
 
 impl Subject {
@@ -55,6 +62,8 @@ impl Subject {
             Self::Package => 1.15,
             Self::Verify => 0.8,
             Self::VerifySigned => 1.25,
+            // Its report has limits of its own.
+            Self::Install => 1.0,
         }
     }
 }
@@ -89,22 +98,49 @@ struct Report {
     passed: bool,
 }
 
+/// What came of a subject.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Told {
+    Bundle(Report),
+    Install(install::Report),
+}
+
+impl Told {
+    fn passed(&self) -> bool {
+        match self {
+            Self::Bundle(report) => report.passed,
+            Self::Install(report) => report.passed,
+        }
+    }
+}
+
 /// Measures and tells whether every limit is kept.
 pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
-    for (tool, package) in TOOLS {
+    let subjects = match arguments.subjects.as_slice() {
+        [] => vec![Subject::Package, Subject::Verify, Subject::VerifySigned, Subject::Install],
+        named => named.to_vec(),
+    };
+    let tools = subjects.iter().flat_map(|subject| match subject {
+        Subject::Install => install::TOOLS.as_slice(),
+        _ => TOOLS.as_slice(),
+    });
+    for (tool, package) in tools {
         ensure!(
             Program::new(tool).arg("-h").output().is_ok(),
             "`{tool}` is not installed: `apt-get install {package}`"
         );
     }
-    let consign = build()?;
-    let subjects = match arguments.subjects.as_slice() {
-        [] => vec![Subject::Package, Subject::Verify, Subject::VerifySigned],
-        named => named.to_vec(),
-    };
+    let consign = arguments.consign.clone().map_or_else(build, |given| Ok(given.canonicalize_utf8()?))?;
     let mut reports = Vec::new();
     let mut scene: Option<(bool, Scene)> = None;
     for subject in subjects {
+        if subject == Subject::Install {
+            let report = install::measure(&consign, arguments.runs.get())?;
+            install::print(&report);
+            reports.push(Told::Install(report));
+            continue;
+        }
         let is_large = subject == Subject::VerifySigned;
         if scene.as_ref().is_none_or(|(large, _)| *large != is_large) {
             // The scene before goes first: two of them need a lot of space.
@@ -115,12 +151,12 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
         let Some((_, scene)) = &scene else { continue };
         let report = measure(scene, subject, arguments.runs.get())?;
         print(&report);
-        reports.push(report);
+        reports.push(Told::Bundle(report));
     }
     if let Some(path) = &arguments.json {
         fs_err::write(path, pretty(&reports))?;
     }
-    Ok(reports.iter().all(|report| report.passed))
+    Ok(reports.iter().all(Told::passed))
 }
 
 /// Builds the command as it is released, and gives back its path.
@@ -168,7 +204,7 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
 /// Consign first, then what it is held against, then what is good to know.
 fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
     let reference = match subject {
-        Subject::VerifySigned => String::new(),
+        Subject::VerifySigned | Subject::Install => String::new(),
         Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
         Subject::Verify => parallel(
             workers,
@@ -192,6 +228,8 @@ fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender>
             Contender::new("consign verify --pubkey", scene.verify_signed()),
             Contender::new("consign verify", scene.verify()),
         ],
+        // It is measured with a server, in a file of its own.
+        Subject::Install => Vec::new(),
     }
 }
 
