@@ -43,10 +43,10 @@ variables! {
     CONSIGN_KEY_PASSPHRASE = "The passphrase of an encrypted private key.";
     CONSIGN_VERIFY_PUBKEY = "A public key to verify with, a path or the PEM text itself; set, it makes every verification demand signatures.";
     CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
-    GH_TOKEN = "The token for github.com, and for the server that GH_HOST or the workflow names.";
-    GITHUB_TOKEN = "The same, if GH_TOKEN is not set.";
+    GH_TOKEN = "The token for github.com, and for the server that `GH_HOST` or the workflow names.";
+    GITHUB_TOKEN = "The same, if `GH_TOKEN` is not set.";
     GH_ENTERPRISE_TOKEN = "The token for a GitHub Enterprise server.";
-    GITHUB_ENTERPRISE_TOKEN = "The same, if GH_ENTERPRISE_TOKEN is not set.";
+    GITHUB_ENTERPRISE_TOKEN = "The same, if `GH_ENTERPRISE_TOKEN` is not set.";
     GH_HOST = "The GitHub server that is meant where a target names none [default: github.com].";
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";

@@ -188,12 +188,16 @@ pub(crate) fn publish(
 }
 
 pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
-    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.base_url.clone()));
-    let base = base.ok_or_else(|| {
-        Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
-            .hint("name one with `--base-url`")
-    })?;
-    let report = remote_verify::remote_verify(&remote_verify::Published::of_plan(plan, &base)?, tools)?;
+    let place = match (&plan.remote_base_url, published, &plan.publish) {
+        (Some(base), _, _) => remote_verify::Published::of_plan(plan, base)?,
+        (None, Some(_), Some(publish)) => remote_verify::Published::of_target(&publish.place, &plan.release)?
+            .reporting_to(plan.places.releases.clone()),
+        (None, _, _) => {
+            return Err(Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
+                .hint("name one with `--base-url`"));
+        }
+    };
+    let report = remote_verify::remote_verify(&place, tools)?;
     Ok((
         RemoteStatus::Passed,
         format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
