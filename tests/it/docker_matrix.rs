@@ -17,7 +17,12 @@ fn validate(text: &str) -> Ran {
 fn a_mistake_names_its_line_and_the_way_out() {
     let service = |rest: &str| format!("[service.a]\nimage = \"x\"\n{rest}\n");
     for (text, message, subject, hint) in [
-        (service("commandz = []"), "unknown key `service.a.commandz`", "docker/smoke.toml:3", "did you mean `commands`?"),
+        (
+            service("commandz = []"),
+            "unknown key `service.a.commandz`",
+            "docker/smoke.toml:3",
+            "did you mean `commands`?",
+        ),
         (
             service("[[service.a.probe]]\nprot = 1"),
             "unknown key `service.a.probe.prot`",
@@ -97,6 +102,15 @@ fn what_is_good_is_listed_without_the_values_of_its_variables() {
     assert_eq!(only["services"].as_array().unwrap().len(), 1);
     let replaced = json(scratch.path(), &["docker-smoke", "list", "--base", "debian=local.tar"]).passed().json();
     assert_eq!(replaced["services"][1]["image"], "local.tar");
+}
+
+#[test]
+fn the_schema_tells_every_key() {
+    let schema = json(Scratch::new().path(), &["docker-smoke", "schema"]).passed().json();
+    let service = &schema["properties"]["service"]["additionalProperties"]["properties"];
+    for key in ["image", "dockerfile", "needs", "probe", "time-limit", "output-matches"] {
+        assert!(service[key]["description"].is_string(), "{key}: {service}");
+    }
 }
 
 #[test]
