@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use owo_colors::OwoColorize as _;
 
 use super::catalog_source::CatalogArgs;
-use super::install::wish;
+use super::install::{row, wish};
 use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::install::export::{self, Exported, Order, Origin};
@@ -116,7 +116,6 @@ impl ExportArgs {
 
 fn describe(done: &Exported) -> String {
     let list = |items: Vec<String>| items.join(", ");
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = vec![
         row("product", done.name.to_string()),
         row("releases", list(done.releases.iter().map(ToString::to_string).collect())),

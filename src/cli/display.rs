@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
 use super::Globals;
@@ -114,7 +114,8 @@ pub struct Live {
 /// A file on its way. What is over in an instant is not drawn.
 struct Coming {
     since: Instant,
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
+    is_drawn: bool,
 }
 
 /// A stage at work, in the place where its line will stand when it has ended.
@@ -136,27 +137,22 @@ impl Live {
 
     fn transfer(&self, file: &str, bytes: u64, total_bytes: Option<u64>) {
         let Ok(mut coming) = self.coming.lock() else { return };
-        let coming = coming.entry(file.to_owned()).or_insert_with(|| Coming { since: Instant::now(), bar: None });
-        if coming.bar.is_none() && coming.since.elapsed() < UNSEEN {
-            return;
+        let coming = coming.entry(file.to_owned()).or_insert_with(|| Coming::of(file, total_bytes));
+        // From the first byte on, for the speed.
+        coming.bar.set_position(bytes);
+        if !coming.is_drawn && coming.since.elapsed() >= UNSEEN {
+            coming.bar = self.bars.add(coming.bar.clone());
+            coming.is_drawn = true;
         }
-        let bar = coming.bar.get_or_insert_with(|| {
-            let template = if total_bytes.is_some() { SIZED_TEMPLATE } else { UNSIZED_TEMPLATE };
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = total_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let bar = bar.with_elapsed(coming.since.elapsed()).with_message("fetching");
-            self.bars.add(bar.with_style(style.progress_chars("━╸─")).with_prefix(text::shown(file).into_owned()))
-        });
-        bar.set_position(bytes);
     }
 
     fn arrived(&self, over: impl Fn(&str) -> bool) {
         if let Ok(mut coming) = self.coming.lock() {
             coming.retain(|file, coming| {
                 let over = over(file);
-                if let (true, Some(bar)) = (over, &coming.bar) {
-                    bar.finish_and_clear();
-                    self.bars.remove(bar);
+                if over && coming.is_drawn {
+                    coming.bar.finish_and_clear();
+                    self.bars.remove(&coming.bar);
                 }
                 !over
             });
@@ -201,6 +197,18 @@ impl Live {
         let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let line = if coloured { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() };
         let _ = self.bars.println(output::discreet(&line));
+    }
+}
+
+impl Coming {
+    fn of(file: &str, total_bytes: Option<u64>) -> Self {
+        let template = if total_bytes.is_some() { SIZED_TEMPLATE } else { UNSIZED_TEMPLATE };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::hidden())
+            .with_style(style.progress_chars("━╸─"))
+            .with_prefix(text::shown(file).into_owned())
+            .with_message("fetching");
+        Self { since: Instant::now(), bar, is_drawn: false }
     }
 }
 

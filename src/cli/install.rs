@@ -182,6 +182,8 @@ impl SourceArgs {
     pub(super) fn install_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
+            // The machine is looked at while the first answer is on its way.
+            drop(std::thread::spawn(Host::look));
         }
         let client = Client::new(context.client_options()?);
         let (named, pins) = self.anchor(context)?;
@@ -430,34 +432,54 @@ pub(super) fn describe(done: &Installation) -> String {
     let what = format!("{} {}", done.name, done.version);
     let headline = match (done.status, &done.previous) {
         (Ending::Unchanged, _) => format!("{what} is installed already"),
-        (Ending::Planned, Some(previous)) => format!("{what} would take the place of {previous}"),
-        (Ending::Planned, None) => format!("{what} would be installed"),
+        (Ending::Planned, Some(previous)) => format!("{} {what}, in the place of {previous}", "would install".cyan()),
+        (Ending::Planned, None) => format!("{} {what}", "would install".cyan()),
         (_, Some(previous)) => format!("{} {what}, in the place of {previous}", "installed".green()),
         (_, None) => format!("{} {what}", "installed".green()),
     };
-    let (kind, place) = match &done.origin {
-        Origin::Index { place } => ("index", place),
-        Origin::Catalog { place, .. } => ("catalog", place),
-        Origin::Loose { place } => ("file", place),
-    };
-    let trust = match &done.trust {
-        Trust::Unchecked => "whole, and by nobody known: no key was named".to_owned(),
-        Trust::Keys { keys } => format!("signed by {}", keys.join(" and ")),
-        Trust::Catalog { root_version, judged_at } => {
-            let when = judged_at.map(|at| format!(", as at {at}")).unwrap_or_default();
-            format!("listed in the catalog of root version {root_version}{when}")
-        }
-    };
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let platform = done.platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
     let mut rows = vec![
-        row("platform", done.platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string())),
-        row(kind, shown(place).into_owned()),
+        row("platform", platform),
+        row(kind_of(&done.origin), shown(place_of(&done.origin)).into_owned()),
         row("archive", format!("{}, {}", done.archive, output::bytes(done.size_bytes))),
         row("sha256", done.sha256.to_string()),
-        row("verified", trust),
+        row("verified", verified(&done.trust)),
     ];
     rows.extend(done.programs.iter().map(|program| row("program", program.to_string())));
     rows.extend(done.backups.iter().map(|backup| row("kept aside", backup.to_string())));
     rows.extend(done.removed.iter().map(|version| row("removed", version.to_string())));
     format!("{headline}\n{}", output::table(&rows))
+}
+
+/// A line of a table: what it is about, and that.
+pub(super) fn row(name: &str, value: String) -> Vec<String> {
+    vec![name.dimmed().to_string(), value]
+}
+
+/// What something was installed from, in a word.
+pub(super) const fn kind_of(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Index { .. } => "index",
+        Origin::Catalog { .. } => "catalog",
+        Origin::Loose { .. } => "file",
+    }
+}
+
+/// Where that is.
+pub(super) fn place_of(origin: &Origin) -> &str {
+    match origin {
+        Origin::Index { place } | Origin::Catalog { place, .. } | Origin::Loose { place } => place,
+    }
+}
+
+/// How something was verified.
+pub(super) fn verified(trust: &Trust) -> String {
+    match trust {
+        Trust::Unchecked => format!("{}, and by nobody known: no key was named", "whole".yellow()),
+        Trust::Keys { keys } => format!("{} by {}", "signed".green(), keys.join(" and ")),
+        Trust::Catalog { root_version, judged_at } => {
+            let when = judged_at.map(|at| format!(", as at {at}")).unwrap_or_default();
+            format!("{} in the catalog of root version {root_version}{when}", "listed".green())
+        }
+    }
 }

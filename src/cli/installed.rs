@@ -57,6 +57,7 @@ fn describe(products: &[Installed]) -> String {
             };
             let trust = match &receipt.trust {
                 Trust::Unchecked => "by nobody".to_owned(),
+                Trust::Keys { keys } if keys.len() == 1 => "by a key".to_owned(),
                 Trust::Keys { keys } => format!("by {} keys", keys.len()),
                 Trust::Catalog { root_version, .. } => format!("by root {root_version}"),
             };

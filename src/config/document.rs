@@ -166,7 +166,8 @@ fn below<'a>(schema: &'a Value, name: &str) -> Result<Option<&'a Value>, Vec<Str
 }
 
 fn is_table(schema: &Value) -> bool {
-    schema.get("properties").is_some() || schema.get("propertyNames").is_some()
+    let has_rows = schema.get("additionalProperties").is_some_and(Value::is_object);
+    has_rows || schema.get("properties").is_some() || schema.get("propertyNames").is_some()
 }
 
 /// TOML has no null: a key that may be left out is not one that may be null.

@@ -496,3 +496,42 @@ fn size(given: &str) -> Read<u64> {
     size.filter(|size| *size > 0)
         .ok_or_else(|| format!("`{}` is not a size: write a number with `KiB`, `MiB` or `GiB`", shown(given)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(text: &str) -> Result<Matrix> {
+        let here = Utf8Path::new("/here");
+        parse(text, "x.toml", &Surroundings { beside: here, directory: here, bases: &Bases::new() })
+    }
+
+    #[test]
+    fn services_that_need_each_other_are_one_group_and_others_are_in_none() {
+        let one = |name: &str, needs: &str| format!("[service.{name}]\nimage = \"x\"\nneeds = [{needs}]\n");
+        let text =
+            [one("e", ""), one("a", "\"e\""), one("d", "\"c\""), one("c", ""), one("b", "\"e\", \"d\""), one("f", "")];
+        let groups = matrix(&text.concat()).expect("a matrix").groups();
+        let shown: Vec<_> = groups.iter().map(|(name, leader)| format!("{name}{leader}")).collect();
+        assert_eq!(shown, ["aa", "ba", "ca", "da", "ea"]);
+    }
+
+    #[test]
+    fn sizes_and_their_defaults() {
+        for (text, expected) in
+            [("6MiB", Some(6 << 20)), ("1GiB", Some(1 << 30)), ("0KiB", None), ("9999999999GiB", None), ("", None)]
+        {
+            assert_eq!(size(text).ok(), expected, "{text}");
+        }
+        let matrix = matrix("[service.a]\nimage = \"x\"\ncpus = 0.5\n").expect("a matrix");
+        let limits = &matrix.services["a"].limits;
+        assert_eq!(*limits, Limits { cpu_millis: 500, ..Limits::default() });
+    }
+
+    #[test]
+    fn the_repository_s_own_matrix_is_read() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+        let matrix = read(&root.join(FILE_NAME), root, &Bases::new()).expect("a matrix");
+        assert!(matrix.services.values().all(|service| service.has_bundle));
+    }
+}

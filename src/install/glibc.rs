@@ -84,7 +84,7 @@ mod tests {
         let program = camino::Utf8PathBuf::from_path_buf(std::env::current_exe().expect("it runs")).expect("UTF-8");
         let needed = needed(&program).expect("a test is linked against it");
         assert!(needed >= Version::parse("2.17").expect("a version"), "{needed}");
-        let whole = std::fs::read(&program).expect("readable");
+        let whole = fs_err::read(&program).expect("readable");
         for (size, what) in [(0, "empty"), (20, "cut in its header"), (whole.len() / 2, "cut in half")] {
             let mut file = tempfile::tempfile().expect("temporary");
             std::io::Write::write_all(&mut file, &whole[..size]).expect("room");

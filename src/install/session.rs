@@ -430,7 +430,7 @@ fn allow(before: &Receipt, candidate: &Candidate<'_>, options: &Options) -> Resu
         let message = format!("{name} {} is installed, and {version} is older", before.version);
         return Err(Failure::new(Code::DowngradeRefused, message)
             .subject(version.to_string())
-            .hint("add `--allow-downgrade`, or go back to a version that is kept with `consign revert`"));
+            .hint("add `--allow-downgrade`, or go back to a version that is kept with `revert`"));
     }
     Ok(())
 }

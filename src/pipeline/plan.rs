@@ -3,6 +3,8 @@
 //! [`plan`] is a pure function of a [`Request`] and the [`Surroundings`]. `--dry-run` and
 //! `consign plan` print what it returns, and the stages do exactly that.
 
+mod stages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
@@ -24,6 +26,8 @@ use crate::model::{
     Code, Failure, FileName, Platform, Release, address, checksums, index, installer, provenance, sbom, text,
 };
 use crate::world::cargo::Member;
+pub use stages::StagePlan;
+use stages::stages;
 
 /// The plan of one release.
 #[derive(Clone, Debug, Serialize)]
@@ -186,24 +190,6 @@ pub struct InstallerPlan {
     pub base_url: Option<String>,
     /// The catalog's root that they carry: a path below the workspace's root.
     pub root: Option<String>,
-}
-
-/// What one stage does.
-#[derive(Clone, Debug, Serialize)]
-pub struct StagePlan {
-    /// The stage.
-    pub stage: Stage,
-    /// Whether it runs.
-    pub runs: bool,
-    /// What it does, or why it does not run.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub does: String,
-    /// Commands before it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub before: Vec<Vec<String>>,
-    /// Commands after it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub after: Vec<Vec<String>>,
 }
 
 /// Which stages to run.
@@ -506,90 +492,6 @@ fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<Fi
     all.extend(installer.files.iter().cloned());
     all.extend(platforms.iter().map(|platform| platform.archive.clone()));
     Ok(all.into_iter().collect())
-}
-
-fn stages(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Vec<StagePlan>> {
-    Stage::ALL
-        .into_iter()
-        .map(|stage| {
-            let left_out = left_out(request, selection, stage)?;
-            let hooks = |when: &str| request.hooks.get(&format!("{when}-{stage}")).cloned().unwrap_or_default();
-            Ok(StagePlan {
-                stage,
-                runs: left_out.is_none(),
-                does: left_out.unwrap_or_else(|| describe(request, around, stage)),
-                before: hooks("before"),
-                after: hooks("after"),
-            })
-        })
-        .collect()
-}
-
-/// Why a stage does not run, if it does not.
-fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Option<String>> {
-    let skipped = selection.skip.contains(&stage);
-    if skipped && request.mode == Mode::Release && !stage.can_be_skipped_in_release() {
-        return Err(Failure::new(Code::StageRequired, format!("stage `{stage}` cannot be skipped in release mode"))
-            .subject(stage.as_str())
-            .hint("leave `--skip` out, or rehearse with `--mode validate`"));
-    }
-    if skipped {
-        return Ok(Some("skipped on request".into()));
-    }
-    // A later start never leaves out what makes a release trustworthy and takes no time.
-    let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
-    let always = request.mode == Mode::Release && cheap;
-    if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
-        let taken = matches!(stage, Stage::Build | Stage::Package | Stage::Sign);
-        return Ok(Some(if taken {
-            "what is in dist/ is taken".into()
-        } else {
-            format!("the run starts at `{from}`")
-        }));
-    }
-    let publishes = request.mode == Mode::Release && request.publish.is_some();
-    Ok(match stage {
-        Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
-            Some("a rehearsal publishes nothing; `--mode release` does".into())
-        }
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if !publishes => {
-            Some("no provider is named; see `--provider`".into())
-        }
-        _ => None,
-    })
-}
-
-fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
-    match stage {
-        Stage::Guard => "check that this version may be released".into(),
-        Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
-        Stage::Test => choice::test_command(request, around).join(" "),
-        Stage::Build => "one release build per platform".into(),
-        Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
-        Stage::Sign => "detached signatures over every file of the bundle".into(),
-        Stage::Verify => "check every file against every document".into(),
-        Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => match (request.smoke.on_host, &request.smoke.containers) {
-            (true, None) => "run the programs that this host can run".into(),
-            (true, Some(on)) => {
-                format!(
-                    "run the programs that this host can run, and {} services in containers",
-                    on.matrix.services.len()
-                )
-            }
-            (false, Some(on)) => format!("run {} services in containers", on.matrix.services.len()),
-            (false, None) => "nothing is chosen".into(),
-        },
-        Stage::Publish => match &request.publish {
-            Some(publish) => {
-                format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
-            }
-            None => String::new(),
-        },
-        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
-        Stage::Summary => "expected against published assets".into(),
-    }
 }
 
 fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {

@@ -23,6 +23,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Asks to stop, as a signal would.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Fails once a signal has come.
     pub fn check(&self) -> Result<()> {
         if self.is_set() { Err(interrupted()) } else { Ok(()) }

@@ -65,7 +65,9 @@ pub fn publish(ceremony: &Ceremony, version: &str) {
 /// A catalog of these versions, and the root that its readers have.
 pub fn catalog(versions: &[&str]) -> Ceremony {
     let ceremony = Ceremony::simple();
-    versions.iter().for_each(|version| publish(&ceremony, version));
+    for version in versions {
+        publish(&ceremony, version);
+    }
     fs_err::copy(ceremony.path("releases/tuf/root.json"), ceremony.path("pinned.json")).unwrap();
     ceremony
 }

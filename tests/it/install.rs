@@ -23,7 +23,7 @@ use crate::signed_verify::generate;
 use crate::support::{self, Scratch, both, succeed};
 use crate::trust::{Ceremony, tree};
 
-fn here() -> Platform {
+pub fn here() -> Platform {
     Host::look().platforms()[0]
 }
 
@@ -37,7 +37,7 @@ pub fn release_of(version: &str, script: &str) -> Files {
 }
 
 /// The same, with something else in its description of itself.
-fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadata)) -> Files {
+pub fn release_that_says(version: &str, script: &str, change: fn(&mut PackageMetadata)) -> Files {
     let mut metadata = crate::fixture::metadata(here());
     metadata.version = version.parse().unwrap();
     change(&mut metadata);
@@ -107,7 +107,7 @@ impl User {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = support::consign(self.scratch.path());
+        let mut command = support::any_installer(self.scratch.path());
         command.args(line.split_whitespace()).args(["--prefix", self.path("prefix").as_str(), "--format", "json"]);
         command.env("XDG_STATE_HOME", self.path("state"));
         command

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and run other programs")]
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -16,9 +17,10 @@ use consign::model::{Digest, Platform};
 use consign::trust::documents::read_index;
 use consign::trust::key::{Algorithm, Signer};
 use consign::trust::signatures::{Entry, Signatures};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::airgap::{catalog, publish};
+use crate::attacks_catalog::resigned;
 use crate::fixture::{DATE, Files, bundle_fixture, metadata};
 use crate::http::{Server, good, send};
 use crate::signed_verify::generate;
@@ -285,7 +287,6 @@ fn a_prefix_of_somebody_else_is_left_to_them() {
     if !need("setpriv") || !missing_unless(is_root, "the right to be somebody else") {
         return;
     }
-    use std::os::unix::fs::PermissionsExt as _;
     let open = |path: &camino::Utf8Path, mode| {
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -454,6 +455,38 @@ fn where_nothing_newer_is_there_what_is_installed_stays() {
     publish(&ceremony, "2.0.0-rc.1");
     ceremony.ok(&format!("{INSTALL} --version 2.0.0-rc.1"));
     unchanged(&format!("{UPGRADE} --catalog releases"), "2.0.0-rc.1", None);
+}
+
+#[test]
+fn a_catalog_that_says_something_else_than_the_index_is_refused() {
+    const ARCHIVE: &str = "v1.0.0/tool-1.0.0-linux-amd64.tar.gz";
+    let changes: [fn(&mut Value); 5] = [
+        |targets| targets[ARCHIVE]["hashes"]["sha256"] = "ab".repeat(32).into(),
+        |targets| targets[ARCHIVE]["length"] = 1.into(),
+        |targets| drop(targets.as_object_mut().unwrap().remove(ARCHIVE)),
+        |targets| targets["v1.0.0/index.json"]["custom"]["version"] = "1.0.1".into(),
+        |targets| targets["v1.0.0/index.json"]["custom"]["channel"] = "beta".into(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let ceremony = catalog(&["1.0.0"]);
+        let is = |version: u64| move |signed: &mut Value| signed["version"] = version.into();
+        let targets = |signed: &mut Value| {
+            change(&mut signed["targets"]);
+            is(3)(signed);
+        };
+        resigned(&ceremony, "targets.json", "release.pem", targets, |text| text);
+        for (file, of, version) in [("snapshot.json", "targets.json", 3), ("timestamp.json", "snapshot.json", 9)] {
+            let names = |signed: &mut Value| {
+                signed["meta"][of] = json!({ "version": version });
+                is(9)(signed);
+            };
+            resigned(&ceremony, file, "ci.pem", names, |text| text);
+        }
+        let output = ceremony.run(&format!("{INSTALL} --format json"));
+        let said = refusal(&output, 4, "catalog_invalid");
+        assert!(said.contains("index"), "{number}: {said}");
+        assert!(tree(&ceremony.path("prefix")).is_empty(), "{number}");
+    }
 }
 
 #[test]

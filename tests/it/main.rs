@@ -24,6 +24,19 @@ mod cli;
 mod config;
 mod corpus;
 mod cross;
+#[cfg(unix)]
+mod docker;
+#[cfg(unix)]
+mod docker_bundle;
+#[cfg(unix)]
+mod docker_engine;
+#[cfg(unix)]
+mod docker_hostile;
+#[cfg(unix)]
+mod docker_life;
+mod docker_matrix;
+#[cfg(unix)]
+mod docker_scene;
 mod docs_trust;
 mod download;
 mod fixture;
@@ -41,7 +54,13 @@ mod http;
 mod install;
 #[cfg(unix)]
 mod install_edges;
+#[cfg(unix)]
 mod installer;
+#[cfg(unix)]
+mod installer_kill;
+#[cfg(unix)]
+mod installer_refusals;
+mod interop;
 mod key_life;
 mod key_shapes;
 mod keys;
@@ -58,12 +77,15 @@ mod rebuild;
 mod remote_verify;
 mod reproducible;
 mod rules;
+#[cfg(unix)]
+mod runner;
 mod sbom;
 mod secrets;
 mod servers;
 mod sign;
 mod signed_verify;
 mod sigstore;
+mod slim;
 mod stream;
 mod support;
 mod trust;
@@ -71,5 +93,7 @@ mod trust_edges;
 mod tuf_client;
 mod unpack;
 mod verify;
+#[cfg(unix)]
+mod workflows;
 mod workspaces;
 mod wycheproof;

@@ -14,6 +14,7 @@ use super::{Phase, Shared, millis, preflight};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 use crate::world::docker::{Container, Exec, Output, Patience, State, Stream};
+use crate::world::interrupt::Interrupt;
 
 /// What keeps a container there in which only commands are run.
 const IDLE: [&str; 2] = ["sleep", "2147483647"];
@@ -58,6 +59,8 @@ struct Attended<'a> {
     dependents: &'a [&'a ServiceName],
     log: &'a Log,
     container: OnceLock<String>,
+    /// Set when nobody needs to listen any more.
+    over: Interrupt,
 }
 
 /// What was learnt before the end.
@@ -84,7 +87,15 @@ pub(super) fn attend(
     let path = shared.directory.join(format!("{name}.log"));
     let expected = Expected::new(&service.output, &service.output_matches);
     let log = Log::create(&path, Secrets::new(&service.secrets), expected, service.limits.log_bytes)?;
-    let attended = Attended { shared, name, service, dependents, log: &log, container: OnceLock::new() };
+    let attended = Attended {
+        shared,
+        name,
+        service,
+        dependents,
+        log: &log,
+        container: OnceLock::new(),
+        over: Interrupt::default(),
+    };
     let mut learnt = Learnt::default();
     let ended = std::thread::scope(|scope| {
         let ended = attended.live(scope, &mut learnt);
@@ -135,6 +146,11 @@ impl<'a> Attended<'a> {
             // The engine was still being asked when the time was over.
             Err(Trouble::Failure(failure)) if failure.code() == Code::EngineFailed && patience.is_over() => {
                 return self.too_slow();
+            }
+            // A command cannot be run in a container that has ended; that it has is what matters.
+            Err(Trouble::Failure(failure)) if failure.code() == Code::EngineFailed => {
+                self.still_runs(id)?;
+                return Err(failure.into());
             }
             ended => ended?,
         }
@@ -271,8 +287,8 @@ impl<'a> Attended<'a> {
 
     /// Takes what is printed until there is no more; the container's end ends it.
     fn listen(&self, mut output: Output) {
-        let patience = Patience::stubborn(self.service.limits.time + LISTENING_TIME);
-        // It cannot be asked to stop, and fails in no other way.
+        let patience = Patience::of(self.service.limits.time + LISTENING_TIME, &self.over);
+        // That it was asked to stop is no failure, and there is no other.
         let _ = output.follow(self.shared.engine, &patience, &mut |stream, bytes| self.log.hear(voice(stream), bytes));
     }
 
@@ -409,6 +425,10 @@ impl<'a> Attended<'a> {
                 let code = match self.quiet_exec(id, command, &patience, &mut hear) {
                     Ok(code) => code,
                     Err(Trouble::Wrong(_)) => return Ok(Err(format!("no end within {:?}", probe.timeout))),
+                    // It may have ended just now, which is looked at before the next try.
+                    Err(Trouble::Failure(failure)) if failure.code() == Code::EngineFailed => {
+                        return Ok(Err(failure.chain().join(": ")));
+                    }
                     Err(trouble) => return Err(trouble),
                 };
                 let said = String::from_utf8_lossy(&said);
@@ -485,8 +505,9 @@ impl<'a> Attended<'a> {
     fn take_down(&self) {
         let Some(id) = self.container.get() else { return };
         if let Err(failure) = self.shared.engine.remove_container(id, &Patience::stubborn(REMOVAL_TIME)) {
-            // The sweep at the end of the run tries again.
+            // The sweep at the end of the run tries again; whoever listens would wait for ever.
             self.log.note(&failure.chain().join(": "));
+            self.over.set();
         }
     }
 }

@@ -20,6 +20,8 @@ pub const SERVICE_LABEL: &str = "consign.smoke.service";
 
 /// How long taking everything away may take.
 const TIME: Duration = Duration::from_secs(120);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Images can be removed only after those that are made of them.
 const MAX_ROUNDS: usize = 40;
 
@@ -67,6 +69,8 @@ fn remove(
         if failures.len() == before {
             break;
         }
+        // What the engine is removing itself takes a moment.
+        patience.sleep(PAUSE)?;
     }
     for failure in failures {
         listener.hear(&Event::Warning { message: failure });

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::link::{self, Link};
 use super::measure::{self, Command, Contender, Measured};
 use super::scene::{Extent, Scene};
-use super::{Subject, files_in, megabytes};
+use super::{files_in, megabytes};
 
 /// Consign's time over the link, by that of `curl` for the archive alone.
 const LINK_LIMIT: f64 = 1.05;
@@ -32,7 +32,7 @@ pub(super) const TOOLS: [(&str, &str); 3] = [("curl", "curl"), ("openssl", "open
 /// The numbers of installing.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    subject: Subject,
+    subject: &'static str,
     runs: usize,
     archive_bytes: u64,
     /// What the link was made of.
@@ -73,7 +73,7 @@ pub(super) fn measure(consign: &Utf8Path, runs: usize) -> Result<Report> {
         && current_requests <= CURRENT_REQUESTS_LIMIT
         && peak.is_none_or(|peak| peak < MEMORY_LIMIT_BYTES);
     let archive_bytes = fs_err::metadata(scene.signed().join(archive(&scene)?))?.len();
-    let subject = Subject::Install;
+    let subject = "install";
     Ok(Report {
         subject,
         runs,

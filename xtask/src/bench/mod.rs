@@ -7,6 +7,7 @@
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
 mod install;
+mod installer;
 mod link;
 mod measure;
 mod scene;
@@ -40,30 +41,55 @@ pub(crate) struct BenchArgs {
 }
 
 /// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Subject {
     /// `consign package` against libdeflate-gzip and sha256sum
     Package,
     /// `consign verify` against openssl and libdeflate-gunzip
     Verify,
     /// `consign verify` of a signed bundle of twelve packages against the same without signatures
-    #[value(name = "verify-signed")]
-    #[serde(rename = "verify-signed")]
     VerifySigned,
     /// `consign install` against curl over a slow link, and against what a careful user types
     Install,
+    /// The size of `consign-install`, and the time until it says its version
+    Installer,
 }
 
-impl Subject {
+/// What is measured beside programs that do the same work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Comparison {
+    Package,
+    Verify,
+    VerifySigned,
+}
+
+impl Comparison {
     /// The largest ratio of Consign's time to the others' that is accepted.
     const fn limit(self) -> f64 {
         match self {
             Self::Package => 1.15,
             Self::Verify => 0.8,
             Self::VerifySigned => 1.25,
-            // Its report has limits of its own.
-            Self::Install => 1.0,
+        }
+    }
+}
+
+/// One subject's numbers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Numbers {
+    Compared(Report),
+    Install(install::Report),
+    Installer(installer::Report),
+}
+
+impl Numbers {
+    fn passed(&self) -> bool {
+        match self {
+            Self::Compared(report) => report.passed,
+            Self::Install(report) => report.passed,
+            Self::Installer(report) => report.passed,
         }
     }
 }
@@ -79,7 +105,7 @@ const TOOLS: [(&str, &str); 4] = [
 /// One subject's numbers.
 #[derive(Debug, Serialize)]
 struct Report {
-    subject: Subject,
+    subject: Comparison,
     runs: usize,
     workers: usize,
     ours: Measured,
@@ -98,65 +124,66 @@ struct Report {
     passed: bool,
 }
 
-/// What came of a subject.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Told {
-    Bundle(Report),
-    Install(install::Report),
-}
-
-impl Told {
-    fn passed(&self) -> bool {
-        match self {
-            Self::Bundle(report) => report.passed,
-            Self::Install(report) => report.passed,
-        }
-    }
-}
-
 /// Measures and tells whether every limit is kept.
 pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
-    let subjects = match arguments.subjects.as_slice() {
-        [] => vec![Subject::Package, Subject::Verify, Subject::VerifySigned, Subject::Install],
-        named => named.to_vec(),
-    };
-    let tools = subjects.iter().flat_map(|subject| match subject {
-        Subject::Install => install::TOOLS.as_slice(),
-        _ => TOOLS.as_slice(),
-    });
-    for (tool, package) in tools {
-        ensure!(
-            Program::new(tool).arg("-h").output().is_ok(),
-            "`{tool}` is not installed: `apt-get install {package}`"
-        );
-    }
-    let consign = arguments.consign.clone().map_or_else(build, |given| Ok(given.canonicalize_utf8()?))?;
-    let mut reports = Vec::new();
-    let mut scene: Option<(bool, Scene)> = None;
+    let subjects = if arguments.subjects.is_empty() { Subject::value_variants() } else { &arguments.subjects };
+    let runs = arguments.runs.get();
+    let mut ground = Ground { given: arguments.consign.clone(), consign: None, scene: None };
+    let mut all = Vec::new();
     for subject in subjects {
-        if subject == Subject::Install {
-            let report = install::measure(&consign, arguments.runs.get())?;
-            install::print(&report);
-            reports.push(Told::Install(report));
-            continue;
-        }
-        let is_large = subject == Subject::VerifySigned;
-        if scene.as_ref().is_none_or(|(large, _)| *large != is_large) {
-            // The scene before goes first: two of them need a lot of space.
-            drop(scene.take());
-            let extent = if is_large { Extent::LARGE } else { Extent::USUAL };
-            scene = Some((is_large, Scene::set(&consign, extent)?));
-        }
-        let Some((_, scene)) = &scene else { continue };
-        let report = measure(scene, subject, arguments.runs.get())?;
-        print(&report);
-        reports.push(Told::Bundle(report));
+        all.push(match subject {
+            Subject::Package => compare(&mut ground, Comparison::Package, runs)?,
+            Subject::Verify => compare(&mut ground, Comparison::Verify, runs)?,
+            Subject::VerifySigned => compare(&mut ground, Comparison::VerifySigned, runs)?,
+            Subject::Install => {
+                let report = install::measure(ground.consign(&install::TOOLS)?, runs)?;
+                install::print(&report);
+                Numbers::Install(report)
+            }
+            Subject::Installer => Numbers::Installer(installer::measure(runs)?),
+        });
     }
     if let Some(path) = &arguments.json {
-        fs_err::write(path, pretty(&reports))?;
+        fs_err::write(path, pretty(&all))?;
     }
-    Ok(reports.iter().all(Told::passed))
+    Ok(all.iter().all(Numbers::passed))
+}
+
+/// What comparisons need: the command, and the scene that was set last.
+struct Ground {
+    given: Option<Utf8PathBuf>,
+    consign: Option<Utf8PathBuf>,
+    scene: Option<(Extent, Scene)>,
+}
+
+impl Ground {
+    /// The command to measure, where the programs to compare it with are there.
+    fn consign(&mut self, tools: &[(&str, &str)]) -> Result<&Utf8Path> {
+        for (tool, package) in tools {
+            ensure!(
+                Program::new(*tool).arg("-h").output().is_ok(),
+                "`{tool}` is not installed: `apt-get install {package}`"
+            );
+        }
+        if self.consign.is_none() {
+            self.consign = Some(self.given.clone().map_or_else(build, |given| Ok(given.canonicalize_utf8()?))?);
+        }
+        self.consign.as_deref().context("it was built just now")
+    }
+}
+
+fn compare(ground: &mut Ground, comparison: Comparison, runs: usize) -> Result<Numbers> {
+    let consign = ground.consign(&TOOLS)?.to_owned();
+    let extent = if comparison == Comparison::VerifySigned { Extent::LARGE } else { Extent::USUAL };
+    if ground.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
+        // The scene before goes first: two of them need a lot of space.
+        drop(ground.scene.take());
+        ground.scene = Some((extent, Scene::set(&consign, extent)?));
+    }
+    let (_, scene) = ground.scene.as_ref().context("there is no scene")?;
+    let report = measure(scene, comparison, runs)?;
+    print(&report);
+    Ok(Numbers::Compared(report))
 }
 
 /// Builds the command as it is released, and gives back its path.
@@ -171,7 +198,7 @@ fn build() -> Result<Utf8PathBuf> {
     Ok(workspace.target_directory.join("release").join(format!("consign{}", std::env::consts::EXE_SUFFIX)))
 }
 
-fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
+fn measure(scene: &Scene, subject: Comparison, runs: usize) -> Result<Report> {
     let workers = std::thread::available_parallelism()?.get();
     let contenders = contenders(scene, subject, workers);
     let mut measured = measure::in_turns(&contenders, runs)?.into_iter();
@@ -202,34 +229,32 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
 }
 
 /// Consign first, then what it is held against, then what is good to know.
-fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
+fn contenders(scene: &Scene, subject: Comparison, workers: usize) -> Vec<Contender> {
     let reference = match subject {
-        Subject::VerifySigned | Subject::Install => String::new(),
-        Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
-        Subject::Verify => parallel(
+        Comparison::VerifySigned => String::new(),
+        Comparison::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
+        Comparison::Verify => parallel(
             workers,
             "ls *.tar.gz",
             "openssl dgst -sha256 \"$0\" && libdeflate-gunzip -c \"$0\" | openssl dgst -sha256",
         ),
     };
     match subject {
-        Subject::Package => vec![
+        Comparison::Package => vec![
             Contender::new("consign package", scene.package()).clearing(scene.packages()),
             Contender::new("libdeflate-gzip -6; sha256sum", scene.compress(&reference)).clearing(scene.compressed()),
             Contender::new("pigz -6; sha256sum", scene.compress(&format!("pigz -6 -k -n -p {workers} *.tar")))
                 .clearing(scene.compressed()),
             Contender::new("consign package --binaries", scene.take_in()).clearing(scene.packages()),
         ],
-        Subject::Verify => vec![
+        Comparison::Verify => vec![
             Contender::new("consign verify", scene.verify()),
             Contender::new("openssl; libdeflate-gunzip, openssl", scene.check(&reference)),
         ],
-        Subject::VerifySigned => vec![
+        Comparison::VerifySigned => vec![
             Contender::new("consign verify --pubkey", scene.verify_signed()),
             Contender::new("consign verify", scene.verify()),
         ],
-        // It is measured with a server, in a file of its own.
-        Subject::Install => Vec::new(),
     }
 }
 
@@ -248,7 +273,7 @@ fn print(report: &Report) {
     }
     let cpu = report.cpu_ratio.map_or(String::new(), |ratio| format!("; of the processor time {ratio:.3}"));
     println!("  ratio {:.3}, at most {:.2}{cpu}", report.ratio, report.limit);
-    if report.subject == Subject::Package {
+    if report.subject == Comparison::Package {
         let percent = report.ours_bytes as f64 / report.reference_bytes as f64 * 100.0;
         println!("  archives {} bytes, {percent:.3} % of {}", report.ours_bytes, report.reference_bytes);
     }
