@@ -27,6 +27,8 @@ pub mod signatures;
 pub mod sigstore;
 mod spki;
 pub mod transparency;
+#[cfg(feature = "toolchain")]
+pub mod tree;
 pub mod tuf;
 
 use std::ops::Deref;
