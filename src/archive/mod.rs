@@ -4,7 +4,7 @@
 //! machine (user, umask, clock, locale, order of files in a directory) reaches the bytes.
 //! [`Inspector`] accepts only what the writer would have written: it renders each header again and
 //! compares. [`stream`] accepts the same in one pass, and hands on what is in it. None of them touches
-//! a disk.
+//! a disk. [`PlainWriter`] writes the same without compression, for files that are compressed already.
 //!
 //! An archive holds one directory, its *stem*, and below it regular files and the directories that
 //! they need: `stem/`, `stem/bin/`, `stem/bin/tool`. Entries are sorted by the bytes of their path.
@@ -12,6 +12,8 @@
 mod contents;
 mod frame;
 mod layout;
+#[cfg(feature = "toolchain")]
+mod plain;
 pub mod programs;
 #[cfg(feature = "toolchain")]
 mod reader;
@@ -22,6 +24,8 @@ mod writer;
 mod zip;
 
 pub use contents::{Date, Entry, Problem};
+#[cfg(feature = "toolchain")]
+pub use plain::PlainWriter;
 #[cfg(feature = "toolchain")]
 pub use reader::{Contents, Inspector};
 #[cfg(feature = "toolchain")]

@@ -265,6 +265,11 @@ impl Catalog<'_> {
         Anchor::releases_of(view.root(), Some(releases))
     }
 
+    /// What was brought, as it was fetched.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
     /// What a user should know about how it came about.
     pub fn notes(&self) -> &[String] {
         &self.notes

@@ -1,9 +1,10 @@
-//! Where a catalog is read from: an address, or a directory.
+//! Where a catalog is read from: an address, a directory, or a parcel.
 //!
 //! [`Source`] turns the names of documents and targets into places and brings bounded bytes. A name
 //! from a document never becomes a path or an address unchecked. Nothing is believed here.
 
 use std::io::{ErrorKind, Read, Write as _};
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,6 +12,7 @@ use crate::model::failure::Result;
 use crate::model::text::{shown, without_credentials};
 use crate::model::{Code, Failure};
 use crate::world::http::{Client, ClientOptions};
+use crate::world::parcel::Parcel;
 use crate::world::place::quoted;
 use crate::world::{files, place};
 
@@ -35,25 +37,50 @@ enum Place {
         metadata: Utf8PathBuf,
         targets: Utf8PathBuf,
     },
+    Parcel(Arc<Parcel>),
+}
+
+/// Where the releases of a repository on GitHub are, for a catalog that lies in one of its branches:
+/// `https://raw.githubusercontent.com/OWNER/REPOSITORY/BRANCH`, or `…/OWNER/REPOSITORY/raw/BRANCH` on any
+/// such server.
+fn releases_beside(catalog: &str) -> Option<String> {
+    let (scheme, rest) = catalog.split_once("://")?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    match parts.as_slice() {
+        ["raw.githubusercontent.com", owner, repository, _] => {
+            Some(format!("{scheme}://github.com/{owner}/{repository}/releases/download"))
+        }
+        [server, owner, repository, "raw", _] => {
+            Some(format!("{scheme}://{server}/{owner}/{repository}/releases/download"))
+        }
+        _ => None,
+    }
 }
 
 impl Source {
     /// The catalog beside the versions at an address (https, http of this machine, `file://`) or a
-    /// path: the directory that holds `tuf/`, or that `tuf/` itself.
+    /// path: the directory that holds `tuf/`, or that `tuf/` itself, or a parcel.
     pub fn of_catalog(given: &str) -> Result<Self> {
         let place = match Place::parse(given)? {
-            Place::Web { metadata, .. } => match metadata.strip_suffix("/tuf") {
-                Some(targets) => Place::Web { targets: targets.to_owned(), metadata },
-                None => Place::Web { metadata: format!("{metadata}/{DIRECTORY}"), targets: metadata },
-            },
+            Place::Web { metadata, .. } => {
+                let beside = metadata.strip_suffix("/tuf").unwrap_or(&metadata);
+                let targets = releases_beside(beside).unwrap_or_else(|| beside.to_owned());
+                Place::Web { metadata: format!("{beside}/{DIRECTORY}"), targets }
+            }
             Place::Directory { metadata, .. } => match metadata.parent() {
                 Some(parent) if metadata.file_name() == Some(DIRECTORY) => {
                     Place::Directory { targets: parent.to_owned(), metadata }
                 }
                 _ => Place::Directory { metadata: metadata.join(DIRECTORY), targets: metadata },
             },
+            parcel @ Place::Parcel(_) => parcel,
         };
         Ok(Self { place, client: Client::new(ClientOptions::default()) })
+    }
+
+    /// The catalog in a parcel.
+    pub fn of_parcel(parcel: Arc<Parcel>) -> Self {
+        Self { place: Place::Parcel(parcel), client: Client::new(ClientOptions::default()) }
     }
 
     /// Any TUF repository: where its metadata is, and where its targets are.
@@ -82,6 +109,7 @@ impl Source {
         match &self.place {
             Place::Web { targets, .. } => place::Place::Web(targets.clone()),
             Place::Directory { targets, .. } => place::Place::Directory(targets.clone()),
+            Place::Parcel(parcel) => place::Place::of_parcel(Arc::clone(parcel)),
         }
     }
 
@@ -90,6 +118,7 @@ impl Source {
         match &self.place {
             Place::Web { metadata, .. } => without_credentials(metadata).into_owned(),
             Place::Directory { metadata, .. } => metadata.to_string(),
+            Place::Parcel(parcel) => parcel.path().to_string(),
         }
     }
 
@@ -113,6 +142,13 @@ impl Source {
                 }
                 Ok(None)
             }
+            Place::Parcel(parcel) => {
+                let Some((content, size)) = parcel.file(&metadata_path(role, version)) else { return Ok(None) };
+                if size > max_bytes {
+                    return Err(too_large(parcel.path(), max_bytes));
+                }
+                read_all(content, parcel.path()).map(Some)
+            }
         }
     }
 
@@ -128,7 +164,15 @@ impl Source {
                 let path: Vec<_> = segments.into_iter().map(quoted).collect();
                 self.client.download(&format!("{targets}/{}", path.join("/")), max_bytes, to).map(|_| ())
             }
-            Place::Directory { targets, .. } => copy(&targets.join(segments.join("/")), max_bytes, to),
+            Place::Directory { targets, .. } => {
+                let path = targets.join(segments.join("/"));
+                copy(open(&path)?.ok_or_else(|| not_there(path.as_str()))?, &path, max_bytes, to)
+            }
+            Place::Parcel(parcel) => {
+                let path = segments.join("/");
+                let (content, _) = parcel.file(&path).ok_or_else(|| not_there(&path))?;
+                copy(content, parcel.path(), max_bytes, to)
+            }
         }
     }
 
@@ -136,7 +180,7 @@ impl Source {
     pub(super) fn nothing_there(&self, file: &str) -> Failure {
         let code = match &self.place {
             Place::Web { .. } => Code::RemoteNotFound,
-            Place::Directory { .. } => Code::CatalogMissing,
+            Place::Directory { .. } | Place::Parcel(_) => Code::CatalogMissing,
         };
         Failure::new(code, format!("there is no `{file}` at `{}`", shown(&self.shown())))
             .subject(self.shown())
@@ -150,8 +194,14 @@ impl Place {
         Ok(match place::Place::parse(given, "tuf/")? {
             place::Place::Web(base) => Self::Web { metadata: base.clone(), targets: base },
             place::Place::Directory(path) => Self::Directory { metadata: path.clone(), targets: path },
+            place::Place::Parcel { parcel, .. } => Self::Parcel(parcel),
         })
     }
+}
+
+/// Where a document is in a parcel, and in any directory of versions.
+pub fn metadata_path(role: &str, version: Option<u64>) -> String {
+    format!("{DIRECTORY}/{}", document_name(&quoted(role), version))
 }
 
 fn document_name(role: &str, version: Option<u64>) -> String {
@@ -180,22 +230,26 @@ fn segments(path: &str) -> Result<Vec<&str>> {
 
 fn read_document(path: &Utf8Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| files::failed("read", path, error))?;
+    let bytes = read_all(file.take(max_bytes.saturating_add(1)), path)?;
     if bytes.len() as u64 > max_bytes {
         return Err(too_large(path, max_bytes));
     }
     Ok(Some(bytes))
 }
 
-fn copy(path: &Utf8Path, max_bytes: u64, to: &Utf8Path) -> Result<()> {
-    let file = open(path)?.ok_or_else(|| {
-        Failure::new(Code::FileMissing, format!("the catalog lists `{}`, which is not there", shown(path.as_str())))
-            .subject(path.as_str())
-            .hint("ask the publisher")
-    })?;
+fn read_all(mut from: impl Read, path: &Utf8Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).map_err(|error| files::failed("read", path, error))?;
+    Ok(bytes)
+}
+
+fn not_there(path: &str) -> Failure {
+    Failure::new(Code::FileMissing, format!("the catalog lists `{}`, which is not there", shown(path)))
+        .subject(shown(path))
+        .hint("ask the publisher")
+}
+
+fn copy(file: impl Read, path: &Utf8Path, max_bytes: u64, to: &Utf8Path) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -235,6 +289,22 @@ fn too_large(path: &Utf8Path, max_bytes: u64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_of_a_catalog_in_a_branch_are_the_releases_of_its_repository() {
+        for (catalog, files) in [
+            ("https://raw.githubusercontent.com/o/r/catalog", "https://github.com/o/r/releases/download"),
+            ("https://raw.githubusercontent.com/o/r/catalog/tuf", "https://github.com/o/r/releases/download"),
+            ("https://github.com/o/r/raw/catalog/", "https://github.com/o/r/releases/download"),
+            ("https://ghe.example.com/o/r/raw/catalog", "https://ghe.example.com/o/r/releases/download"),
+            ("https://example.com/releases/tuf", "https://example.com/releases"),
+            ("https://example.com/o/r/raw", "https://example.com/o/r/raw"),
+            ("https://example.com/o/r/raw/branch/main", "https://example.com/o/r/raw/branch/main"),
+        ] {
+            let source = Source::of_catalog(catalog).expect(catalog);
+            assert_eq!(source.files().shown(), files, "{catalog}");
+        }
+    }
 
     #[test]
     fn names_never_lead_anywhere_else() {

@@ -22,13 +22,13 @@ use crate::world::{clock, files};
 /// The options of every verb that reads a catalog.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CatalogArgs {
-    /// The catalog: the address or path of the directory that holds `tuf/`
+    /// The catalog: the address or path of the directory that holds `tuf/`, or of a parcel
     #[arg(long, value_name = "PATH|URL")]
     pub catalog: Option<String>,
     /// The root that is trusted, which vouches for every later one
     #[arg(long, value_name = "FILE")]
     pub trust_root: Option<Utf8PathBuf>,
-    /// Judge the catalog as it was at this time, such as 2026-01-31T00:00:00Z, and keep nothing of it
+    /// Judge the catalog as at this time, such as 2026-01-31T00:00:00Z, and not as at the present
     #[arg(long, value_name = "TIME")]
     pub at: Option<Timestamp>,
 }
@@ -61,16 +61,25 @@ impl CatalogArgs {
 
     /// What is needed to read a catalog by the word of a root.
     pub fn place_by(context: &Context, located: &str, pinned_root: Vec<u8>, at: Option<Timestamp>) -> Result<Place> {
-        // What was seen since then would forbid to look at an older catalog.
-        let state = match at {
-            Some(_) => None,
-            None => Some(State::of(&state_directory(context)?.join("tuf"), &pinned_root)),
-        };
-        Ok(Place { source: Source::of_catalog(located)?, pinned_root, state, now: at.unwrap_or_else(clock::now) })
+        let source = Source::of_catalog(located)?.with_options(context.client_options()?);
+        Place::of(context, source, pinned_root, at)
     }
 }
 
 impl Place {
+    /// A source that is read by the word of a root.
+    pub fn of(context: &Context, source: Source, pinned_root: Vec<u8>, at: Option<Timestamp>) -> Result<Self> {
+        let place = Self { source, pinned_root, state: None, now: at.unwrap_or_else(clock::now) };
+        // What was seen since then would forbid to look at an older catalog.
+        if at.is_some() { Ok(place) } else { place.remembering(context) }
+    }
+
+    /// The same, and whatever the time is, nothing older is read than what was seen before.
+    pub fn remembering(self, context: &Context) -> Result<Self> {
+        let state = State::of(&state_directory(context)?.join("tuf"), &self.pinned_root);
+        Ok(Self { state: Some(state), ..self })
+    }
+
     /// Brings the catalog up to date, and tells what a user should know about it.
     pub fn update(&self, context: &Context) -> Result<Catalog<'_>> {
         let catalog =
@@ -84,6 +93,11 @@ impl Place {
     /// Where the files are that the catalog lists.
     pub fn files(&self) -> crate::world::place::Place {
         self.source.files()
+    }
+
+    /// What it is read from.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The root that was named.

@@ -1,13 +1,18 @@
 //! `consign config`: the settings, where each comes from, and their schema.
 
+use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::planning;
+use super::pubkeys::public_of_file;
 use super::selection::{PublishArgs, ReleaseArgs};
 use super::{Context, output};
 use crate::config::{self, Row};
 use crate::model::failure::Result;
-use crate::model::{Exit, text};
+use crate::model::{Code, Exit, Failure, text};
+use crate::pipeline::interop;
+use crate::pipeline::plan::Selection;
 use owo_colors::OwoColorize as _;
 
 /// The arguments of `config`.
@@ -27,6 +32,11 @@ enum ConfigVerb {
     /// Print the JSON schema of consign.toml
     #[command(after_help = "Examples:\n  consign config schema > consign.schema.json")]
     Schema,
+    /// Print what Cargo.toml has to say so that cargo-binstall finds the releases
+    #[command(
+        after_help = "Examples:\n  consign config binstall >> Cargo.toml\n  consign config binstall --pubkey release.pub.pem    with the key of its .minisig files"
+    )]
+    Binstall(Box<BinstallArgs>),
     /// Print where consign.toml was found
     #[command(after_help = "Examples:\n  consign config path\n  consign -C member config path")]
     Path,
@@ -38,6 +48,22 @@ struct ShowArgs {
     release: ReleaseArgs,
     #[command(flatten)]
     publish: PublishArgs,
+}
+
+#[derive(Debug, Args)]
+struct BinstallArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// The Ed25519 key whose signatures in minisign's form lie beside each archive
+    #[arg(long, value_name = "FILE")]
+    pubkey: Option<Utf8PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Binstall {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    toml: String,
 }
 
 #[derive(Serialize)]
@@ -60,6 +86,7 @@ impl ConfigArgs {
         match &self.verb {
             ConfigVerb::Show(arguments) => show(arguments, context)?,
             ConfigVerb::Schema => context.output.document(config::schema().as_bytes())?,
+            ConfigVerb::Binstall(arguments) => binstall(arguments, context)?,
             ConfigVerb::Path => path(context)?,
         }
         Ok(Exit::Done)
@@ -82,6 +109,20 @@ fn show(arguments: &ShowArgs, context: &Context) -> Result<()> {
         }));
         output::table(&rows)
     })
+}
+
+fn binstall(arguments: &BinstallArgs, context: &Context) -> Result<()> {
+    let planned = planning::plan(context, &arguments.release, None, None, &Selection::default())?;
+    let plan = &planned.plan;
+    let base_url = plan.installer.base_url.as_deref().ok_or_else(|| {
+        Failure::new(Code::ConfigInvalid, "nobody says where releases can be fetched from")
+            .subject("installer.base-url")
+            .hint("set `installer.base-url`, such as \"https://example.com/releases/{tag}\"")
+    })?;
+    let key = arguments.pubkey.as_ref().map(|path| public_of_file(&context.path(path))).transpose()?;
+    let toml = interop::binstall::metadata(plan, base_url, key.as_ref())?;
+    let document = Binstall { kind: "consign.binstall/v1", toml };
+    context.output.result(&document, || document.toml.trim_end().to_owned())
 }
 
 fn path(context: &Context) -> Result<()> {

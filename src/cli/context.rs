@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -14,7 +15,12 @@ use super::{Globals, usage};
 use crate::config::environment::{self, Environment};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::{Code, Failure, text};
 use crate::world::files;
+use crate::world::http::ClientOptions;
+
+/// The longest that a server may be waited for.
+const MAX_HTTP_TIMEOUT_SECONDS: u64 = 3600;
 
 /// What a verb is given.
 pub struct Context {
@@ -65,6 +71,21 @@ impl Context {
     pub fn requires_signatures(&self) -> bool {
         self.environment.get(environment::CONSIGN_REQUIRE_SIGNATURES).is_some_and(|value| value != "0")
             || self.environment.get(environment::CONSIGN_VERIFY_PUBKEY).is_some()
+    }
+
+    /// How long servers are waited for.
+    pub fn client_options(&self) -> Result<ClientOptions> {
+        let Some(given) = self.environment.get(environment::CONSIGN_HTTP_TIMEOUT) else {
+            return Ok(ClientOptions::default());
+        };
+        let seconds = given.parse().ok().filter(|seconds| (1..=MAX_HTTP_TIMEOUT_SECONDS).contains(seconds));
+        let seconds = seconds.ok_or_else(|| {
+            let name = environment::CONSIGN_HTTP_TIMEOUT;
+            Failure::new(Code::ConfigInvalid, format!("{name} is `{}`", text::shown(given)))
+                .subject(name)
+                .hint(format!("write it as a number of seconds from 1 to {MAX_HTTP_TIMEOUT_SECONDS}"))
+        })?;
+        Ok(ClientOptions::waiting(Duration::from_secs(seconds)))
     }
 
     /// A path from a flag, seen from the directory that is worked in.

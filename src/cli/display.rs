@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
 use super::Globals;
@@ -92,7 +92,13 @@ impl Plain {
             }
             Event::StageStarted { stage } if self.verbose => Some(labelled(*stage, "…")),
             Event::Output { stage, line } if self.verbose => Some(labelled(*stage, &dimmed(line))),
-            Event::TaskStarted { .. } | Event::StageStarted { .. } | Event::Output { .. } => None,
+            Event::Transfer { file, bytes, ended: true, .. } if self.verbose => {
+                let label = format!("{:>13}", "fetched").cyan().to_string();
+                Some(format!("{label}  {}  {}", text::shown(file), output::bytes(*bytes)))
+            }
+            Event::TaskStarted { .. } | Event::StageStarted { .. } | Event::Output { .. } | Event::Transfer { .. } => {
+                None
+            }
             ended => ended_line(ended),
         }
     }
@@ -102,16 +108,55 @@ impl Plain {
 pub struct Live {
     bars: MultiProgress,
     running: Mutex<BTreeMap<(Stage, Option<String>), ProgressBar>>,
+    coming: Mutex<BTreeMap<String, Coming>>,
+}
+
+/// A file on its way. What is over in an instant is not drawn.
+struct Coming {
+    since: Instant,
+    bar: ProgressBar,
+    is_drawn: bool,
 }
 
 /// A stage at work, in the place where its line will stand when it has ended.
 const STAGE_TEMPLATE: &str = "{prefix:>13.cyan.bold}  {elapsed:.dim} {spinner}";
 /// A platform or file at work.
 const TASK_TEMPLATE: &str = "{spinner:>13.dim}  {prefix}  {elapsed:.dim}";
+/// A file of known size on its way.
+const SIZED_TEMPLATE: &str =
+    "     {msg:.cyan.bold}  {prefix}  {wide_bar:.cyan/dim}  {bytes}/{total_bytes}  {bytes_per_sec:.dim}  {eta:.dim}";
+/// A file of unknown size on its way.
+const UNSIZED_TEMPLATE: &str = "     {msg:.cyan.bold}  {prefix}  {bytes}  {bytes_per_sec:.dim}";
+/// How long a file may come before it is drawn.
+const UNSEEN: Duration = Duration::from_millis(200);
 
 impl Live {
     fn new() -> Self {
-        Self { bars: MultiProgress::new(), running: Mutex::default() }
+        Self { bars: MultiProgress::new(), running: Mutex::default(), coming: Mutex::default() }
+    }
+
+    fn transfer(&self, file: &str, bytes: u64, total_bytes: Option<u64>) {
+        let Ok(mut coming) = self.coming.lock() else { return };
+        let coming = coming.entry(file.to_owned()).or_insert_with(|| Coming::of(file, total_bytes));
+        // From the first byte on, for the speed.
+        coming.bar.set_position(bytes);
+        if !coming.is_drawn && coming.since.elapsed() >= UNSEEN {
+            coming.bar = self.bars.add(coming.bar.clone());
+            coming.is_drawn = true;
+        }
+    }
+
+    fn arrived(&self, over: impl Fn(&str) -> bool) {
+        if let Ok(mut coming) = self.coming.lock() {
+            coming.retain(|file, coming| {
+                let over = over(file);
+                if over && coming.is_drawn {
+                    coming.bar.finish_and_clear();
+                    self.bars.remove(&coming.bar);
+                }
+                !over
+            });
+        }
     }
 
     fn start(&self, stage: Stage, task: Option<&str>) {
@@ -142,6 +187,7 @@ impl Live {
 
     fn clear(&self) {
         self.stop(|_, _| true);
+        self.arrived(|_| true);
         // The terminal may be gone; there is nothing left to draw then.
         let _ = self.bars.clear();
     }
@@ -151,6 +197,18 @@ impl Live {
         let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let line = if coloured { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() };
         let _ = self.bars.println(output::discreet(&line));
+    }
+}
+
+impl Coming {
+    fn of(file: &str, total_bytes: Option<u64>) -> Self {
+        let template = if total_bytes.is_some() { SIZED_TEMPLATE } else { UNSIZED_TEMPLATE };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::hidden())
+            .with_style(style.progress_chars("━╸─"))
+            .with_prefix(text::shown(file).into_owned())
+            .with_message("fetching");
+        Self { since: Instant::now(), bar, is_drawn: false }
     }
 }
 
@@ -164,6 +222,8 @@ impl Listener for Live {
                 self.stop(|running, name| running == *stage && name == Some(task.as_str()));
             }
             Event::Output { line, .. } => self.say(&format!("               {}", dimmed(line))),
+            Event::Transfer { file, ended: true, .. } => self.arrived(|coming| coming == file),
+            Event::Transfer { file, bytes, total_bytes, .. } => self.transfer(file, *bytes, *total_bytes),
             Event::Warning { .. } => {}
         }
         if let Some(line) = ended_line(event) {
@@ -204,7 +264,7 @@ fn ended_line(event: &Event) -> Option<String> {
             Some(labelled(*stage, &format!("{}{size}  {}", text::shown(task), took.dimmed())))
         }
         Event::Warning { message } => Some(format!("{} {}", "warning:".yellow().bold(), text::shown(message))),
-        Event::StageStarted { .. } | Event::TaskStarted { .. } | Event::Output { .. } => None,
+        Event::StageStarted { .. } | Event::TaskStarted { .. } | Event::Transfer { .. } | Event::Output { .. } => None,
     }
 }
 
@@ -257,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_templates_of_the_live_view_are_sound() {
-        for template in [STAGE_TEMPLATE, TASK_TEMPLATE] {
+        for template in [STAGE_TEMPLATE, TASK_TEMPLATE, SIZED_TEMPLATE, UNSIZED_TEMPLATE] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

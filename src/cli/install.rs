@@ -1,5 +1,7 @@
 //! `install`: put a verified release where it can be run.
 
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
 use clap::Args;
 use owo_colors::OwoColorize as _;
@@ -8,10 +10,11 @@ use semver::VersionReq;
 use super::catalog_source::{CatalogArgs, Place as CatalogPlace, state_directory};
 use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
+use crate::catalog::source::{Source, metadata_path};
 use crate::config::environment;
 use crate::install::activate;
 use crate::install::host::Host;
-use crate::install::loose::{self, Loose, Said};
+use crate::install::loose::{self, Given, Loose, Said};
 use crate::install::pins::Pins;
 use crate::install::prefix::Prefix;
 use crate::install::programs::Foreign;
@@ -23,7 +26,8 @@ use crate::model::text::shown;
 use crate::model::{Code, Digest, Exit, Failure, FileName, Platform};
 use crate::trust::Anchor;
 use crate::trust::anchor::MAX_ROOT_BYTES;
-use crate::world::http::{Client, ClientOptions};
+use crate::world::http::Client;
+use crate::world::parcel::Parcel;
 use crate::world::place::{self, Place};
 use crate::world::{clock, files};
 
@@ -34,6 +38,7 @@ use crate::world::{clock, files};
   consign install --catalog https://example.com/releases --trust-root root.json
   consign install --catalog /srv/releases --trust-root root.json --version '^1.2' --prefix /opt/tool
   consign install --from tool-1.2.3-linux-amd64.tar.gz --sha256 3aab…
+  consign install --from tool.tar --trust-root root.json --offline
   consign install --index dist/packages/v1.2.3/index.json --dry-run")]
 pub struct InstallArgs {
     #[command(flatten)]
@@ -50,10 +55,11 @@ pub struct InstallArgs {
 #[command(next_help_heading = "Source options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct SourceArgs {
-    /// The address or path of an index.json
+    /// The address or path of an index.json, or the path of a parcel
     #[arg(long, value_name = "PATH|URL", conflicts_with_all = ["catalog", "from"])]
     pub index: Option<String>,
-    /// A release's directory, an archive that Consign packed, or a program: a path or an address
+    /// A release's directory (an address of one ends with `/` or a version), an archive that Consign packed, a
+    /// program, or a parcel that `bundle export` wrote
     #[arg(long, value_name = "PATH|URL", conflicts_with = "catalog")]
     pub from: Option<String>,
     /// A catalog instead.
@@ -77,7 +83,7 @@ pub struct SourceArgs {
     /// Fail where nobody known has signed
     #[arg(long, conflicts_with = "skip_signature")]
     pub require_signature: bool,
-    /// Ask nobody for a signature, not even the keys that are pinned
+    /// Ask nobody for a signature; refused for what was verified before
     #[arg(long, conflicts_with_all = ["pubkey", "trust_root", "catalog"])]
     pub skip_signature: bool,
     /// Take a version that was withdrawn
@@ -135,22 +141,12 @@ impl InstallArgs {
 
 impl SourceArgs {
     fn wish(&self) -> Result<Wish> {
-        let range = |given: &String| {
-            // A bare version means that one and not all that are like it.
-            let exact = semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).ok();
-            let range = exact.map_or_else(|| VersionReq::parse(given), |exact| VersionReq::parse(&format!("={exact}")));
-            range.map(|range| (range, given.clone())).map_err(|problem| {
-                Failure::new(Code::VersionInvalid, format!("`{}` is no version and no range", shown(given)))
-                    .because(problem)
-                    .hint("write it as `1.2.3`, `^1.2` or `>=1.2, <2`")
-            })
-        };
         Ok(Wish {
             name: self.name.clone(),
-            version: self.version.as_ref().map(range).transpose()?,
             platform: self.platform,
             sha256: self.sha256,
             allow_yanked: self.allow_yanked,
+            ..wish(self.version.as_ref())?
         })
     }
 
@@ -163,10 +159,10 @@ impl SourceArgs {
     pub(super) fn installation(&self, context: &Context, how: &HowArgs) -> Result<Installation> {
         match (&self.index, &self.from, &self.catalog.catalog) {
             (Some(index), ..) => self.install_index(context, how, resolve::place_of_index(index, &context.directory)?),
-            (None, Some(from), _) => self.install_file(context, how, &place::located(from, &context.directory)),
+            (None, Some(from), _) => self.install_from(context, how, &place::located(from, &context.directory)),
             (None, None, Some(catalog)) => {
                 self.stay_here(catalog)?;
-                self.install_catalog(context, how, &self.catalog.place(context)?)
+                self.install_catalog(context, how, self.catalog.place(context)?, None)
             }
             (None, None, None) => Err(usage("it is not said what to install")
                 .hint("add `--index PATH|URL`, `--catalog PATH|URL` or `--from PATH|URL`")),
@@ -174,7 +170,7 @@ impl SourceArgs {
     }
 
     /// Refuses the web where it was forbidden.
-    fn stay_here(&self, given: &str) -> Result<()> {
+    pub(super) fn stay_here(&self, given: &str) -> Result<()> {
         if self.offline && place::is_address(given) {
             return Err(usage(format!("`{}` is not on this machine", shown(given)))
                 .hint("give a path, or leave `--offline` out"));
@@ -186,8 +182,10 @@ impl SourceArgs {
     pub(super) fn install_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
+            // The machine is looked at while the first answer is on its way.
+            drop(std::thread::spawn(Host::look));
         }
-        let client = Client::new(ClientOptions::default());
+        let client = Client::new(context.client_options()?);
         let (named, pins) = self.anchor(context)?;
         let known = receipt::all(&how.prefix.prefix(context)?)?;
         let mut resolved = resolve::from_index(place.clone(), &named, &known, &client)?;
@@ -201,26 +199,69 @@ impl SourceArgs {
         self.install(context, how, &What::Release(&resolved), &client, pins)
     }
 
-    /// Installs from a catalog.
+    /// Installs from a catalog. The version that is installed will do where there is nothing newer.
     pub(super) fn install_catalog(
         &self,
         context: &Context,
         how: &HowArgs,
-        from: &CatalogPlace,
+        from: CatalogPlace,
+        installed: Option<semver::Version>,
     ) -> Result<Installation> {
+        let from = from.remembering(context)?;
         let mut catalog = from.update(context)?;
-        let client = Client::new(ClientOptions::default());
-        let resolved = resolve::from_catalog(&mut catalog, &from.files(), &self.wish()?)?;
+        let client = Client::new(context.client_options()?);
+        let wish = Wish { installed: installed.filter(|_| !how.allow_downgrade), ..self.wish()? };
+        let mut resolved = resolve::from_catalog(&mut catalog, &from.files(), &wish)?;
+        if let (Trust::Catalog { judged_at, .. }, Some(at)) = (&mut resolved.trust, self.catalog.at) {
+            *judged_at = Some(at);
+            context
+                .warn(format!("the catalog is judged as at {at}: what was withdrawn or replaced since is not known"));
+        }
         self.install(context, how, &What::Release(&resolved), &client, Some(Pins::of_root(from.pinned_root())))
     }
 
-    /// Installs a file that has no index, or the release in a directory.
-    fn install_file(&self, context: &Context, how: &HowArgs, given: &str) -> Result<Installation> {
+    /// Installs from whatever is there.
+    fn install_from(&self, context: &Context, how: &HowArgs, given: &str) -> Result<Installation> {
         self.stay_here(given)?;
-        if loose::is_release(given) {
-            return self.install_index(context, how, Place::parse(given, "index.json")?);
+        match Given::of(given) {
+            Given::Release => self.install_index(context, how, Place::parse(given, "index.json")?),
+            Given::Parcel => match Place::parse(given, "index.json")? {
+                Place::Parcel { parcel, .. } => self.install_parcel(context, how, parcel),
+                _ => self.install_file(context, how, given),
+            },
+            Given::File => self.install_file(context, how, given),
         }
-        let client = Client::new(ClientOptions::default());
+    }
+
+    /// Installs from a parcel: by its catalog where a root is known, else by the keys of its one release.
+    fn install_parcel(&self, context: &Context, how: &HowArgs, parcel: Arc<Parcel>) -> Result<Installation> {
+        let has_catalog = parcel.has(&metadata_path("timestamp", None));
+        if !has_catalog || !self.pubkeys.pubkeys.is_empty() || self.skip_signature {
+            return self.install_index(context, how, resolve::place_in(&parcel)?);
+        }
+        let name = self.name.clone().or_else(|| resolve::product_in(&parcel));
+        let pins = name.map_or(Ok(None), |name| Pins::read(&state_directory(context)?, &name))?;
+        let root = match self.catalog.root(context)? {
+            Some(root) => Some(root),
+            None => pins.and_then(|pins| pins.root).map(String::into_bytes),
+        };
+        match root {
+            Some(root) => {
+                let place = CatalogPlace::of(context, Source::of_parcel(parcel), root, self.catalog.at)?;
+                self.install_catalog(context, how, place, None)
+            }
+            None if self.anchor(context)?.0.is_checked() => {
+                self.install_index(context, how, resolve::place_in(&parcel)?)
+            }
+            None => Err(Failure::new(Code::KeyMissing, format!("it is not said who vouches for `{}`", parcel.path()))
+                .subject(parcel.path().as_str())
+                .hint("add `--trust-root FILE`, with a root that did not come with it, or `--pubkey FILE`")),
+        }
+    }
+
+    /// Installs a file that has no index.
+    fn install_file(&self, context: &Context, how: &HowArgs, given: &str) -> Result<Installation> {
+        let client = Client::new(context.client_options()?);
         let (anchor, pins) = self.anchor(context)?;
         let exact = |given: &String| {
             semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).map_err(|problem| {
@@ -235,7 +276,7 @@ impl SourceArgs {
             let pinned = if anchor.is_checked() || self.skip_signature { None } else { pinned_anchor(context, name)? };
             Ok(pinned.unwrap_or_else(|| anchor.clone()))
         };
-        let found = loose::fetch(given, &said, &anchor_of, &client)?;
+        let found = loose::fetch(given, &said, &anchor_of, &client, context.listener())?;
         self.demand(context, &found.trust)?;
         self.install(context, how, &What::File(&found), &client, pins)
     }
@@ -281,16 +322,38 @@ impl SourceArgs {
         pins: Option<Pins>,
     ) -> Result<Installation> {
         let (prefix, host) = (how.prefix.prefix(context)?, Host::look());
-        let order = Order { prefix: &prefix, host: &host, options: how.options(), listener: context.listener() };
+        let name = match what {
+            What::Release(resolved) => &resolved.index.name,
+            What::File(loose) => &loose.name,
+        };
+        let state = state_directory(context)?;
+        let pinned_rank = Pins::read(&state, name)?.map_or(0, |pins| pins.rank());
+        let options = how.options();
+        let order = Order { prefix: &prefix, host: &host, options, pinned_rank, listener: context.listener() };
         let done = match what {
             What::Release(resolved) => session::install(resolved, &self.wish()?, client, &order)?,
             What::File(loose) => session::install_loose(loose, &order)?,
         };
         if let Some(pins) = pins.filter(|_| !how.dry_run) {
-            pins.write(&state_directory(context)?, &done.name)?;
+            pins.write(&state, &done.name)?;
         }
         Ok(done)
     }
+}
+
+/// A version, or the newest of a range.
+pub(super) fn wish(version: Option<&String>) -> Result<Wish> {
+    let range = |given: &String| {
+        // A bare version means that one and not all that are like it.
+        let exact = semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).ok();
+        let range = exact.map_or_else(|| VersionReq::parse(given), |exact| VersionReq::parse(&format!("={exact}")));
+        range.map(|range| (range, given.clone())).map_err(|problem| {
+            Failure::new(Code::VersionInvalid, format!("`{}` is no version and no range", shown(given)))
+                .because(problem)
+                .hint("write it as `1.2.3`, `^1.2` or `>=1.2, <2`")
+        })
+    };
+    Ok(Wish { version: version.map(range).transpose()?, ..Wish::default() })
 }
 
 /// What was found.
@@ -369,31 +432,54 @@ pub(super) fn describe(done: &Installation) -> String {
     let what = format!("{} {}", done.name, done.version);
     let headline = match (done.status, &done.previous) {
         (Ending::Unchanged, _) => format!("{what} is installed already"),
-        (Ending::Planned, Some(previous)) => format!("{what} would take the place of {previous}"),
-        (Ending::Planned, None) => format!("{what} would be installed"),
+        (Ending::Planned, Some(previous)) => format!("{} {what}, in the place of {previous}", "would install".cyan()),
+        (Ending::Planned, None) => format!("{} {what}", "would install".cyan()),
         (_, Some(previous)) => format!("{} {what}, in the place of {previous}", "installed".green()),
         (_, None) => format!("{} {what}", "installed".green()),
     };
-    let (kind, place) = match &done.origin {
-        Origin::Index { place } => ("index", place),
-        Origin::Catalog { place, .. } => ("catalog", place),
-        Origin::Loose { place } => ("file", place),
-    };
-    let trust = match &done.trust {
-        Trust::Unchecked => "whole, and by nobody known: no key was named".to_owned(),
-        Trust::Keys { keys } => format!("signed by {}", keys.join(" and ")),
-        Trust::Catalog { root_version } => format!("listed in the catalog of root version {root_version}"),
-    };
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let platform = done.platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
     let mut rows = vec![
-        row("platform", done.platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string())),
-        row(kind, shown(place).into_owned()),
+        row("platform", platform),
+        row(kind_of(&done.origin), shown(place_of(&done.origin)).into_owned()),
         row("archive", format!("{}, {}", done.archive, output::bytes(done.size_bytes))),
         row("sha256", done.sha256.to_string()),
-        row("verified", trust),
+        row("verified", verified(&done.trust)),
     ];
     rows.extend(done.programs.iter().map(|program| row("program", program.to_string())));
     rows.extend(done.backups.iter().map(|backup| row("kept aside", backup.to_string())));
     rows.extend(done.removed.iter().map(|version| row("removed", version.to_string())));
     format!("{headline}\n{}", output::table(&rows))
+}
+
+/// A line of a table: what it is about, and that.
+pub(super) fn row(name: &str, value: String) -> Vec<String> {
+    vec![name.dimmed().to_string(), value]
+}
+
+/// What something was installed from, in a word.
+pub(super) const fn kind_of(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Index { .. } => "index",
+        Origin::Catalog { .. } => "catalog",
+        Origin::Loose { .. } => "file",
+    }
+}
+
+/// Where that is.
+pub(super) fn place_of(origin: &Origin) -> &str {
+    match origin {
+        Origin::Index { place } | Origin::Catalog { place, .. } | Origin::Loose { place } => place,
+    }
+}
+
+/// How something was verified.
+pub(super) fn verified(trust: &Trust) -> String {
+    match trust {
+        Trust::Unchecked => format!("{}, and by nobody known: no key was named", "whole".yellow()),
+        Trust::Keys { keys } => format!("{} by {}", "signed".green(), keys.join(" and ")),
+        Trust::Catalog { root_version, judged_at } => {
+            let when = judged_at.map(|at| format!(", as at {at}")).unwrap_or_default();
+            format!("{} in the catalog of root version {root_version}{when}", "listed".green())
+        }
+    }
 }

@@ -57,8 +57,9 @@ fn describe(products: &[Installed]) -> String {
             };
             let trust = match &receipt.trust {
                 Trust::Unchecked => "by nobody".to_owned(),
+                Trust::Keys { keys } if keys.len() == 1 => "by a key".to_owned(),
                 Trust::Keys { keys } => format!("by {} keys", keys.len()),
-                Trust::Catalog { root_version } => format!("by root {root_version}"),
+                Trust::Catalog { root_version, .. } => format!("by root {root_version}"),
             };
             let whole = match kept.damage.first() {
                 None => "yes".to_owned(),

@@ -82,6 +82,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub fn command() -> clap::Command {
     Installer::command().mut_subcommands(|verb| {
         let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        // Installing is what it does where no verb is named.
+        let help = help.replace("\n  consign install ", "\n  consign ");
         verb.after_help(help.replace("\n  consign ", &format!("\n  {NAME} ")))
     })
 }

@@ -11,8 +11,8 @@ use crate::model::stage::Stage;
 use crate::model::{Code, Exit, Failure};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::merge::{self, Part};
-use crate::pipeline::plan::Selection;
-use crate::pipeline::request::Mode;
+use crate::pipeline::plan::{self, Selection};
+use crate::pipeline::request::{Mode, Request};
 use crate::pipeline::run::Run;
 use crate::pipeline::stages;
 
@@ -55,7 +55,10 @@ impl MergeArgs {
         if self.mode == Mode::Release {
             run.stage(Stage::Guard, || stages::guard(plan, &tools), || Ok(()))?;
         }
-        let packed = merge::merge(plan, &parts, tools.listener)?;
+        let of = |platforms| {
+            plan::plan(&Request { platforms, ..planned.request.clone() }, &planned.around, &Selection::default())
+        };
+        let packed = merge::merge(plan, &of, &parts, tools.listener)?;
         run.end()?;
         package::print(context, plan, &packed)?;
         Ok(Exit::Done)

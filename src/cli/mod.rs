@@ -28,11 +28,15 @@ pub mod audit;
 #[cfg(feature = "toolchain")]
 pub mod build;
 #[cfg(feature = "toolchain")]
+pub mod bundle;
+#[cfg(feature = "toolchain")]
 pub mod catalog;
 #[cfg(feature = "toolchain")]
 pub mod completions;
 #[cfg(feature = "toolchain")]
 pub mod config;
+#[cfg(feature = "toolchain")]
+pub mod docker_smoke;
 #[cfg(feature = "toolchain")]
 pub mod doctor;
 #[cfg(feature = "toolchain")]

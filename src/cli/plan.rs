@@ -7,8 +7,10 @@ use super::selection::{PublishArgs, ReleaseArgs};
 use super::{Context, output, planning};
 use crate::model::failure::Result;
 use crate::model::{Exit, Platform, text};
+use crate::pipeline::matrix;
 use crate::pipeline::plan::{Plan, Selection};
 use crate::pipeline::request::Mode;
+use crate::world::files;
 
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
@@ -16,7 +18,9 @@ use crate::pipeline::request::Mode;
   consign plan                                   what a release of this workspace would do
   consign plan --platform linux-amd64,linux-arm64
   consign plan --format json | jq -c .matrix     the matrix of a CI job
-  consign plan --list-platforms")]
+  consign plan --list-platforms
+
+In a workflow, `tag`, `version`, `commit` and `matrix` are appended to the file that GITHUB_OUTPUT names.")]
 pub struct PlanArgs {
     #[command(flatten)]
     release: ReleaseArgs,
@@ -51,6 +55,9 @@ impl PlanArgs {
         }
         let planned =
             planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &Selection::default())?;
+        if let Some(path) = context.step_output() {
+            files::append(path, matrix::outputs(&planned.plan).as_bytes())?;
+        }
         print(context, &planned.plan)?;
         Ok(Exit::Done)
     }

@@ -10,6 +10,7 @@ use crate::pipeline::plan::{self, Plan, Selection};
 use crate::pipeline::request::{Mode, Request};
 use crate::pipeline::surroundings::{self, Surroundings};
 use crate::pipeline::{Tools, guard::Guard, verify::Requirements};
+use crate::provider::Target;
 use crate::trust::key::Signer;
 use crate::world::clock;
 
@@ -56,6 +57,8 @@ pub fn plan(
 ) -> Result<Planned> {
     let mut overrides = release.overrides();
     overrides.mode = mode;
+    overrides.smoke.clone_from(&selection.smoke);
+    overrides.smoke_bases = (!selection.smoke_bases.is_empty()).then(|| selection.smoke_bases.clone());
     if let Some(publish) = publish {
         publish.apply(&mut overrides);
     }
@@ -64,10 +67,10 @@ pub fn plan(
     let has_key = context.environment.get(environment::CONSIGN_SIGNING_KEY).is_some();
     let selection = Selection { signs: selection.signs || has_key, ..selection.clone() };
     let plan = plan::plan(&request, &around, &selection)?;
-    let target =
-        plan.publish.as_ref().filter(|_| mode == Some(Mode::Release)).map(|to| context.path(to.target.as_str().into()));
+    let target = plan.publish.as_ref().filter(|_| mode == Some(Mode::Release)).map(|to| &to.place);
     let catalog_signers = match publish.zip(target) {
-        Some((publish, target)) => publish.catalog_signers(context, Some(&target))?,
+        Some((publish, Target::Directory(path))) => publish.catalog_signers(context, Some(&context.path(path)))?,
+        Some((publish, Target::Github(_))) => publish.catalog_signers(context, None)?,
         None => Vec::new(),
     };
     Ok(Planned { request, around, plan, catalog_signers })

@@ -7,14 +7,14 @@ use super::anchor::AnchorArgs;
 use super::planning::{self, GuardArgs};
 use super::selection::{PublishArgs, ReleaseArgs, mode_values};
 use super::signing::SigningArgs;
-use super::{Context, output};
+use super::{Context, docker_smoke, output};
 use crate::model::Exit;
 use crate::model::events::Outcome;
 use crate::model::failure::Result;
 use crate::model::stage::Stage;
 use crate::model::text::shown;
 use crate::pipeline::plan::{Plan, Selection};
-use crate::pipeline::request::Mode;
+use crate::pipeline::request::{Mode, SmokePlace};
 use crate::pipeline::run::Journal;
 use crate::pipeline::{Tools, package};
 
@@ -25,6 +25,7 @@ use crate::pipeline::{Tools, package};
   consign release-pipeline --dry-run                    print the plan
   consign release-pipeline --skip test --skip smoke
   consign release-pipeline --from package               go on with what was built
+  consign release-pipeline --smoke host,docker          try the packages in containers too
   consign release-pipeline v1.2.3 --mode release --key release.pem --provider directory --target /srv/releases
 
 Stages: guard, preflight, test, build, package, sign, verify, notes, smoke, publish, remote-verify, summary.")]
@@ -40,6 +41,12 @@ pub struct ReleasePipelineArgs {
     /// Leave a stage out (repeatable, or separated by commas)
     #[arg(long, value_name = "STAGE", value_delimiter = ',', value_parser = stages())]
     skip: Vec<Stage>,
+    /// Where the stage smoke runs something: host, docker (separated by commas) [default: host]
+    #[arg(long, value_name = "PLACE", value_delimiter = ',', value_parser = smoke_places())]
+    smoke: Vec<SmokePlace>,
+    /// Start from this image, or tar file, in the place of a base of docker/smoke.toml (repeatable)
+    #[arg(long = "base", value_name = "BASE=IMAGE|FILE")]
+    bases: Vec<String>,
     /// Print the plan and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -56,7 +63,13 @@ pub struct ReleasePipelineArgs {
 impl ReleasePipelineArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let skip = self.skip.iter().copied().collect();
-        let selection = Selection { from: self.from, skip, signs: self.signing.is_given(context) };
+        let selection = Selection {
+            from: self.from,
+            skip,
+            signs: self.signing.is_given(context),
+            smoke: (!self.smoke.is_empty()).then(|| self.smoke.clone()),
+            smoke_bases: docker_smoke::bases(&self.bases)?,
+        };
         let planned = planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &selection)?;
         if self.dry_run {
             super::plan::print(context, &planned.plan)?;
@@ -93,6 +106,11 @@ fn describe(plan: &Plan, journal: &Journal, packages: &str) -> String {
         Mode::Release => format!("{} {} is released: {}", plan.name, plan.release.tag, plan.places.bundle),
     };
     format!("{}\n{packages}\n{end}", output::table(&rows))
+}
+
+fn smoke_places() -> impl TypedValueParser<Value = SmokePlace> {
+    PossibleValuesParser::new(["host", "docker"])
+        .map(|word| if word == "docker" { SmokePlace::Docker } else { SmokePlace::Host })
 }
 
 fn stages() -> impl TypedValueParser<Value = Stage> {

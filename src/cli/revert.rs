@@ -1,15 +1,17 @@
 //! `revert`: go back to a version that is kept.
 
 use clap::Args;
+use owo_colors::OwoColorize as _;
 use semver::Version;
 
-use super::Context;
-use super::install::PrefixArgs;
+use super::install::{PrefixArgs, kind_of, place_of, row, verified};
+use super::{Context, output};
 use crate::install::activate::{KEPT, Options};
 use crate::install::programs::Foreign;
-use crate::install::revert::revert;
+use crate::install::revert::{Reverted, revert};
 use crate::install::{installed, session};
 use crate::model::failure::Result;
+use crate::model::text::shown;
 use crate::model::{Exit, FileName};
 use crate::world::clock;
 
@@ -37,10 +39,23 @@ impl RevertArgs {
         let turn = session::turn(&prefix, &self.name, context.listener())?;
         let options = Options { keep: KEPT, foreign: Foreign::Keep, now: clock::now() };
         let done = revert(&turn, self.to.as_ref(), options)?;
-        context.output.result(&done, || match &done.before {
-            Some(before) => format!("{} {} is in use again, in the place of {before}", self.name, done.version),
-            None => format!("{} {} is in use", self.name, done.version),
-        })?;
+        context.output.result(&done, || describe(&done))?;
         Ok(Exit::Done)
     }
+}
+
+fn describe(done: &Reverted) -> String {
+    let what = format!("{} {}", done.name, done.version);
+    let headline = match &done.previous {
+        Some(previous) => format!("{} {what}, in the place of {previous}", "in use again".green()),
+        None => format!("{what} is in use"),
+    };
+    let mut rows = vec![
+        row(kind_of(&done.origin), shown(place_of(&done.origin)).into_owned()),
+        row("verified", verified(&done.trust)),
+        row("installed", done.installed_at.strftime("%Y-%m-%d %H:%M UTC").to_string()),
+    ];
+    rows.extend(done.programs.iter().map(|program| row("program", program.to_string())));
+    rows.extend(done.backups.iter().map(|backup| row("kept aside", backup.to_string())));
+    format!("{headline}\n{}", output::table(&rows))
 }

@@ -13,7 +13,8 @@ use super::signing::SigningArgs;
 use crate::config::Overrides;
 use crate::config::environment::{CONSIGN_CATALOG_KEY, CONSIGN_SIGNING_KEY};
 use crate::model::failure::Result;
-use crate::pipeline::request::{Builder, Mode, ProviderKind, Request};
+use crate::pipeline::request::{Builder, Mode, Request};
+use crate::provider::ProviderKind;
 use crate::trust::key::Signer;
 
 /// What is released and how it is built.
@@ -96,7 +97,7 @@ pub struct PublishArgs {
     /// The kind of place to publish to
     #[arg(long, value_name = "PROVIDER", value_parser = provider_values())]
     pub provider: Option<ProviderKind>,
-    /// The place: a directory
+    /// The place: a directory, or a repository (`OWNER/REPOSITORY`, with the server before it if it is not github.com)
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
     /// Where what was published can be fetched from [default: the target itself]
@@ -136,8 +137,11 @@ fn builder_values() -> impl TypedValueParser<Value = Builder> {
         .map(|word| ALL.into_iter().find(|builder| builder.as_str() == word).unwrap_or_default())
 }
 
-fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
-    PossibleValuesParser::new(["directory"]).map(|_| ProviderKind::Directory)
+/// The providers, as clap reads them.
+pub fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
+    PossibleValuesParser::new(ProviderKind::ALL.map(ProviderKind::as_str)).map(|word| {
+        ProviderKind::ALL.into_iter().find(|provider| provider.as_str() == word).unwrap_or(ProviderKind::Directory)
+    })
 }
 
 /// The modes, as clap reads them.

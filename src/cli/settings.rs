@@ -37,6 +37,11 @@ impl Context {
         self.environment.get(environment::GITHUB_STEP_SUMMARY).map(Utf8Path::new)
     }
 
+    /// Where a workflow wants what its later jobs are told, if this is one.
+    pub fn step_output(&self) -> Option<&Utf8Path> {
+        self.environment.get(environment::GITHUB_OUTPUT).map(Utf8Path::new)
+    }
+
     /// The ref that a workflow runs for, if this is one.
     pub fn current_ref(&self) -> Option<String> {
         let get = |name| self.environment.get(name).map(str::to_owned);

@@ -1,10 +1,11 @@
 //! `uninstall`: take every version of a product away.
 
 use clap::Args;
+use owo_colors::OwoColorize as _;
 
-use super::Context;
 use super::catalog_source::state_directory;
-use super::install::PrefixArgs;
+use super::install::{PrefixArgs, row};
+use super::{Context, output};
 use crate::install::pins::Pins;
 use crate::install::uninstall::uninstall;
 use crate::install::{installed, session};
@@ -32,11 +33,12 @@ impl UninstallArgs {
         let done = uninstall(&turn)?;
         Pins::forget(&state_directory(context)?, &self.name)?;
         context.output.result(&done, || {
-            let mut out = format!("{} is gone, with {} programs", self.name, done.programs.len());
-            for backup in &done.backups {
-                out.push_str(&format!("\n`{backup}` was in the way of it once, and is kept"));
-            }
-            out
+            let mut rows: Vec<_> = done.removed.iter().map(|version| row("version", version.to_string())).collect();
+            let place = |program: &FileName| prefix.bin().join(program.as_str()).to_string();
+            rows.extend(done.programs.iter().map(|program| row("program", place(program))));
+            // They were in its way once.
+            rows.extend(done.backups.iter().map(|backup| row("kept aside", backup.to_string())));
+            format!("{} {}\n{}", "removed".green(), self.name, output::table(&rows))
         })?;
         Ok(Exit::Done)
     }

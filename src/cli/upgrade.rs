@@ -9,11 +9,12 @@ use super::install::{HowArgs, SourceArgs, describe, tell};
 use crate::install::installed::{self, Installed};
 use crate::install::pins::Pins;
 use crate::install::receipt::{Origin, Receipt};
+use crate::install::resolve;
 use crate::install::session::Installation;
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
-use crate::world::place::Place;
+use crate::world::place;
 
 /// The arguments of `upgrade`.
 #[derive(Debug, Args)]
@@ -68,16 +69,26 @@ impl UpgradeArgs {
     fn one(&self, context: &Context, receipt: &Receipt) -> Result<Installation> {
         let platform = self.source.platform.or(receipt.platform);
         let mut source = SourceArgs { name: Some(receipt.name.clone()), platform, ..self.source.clone() };
-        if source.is_named() {
+        // Whoever names a version wants that one, and nobody else wants to hear that there is nothing newer.
+        let used = source.version.is_none().then(|| receipt.version.clone());
+        if let Some(catalog) = &source.catalog.catalog {
+            source.stay_here(catalog)?;
+            let place = place::located(catalog, &context.directory);
+            let place = CatalogArgs::place_by(context, &place, root(context, &source, receipt)?, source.catalog.at)?;
+            source.install_catalog(context, &self.how, place, used)
+        } else if source.is_named() {
             source.installation(context, &self.how)
         } else {
             match &receipt.origin {
-                Origin::Index { place } => source.install_index(context, &self.how, Place::parse(place, "index.json")?),
+                Origin::Index { place } => {
+                    source.install_index(context, &self.how, resolve::place_of_index(place, &context.directory)?)
+                }
                 Origin::Catalog { place, wanted } => {
+                    source.stay_here(place)?;
                     source.version = source.version.or_else(|| wanted.clone());
                     let root = root(context, &source, receipt)?;
                     let place = CatalogArgs::place_by(context, place, root, source.catalog.at)?;
-                    source.install_catalog(context, &self.how, &place)
+                    source.install_catalog(context, &self.how, place, used)
                 }
                 Origin::Loose { place } => {
                     let message =

@@ -10,9 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, artifact, audit, build, catalog, completions, config, doctor, init, install, installed, key,
-    login, man, merge, notes, package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by,
-    sign, smoke, summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
+    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, docker_smoke, doctor, init,
+    install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, release_pipeline,
+    remote_verify, revert, run_by, sign, smoke, summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
 };
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -49,6 +49,8 @@ pub enum Verb {
     Notes(notes::NotesArgs),
     /// Run the programs that this host can run
     Smoke(smoke::SmokeArgs),
+    /// Try what was packaged in containers
+    DockerSmoke(docker_smoke::DockerSmokeArgs),
     /// Make a verified bundle visible
     #[command(alias = "publish-release")]
     Publish(publish::PublishVerbArgs),
@@ -70,6 +72,8 @@ pub enum Verb {
     Uninstall(uninstall::UninstallArgs),
     /// List what is installed, and whether it is whole
     Installed(installed::InstalledArgs),
+    /// Carry releases to machines without a network
+    Bundle(bundle::BundleArgs),
     /// Say who may sign what in a catalog, one signature after another
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
@@ -86,7 +90,7 @@ pub enum Verb {
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
     Config(config::ConfigArgs),
-    /// Write a commented consign.toml
+    /// Write a commented consign.toml, and the workflows
     Init(init::InitArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
@@ -109,6 +113,7 @@ impl Verb {
             Self::VerifyBlob(verb) => verb.run(context),
             Self::Notes(verb) => verb.run(context),
             Self::Smoke(verb) => verb.run(context),
+            Self::DockerSmoke(verb) => verb.run(context),
             Self::Publish(verb) => verb.run(context),
             Self::RemoteVerify(verb) => verb.run(context),
             Self::Summary(verb) => verb.run(context),
@@ -118,6 +123,7 @@ impl Verb {
             Self::Revert(verb) => verb.run(context),
             Self::Uninstall(verb) => verb.run(context),
             Self::Installed(verb) => verb.run(context),
+            Self::Bundle(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
             Self::Artifact(verb) => verb.run(context),

@@ -6,7 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one home of the environment")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::secrets::Secrets;
 
@@ -32,9 +32,10 @@ variables! {
     CONSIGN_VERSION = "The release version or tag.";
     CONSIGN_PLATFORMS = "The platforms, separated by commas or spaces.";
     CONSIGN_DIST = "The directory that everything is written to.";
-    CONSIGN_PUBLISH_PROVIDER = "The kind of place to publish to: `directory`.";
-    CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory.";
+    CONSIGN_PUBLISH_PROVIDER = "The kind of place to publish to: `directory` or `github`.";
+    CONSIGN_PUBLISH_TARGET = "The place to publish to: a directory, or a repository on GitHub (`owner/repository`).";
     CONSIGN_RUN_PUBLISH = "`0` keeps a release run from publishing, `1` asks for it.";
+    CONSIGN_HTTP_TIMEOUT = "How many seconds a server may be silent, or slower than 1 kB/s, while something is installed [default: 30]";
     CONSIGN_REMOTE_BASE_URL = "Where what was published can be fetched from.";
     CONSIGN_SIGNING_KEY = "The private key to sign with: a path, or the PEM text itself.";
     CONSIGN_SIGNING_PUBKEY = "The public half that the signing key has to have: a path, or the PEM text itself.";
@@ -42,6 +43,11 @@ variables! {
     CONSIGN_KEY_PASSPHRASE = "The passphrase of an encrypted private key.";
     CONSIGN_VERIFY_PUBKEY = "A public key to verify with, a path or the PEM text itself; set, it makes every verification demand signatures.";
     CONSIGN_REQUIRE_SIGNATURES = "`1` makes every verification demand signatures.";
+    GH_TOKEN = "The token for github.com, and for the server that `GH_HOST` or the workflow names.";
+    GITHUB_TOKEN = "The same, if `GH_TOKEN` is not set.";
+    GH_ENTERPRISE_TOKEN = "The token for a GitHub Enterprise server.";
+    GITHUB_ENTERPRISE_TOKEN = "The same, if `GH_ENTERPRISE_TOKEN` is not set.";
+    GH_HOST = "The GitHub server that is meant where a target names none [default: github.com].";
     CONSIGN_SERVER = "The address of the artifact registry.";
     CONSIGN_TOKEN = "The token for the artifact registry.";
     CONSIGN_SERVER_DATA = "The data directory of `consign-server`.";
@@ -51,10 +57,12 @@ variables! {
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";
     GITHUB_REF_NAME = "The short ref of the workflow run, which the version guard compares.";
-    GITHUB_SERVER_URL = "The forge of the workflow run, a part of the invocation id.";
-    GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id.";
+    GITHUB_SERVER_URL = "The forge of the workflow run, a part of the invocation id, and where targets are that name no server.";
+    GITHUB_API_URL = "The API of that forge.";
+    GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";
     RUSTC = "The compiler to ask for its version.";
@@ -71,6 +79,8 @@ variables! {
     CXXFLAGS = "The same for C++ compilers.";
     TARGET_CFLAGS = "The same for C, for the target alone.";
     TARGET_CXXFLAGS = "The same for C++, for the target alone.";
+    DOCKER_HOST = "Where the container engine listens [default: the usual sockets of Docker, then those of Podman].";
+    XDG_RUNTIME_DIR = "Where the sockets of rootless container engines are looked for.";
     CI = "Set on build servers: progress is printed as plain lines.";
     NO_COLOR = "Set to anything: no colours.";
     TERM = "`dumb`: progress is printed as plain lines.";
@@ -154,6 +164,11 @@ impl Environment {
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
+}
+
+/// The values of variables that a user names, for what is handed on and never shown.
+pub fn named(names: &BTreeSet<String>) -> Vec<(String, Option<String>)> {
+    names.iter().map(|name| (name.clone(), std::env::var(name).ok().filter(|value| !value.is_empty()))).collect()
 }
 
 /// Names that hold a target triple or a profile: `CARGO_TARGET_<TRIPLE>_LINKER`, `CFLAGS_<triple>`,

@@ -4,25 +4,19 @@
 //! test of the template are all made from them.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use serde_json::Value;
-use toml::de::{DeTable, DeValue};
 
-use super::nearest;
+use super::document;
+use crate::model::Platform;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::stage::Stage;
-use crate::model::{Code, Failure, Platform, text};
-use crate::pipeline::request::{Builder, ProviderKind};
-use crate::world::files;
-
-/// No configuration is larger.
-const MAX_BYTES: usize = 1 << 20;
+use crate::pipeline::request::{Builder, SmokePlace};
+use crate::provider::ProviderKind;
 
 /// The file: its content and where each key stands.
 #[derive(Debug)]
@@ -68,6 +62,8 @@ pub(super) struct Content {
     pub(super) platform: BTreeMap<String, PlatformTable>,
     /// How archives are made.
     pub(super) archive: ArchiveTable,
+    /// The installers that are rendered for each release.
+    pub(super) installer: InstallerTable,
     /// The stage test.
     pub(super) test: TestTable,
     /// The stage smoke.
@@ -78,6 +74,8 @@ pub(super) struct Content {
     pub(super) publish: PublishTable,
     /// The catalog of published versions.
     pub(super) catalog: CatalogTable,
+    /// The workflows that `consign init` renders.
+    pub(super) workflows: WorkflowsTable,
     /// What other installers are given to read.
     pub(super) interop: InteropTable,
     /// Commands before and after stages, without a shell: before-<stage>, after-<stage>.
@@ -141,6 +139,20 @@ pub(super) struct ArchiveTable {
     pub(super) level: Option<u8>,
 }
 
+/// The installers that are rendered for each release.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct InstallerTable {
+    /// Whether there is an install.sh; default: true.
+    pub(super) sh: Option<bool>,
+    /// Whether there is an install.ps1; default: if there is a platform of Windows.
+    pub(super) ps1: Option<bool>,
+    /// Where they fetch a release from, with {tag} and {version}; default: the releases of the GitHub repository.
+    pub(super) base_url: Option<String>,
+    /// The catalog's root that they carry, a path below the workspace's root.
+    pub(super) root: Option<String>,
+}
+
 /// The stage test.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -153,6 +165,14 @@ pub(super) struct TestTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct SmokeTable {
+    /// Where: host, docker, or both; default: host.
+    pub(super) on: Option<Vec<SmokePlace>>,
+    /// The services to run in containers, a path beside this file; default: docker/smoke.toml.
+    pub(super) matrix: Option<String>,
+    /// Run the services with one of these labels; default: all.
+    pub(super) labels: Option<Vec<String>>,
+    /// Images, or tar files, in the place of bases of that file.
+    pub(super) bases: Option<BTreeMap<String, String>>,
     /// The arguments that each binary is run with; default: --version, then --help.
     pub(super) commands: Option<Commands>,
     /// How long one may take, such as 10s or 500ms; default: 10s.
@@ -173,7 +193,7 @@ pub(super) struct NotesTable {
 pub(super) struct PublishTable {
     /// The kind of place.
     pub(super) provider: Option<ProviderKind>,
-    /// The place: a directory, seen from this file.
+    /// The place: a directory, seen from this file, or a repository on GitHub (`owner/repository`).
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,
@@ -193,6 +213,20 @@ pub(super) struct CatalogTable {
     pub(super) snapshot_expires: Option<String>,
     /// How long a timestamp is good for; default: that of refresh, else 365d.
     pub(super) timestamp_expires: Option<String>,
+}
+
+/// The workflows that `consign init` renders.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct WorkflowsTable {
+    /// The environment of the forge that guards publishing and holds its secrets; default: release.
+    pub(super) environment: Option<String>,
+    /// Whether the forge attests every release, and its attestation becomes an asset; default: true.
+    pub(super) attestations: Option<bool>,
+    /// The branch that a released commit has to be part of; default: any.
+    pub(super) branch: Option<String>,
+    /// The platforms that they release for, where this machine has no need of them; default: platforms.
+    pub(super) platforms: Option<Vec<String>>,
 }
 
 /// What other installers are given to read; all of it is off by default.
@@ -234,187 +268,38 @@ impl Commands {
 
 /// The JSON schema of the file, as text.
 pub fn schema() -> String {
-    let mut schema = schema_value();
-    if let Some(top) = schema.as_object_mut() {
-        top.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
-    }
-    String::from_utf8_lossy(&crate::model::pretty(&schema)).into_owned()
+    document::schema_text(schema_value())
 }
 
 /// Reads and checks the file. Shown is the part of its path below `directory`, if it is there.
 pub(super) fn read(path: &Utf8Path, directory: &Utf8Path) -> Result<File> {
-    let shown = text::shown(path.strip_prefix(directory).unwrap_or(path).as_str()).into_owned();
-    let invalid = |message: String| Failure::new(Code::ConfigInvalid, message).subject(&*shown);
-    if !path.is_file() {
-        return Err(invalid(format!("`{shown}` is not a file")).hint("`consign init` writes one"));
-    }
-    let bytes = files::read_bounded(path, MAX_BYTES)?;
-    let source = String::from_utf8(bytes).map_err(|error| {
-        invalid(format!("`{shown}` is not UTF-8"))
-            .because(error)
-            .hint("save the file as UTF-8, without other encodings")
-    })?;
-    let parsed = parse(&source, &shown)?;
-    Ok(File { path: path.to_owned(), shown, content: parsed.0, lines: parsed.1 })
+    let (shown, source) = document::read(path, directory, "`consign init` writes one")?;
+    let (content, lines) = parse(&source, &shown)?;
+    Ok(File { path: path.to_owned(), shown, content, lines })
 }
 
 /// Reads the text of a file: its content and the line of every key.
 pub(super) fn parse(source: &str, shown: &str) -> Result<(Content, BTreeMap<String, usize>)> {
-    let table = DeTable::parse(source).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let (line, column) = (line_of(source, at), column_of(source, at));
-        Failure::new(Code::ConfigInvalid, format!("`{shown}` is not TOML at line {line}, column {column}"))
-            .subject(format!("{shown}:{line}"))
-            .because(text::shown(error.message()).into_owned())
-    })?;
-    let mut keys = Vec::new();
-    let schema = schema_value();
-    walk(table.get_ref(), &schema, "", &mut keys).map_err(|unknown| unknown.failure(source, shown))?;
-    keys.sort_by_key(|(_, span)| span.start);
-    let content = toml::from_str(source).map_err(|error| unusable(&error, &keys, source, shown))?;
-    let lines = keys.into_iter().map(|(key, span)| (key, line_of(source, span.start))).collect();
-    Ok((content, lines))
-}
-
-/// The failure of a value that has the wrong type.
-fn unusable(error: &toml::de::Error, keys: &[(String, Range<usize>)], source: &str, shown: &str) -> Failure {
-    let at = error.span().map_or(0, |span| span.start);
-    let line = line_of(source, at);
-    let key = keys.iter().rev().find(|(_, span)| span.start <= at).map_or("the file", |(key, _)| key);
-    let key = text::shown(key);
-    Failure::new(Code::ConfigInvalid, format!("`{key}` cannot be used, `{shown}` line {line}"))
-        .subject(format!("{shown}:{line}"))
-        .because(text::shown(error.message()).into_owned())
-}
-
-/// A key that means nothing.
-struct Unknown {
-    key: String,
-    at: usize,
-    nearest: Option<String>,
-}
-
-impl Unknown {
-    fn failure(self, source: &str, shown: &str) -> Failure {
-        let line = line_of(source, self.at);
-        let failure = Failure::new(
-            Code::ConfigInvalid,
-            format!("unknown key `{}`, `{shown}` line {line}", text::shown(&self.key)),
-        )
-        .subject(format!("{shown}:{line}"));
-        match self.nearest {
-            Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
-            None => failure,
-        }
-    }
-}
-
-/// Notes where every key stands, and stops at the first one that the schema does not have.
-fn walk(
-    table: &DeTable<'_>,
-    schema: &Value,
-    above: &str,
-    keys: &mut Vec<(String, Range<usize>)>,
-) -> Result<(), Unknown> {
-    // In the order of the file, so that the first mistake is the one that is named.
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
-        let name: &str = key.get_ref();
-        let path = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-        let below = below(schema, name).map_err(|known| Unknown {
-            key: path.clone(),
-            at: key.span().start,
-            nearest: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
-        })?;
-        keys.push((path.clone(), key.span()));
-        if let (DeValue::Table(table), Some(schema)) = (value.get_ref(), below.filter(|schema| is_table(schema))) {
-            walk(table, schema, &path, keys)?;
-        }
-    }
-    Ok(())
-}
-
-/// The schema of a key in a table, or else the keys that there are.
-fn below<'a>(schema: &'a Value, name: &str) -> Result<Option<&'a Value>, Vec<String>> {
-    if let Some(properties) = schema["properties"].as_object() {
-        return match properties.get(name) {
-            Some(below) => Ok(Some(below)),
-            None => Err(properties.keys().cloned().collect()),
-        };
-    }
-    let names: Vec<String> = schema["propertyNames"]["enum"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    if names.is_empty() || names.iter().any(|known| known == name) {
-        return Ok(schema.get("additionalProperties"));
-    }
-    Err(names)
-}
-
-fn is_table(schema: &Value) -> bool {
-    schema.get("properties").is_some() || schema.get("propertyNames").is_some()
+    document::parse(source, shown, &schema_value())
 }
 
 /// The schema with everything in its place, and with the names of platforms and hooks.
 fn schema_value() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = settings.into_generator().into_root_schema_for::<Content>().to_value();
-    without_null(&mut schema);
+    let mut schema = document::schema_of::<Content>();
     let platforms: Vec<_> = Platform::all().map(Platform::name).collect();
     schema["properties"]["platform"]["propertyNames"] = serde_json::json!({ "enum": platforms });
     schema["properties"]["hooks"]["propertyNames"] = serde_json::json!({ "enum": hook_names() });
     schema
 }
 
-/// TOML has no null: a key that may be left out is not one that may be null.
-fn without_null(schema: &mut Value) {
-    if let Some(object) = schema.as_object_mut() {
-        if object.get("default").is_some_and(Value::is_null) {
-            object.remove("default");
-        }
-        if let Some(kind) = object.get("type").and_then(Value::as_array).and_then(|kinds| kinds.first()).cloned() {
-            object.insert("type".to_owned(), kind);
-        }
-        if let Some(Value::Array(mut choices)) = object.remove("anyOf") {
-            choices.retain(|choice| choice["type"] != "null");
-            if let [Value::Object(only)] = &*choices {
-                for (key, value) in only {
-                    object.entry(key.clone()).or_insert_with(|| value.clone());
-                }
-            } else {
-                object.insert("anyOf".to_owned(), choices.into());
-            }
-        }
-        object.values_mut().for_each(without_null);
-    } else if let Some(list) = schema.as_array_mut() {
-        list.iter_mut().for_each(without_null);
-    }
-}
-
 fn hook_names() -> Vec<String> {
     Stage::ALL.iter().flat_map(|stage| [format!("before-{stage}"), format!("after-{stage}")]).collect()
-}
-
-fn line_of(source: &str, at: usize) -> usize {
-    source.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn column_of(source: &str, at: usize) -> usize {
-    let before = source.get(..at).unwrap_or(source);
-    before.rsplit('\n').next().unwrap_or_default().chars().count() + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Code;
 
     fn refused(source: &str) -> (String, Option<String>, Vec<String>) {
         let failure = parse(source, "consign.toml").expect_err(source);

@@ -5,6 +5,8 @@
 //! file or the environment, and this one looks at nothing else: whether a package or a tool is
 //! there is the plan's business. An installer has no file: its settings are flags and the environment.
 
+#[cfg(feature = "toolchain")]
+mod document;
 pub mod environment;
 #[cfg(feature = "toolchain")]
 mod file;
@@ -13,6 +15,8 @@ mod resolve;
 pub mod secrets;
 #[cfg(feature = "toolchain")]
 mod settings;
+#[cfg(feature = "toolchain")]
+pub mod smoke_matrix;
 #[cfg(feature = "toolchain")]
 pub mod template;
 #[cfg(feature = "toolchain")]
@@ -25,7 +29,7 @@ pub use resolve::{Origin, Overrides, Resolved, Row};
 #[cfg(feature = "toolchain")]
 pub use settings::Settings;
 #[cfg(feature = "toolchain")]
-use settings::nearest;
+use settings::{find_above, nearest};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "consign.toml";

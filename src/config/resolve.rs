@@ -3,6 +3,9 @@
 //! [`Settings::resolve`] makes the request and, in the same pass, the row of every value, so that
 //! what `config show` prints is what is used.
 
+mod publish;
+mod smoke;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -11,17 +14,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::file::{Commands, Content, InteropTable, PlatformTable};
+use super::file::{Content, InteropTable, PlatformTable};
 use super::values::{self, invalid};
 use super::{Settings, environment};
 use crate::catalog::lifetimes::{Lifetimes, Refresh};
 use crate::model::failure::Result;
 use crate::model::source::LATEST_SECONDS;
-use crate::model::{Code, Failure, Platform, text};
+use crate::model::{Failure, Platform, text};
 use crate::pipeline::interop::Interop;
 use crate::pipeline::request::{
-    ArchiveOptions, Build, Builder, Mode, NAME_PATTERN, PlatformBuild, ProviderKind, Publish, Request, Smoke,
+    ArchiveOptions, Build, Builder, Installer, Mode, NAME_PATTERN, PlatformBuild, Request, SmokePlace, Workflows,
 };
+use crate::provider::ProviderKind;
 
 /// What the flags say. Nothing said: `None`.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +54,10 @@ pub struct Overrides {
     pub all_features: Option<bool>,
     /// Leave the default features off.
     pub no_default_features: Option<bool>,
+    /// Where the stage `smoke` runs something.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: Option<BTreeMap<String, String>>,
     /// A template of the user's own for the release notes.
     pub notes_template: Option<Utf8PathBuf>,
     /// The kind of place to publish to.
@@ -163,12 +171,14 @@ impl Settings {
             build: layers.build(flags)?,
             platform: layers.platform_tables()?,
             archive: layers.archive()?,
+            installer: layers.installer()?,
             test: layers.test()?,
-            smoke: layers.smoke()?,
+            smoke: layers.smoke(flags)?,
             notes_template: layers.notes(flags),
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
             catalog: layers.catalog()?,
+            workflows: layers.workflows()?,
             interop: layers.interop(),
             hooks: layers.hooks()?,
             source_date_epoch: layers.source_date_epoch()?,
@@ -314,6 +324,23 @@ impl<'a> Layers<'a> {
         })
     }
 
+    fn installer(&mut self) -> Result<Installer> {
+        let sh = self.file(|file| file.installer.sh);
+        let sh = self.fixed("installer.sh", None, None, sh, true);
+        let ps1 = self.plain("installer.ps1", None, |file| file.installer.ps1, "for releases for Windows");
+        let base_url = self.file(|file| file.installer.base_url.clone());
+        let base_url = self.pick("installer.base-url", None, None, base_url, "the repository's releases");
+        if let Some((url, origin)) = &base_url {
+            values::base_url(url).map_err(|failure| blame(failure, "installer.base-url", origin))?;
+        }
+        let root = self.file(|file| file.installer.root.clone());
+        let root = self.pick("installer.root", None, None, root, "none");
+        if let Some((path, origin)) = &root {
+            values::below(path).map_err(|failure| blame(failure, "installer.root", origin))?;
+        }
+        Ok(Installer { sh, ps1, base_url: base_url.map(|(url, _)| url), root: root.map(|(path, _)| path) })
+    }
+
     /// Empty unless the user chose a command: the plan knows the default.
     fn test(&mut self) -> Result<Vec<String>> {
         let file = self.file(|file| file.test.command.clone());
@@ -323,57 +350,10 @@ impl<'a> Layers<'a> {
         Ok(command)
     }
 
-    fn smoke(&mut self) -> Result<Smoke> {
-        let default = vec![vec!["--version".to_owned()], vec!["--help".to_owned()]];
-        let commands = self.file(|file| file.smoke.commands.clone()).map(Commands::list);
-        let is_configured = commands.is_some();
-        let commands = self.fixed("smoke.commands", None, None, commands, default);
-        let timeout = self.file(|file| file.smoke.timeout.clone());
-        let timeout = self.fixed("smoke.timeout", None, None, timeout, "10s".to_owned());
-        let timeout = values::duration(&timeout)
-            .map_err(|failure| blame(failure, "smoke.timeout", &self.place("smoke.timeout")))?;
-        Ok(Smoke { is_configured, commands, timeout })
-    }
-
     fn notes(&mut self, flags: &Overrides) -> Option<Utf8PathBuf> {
         let flag = flags.notes_template.as_ref().map(|path| self.settings.directory.join(path));
         let file = self.file(|file| file.notes.template.clone()).map(|path| self.beside_file(&path));
         self.pick("notes.template", flag, None, file, "the built-in one").map(|(path, _)| path)
-    }
-
-    fn publish(&mut self, flags: &Overrides, mode: Mode) -> Result<Option<Publish>> {
-        let variable = match self.variable(environment::CONSIGN_PUBLISH_PROVIDER) {
-            Some((name, value)) => Some((name, provider(&value, name)?)),
-            None => None,
-        };
-        let file = self.file(|file| file.publish.provider);
-        let provider = self.pick("publish.provider", flags.provider, variable, file, "none");
-        let here = |target: String| self.settings.directory.join(target).into_string();
-        let flag = flags.target.clone().map(here);
-        let variable = self.variable(environment::CONSIGN_PUBLISH_TARGET).map(|(name, target)| (name, here(target)));
-        let file = self.file(|file| file.publish.target.clone()).map(|target| self.beside_file(&target).into_string());
-        let target = self.pick("publish.target", flag, variable, file, "none");
-        match (provider, target) {
-            (Some((provider, _)), Some((target, _))) => Ok(Some(Publish { provider, target })),
-            (None, None) => Ok(None),
-            (provider, _) => {
-                let missing = if provider.is_none() { "a target but no provider" } else { "a provider but no target" };
-                let message = format!("publishing has {missing}");
-                if mode == Mode::Release {
-                    return Err(Failure::new(Code::ProviderMissing, message)
-                        .hint("set both `publish.provider` and `publish.target`, or neither"));
-                }
-                self.warnings.push(format!("{message}; nothing could be published"));
-                Ok(None)
-            }
-        }
-    }
-
-    fn base_url(&mut self, flags: &Overrides) -> Option<String> {
-        let variable = self.variable(environment::CONSIGN_REMOTE_BASE_URL);
-        let file = self.file(|file| file.publish.base_url.clone());
-        let url = self.pick("publish.base-url", flags.base_url.clone(), variable, file, "the target itself");
-        url.map(|(url, _)| url)
     }
 
     fn catalog(&mut self) -> Result<Lifetimes> {
@@ -421,6 +401,24 @@ impl<'a> Layers<'a> {
         given
             .map(|(given, origin)| values::lifetime(&given).map_err(|failure| blame(failure, key, &origin)))
             .transpose()
+    }
+
+    fn workflows(&mut self) -> Result<Workflows> {
+        let environment = self.file(|file| file.workflows.environment.clone());
+        let environment = self.fixed("workflows.environment", None, None, environment, "release".to_owned());
+        let attestations = self.file(|file| file.workflows.attestations);
+        let attestations = self.fixed("workflows.attestations", None, None, attestations, true);
+        let branch = self.file(|file| file.workflows.branch.clone());
+        let branch = self.pick("workflows.branch", None, None, branch, "any").map(|(branch, _)| branch);
+        for (key, name) in [("workflows.environment", Some(&environment)), ("workflows.branch", branch.as_ref())] {
+            if let Some(name) = name {
+                values::forge_name(name).map_err(|failure| blame(failure, key, &self.place(key)))?;
+            }
+        }
+        let platforms = self.file(|file| file.workflows.platforms.clone());
+        let platforms = self.pick("workflows.platforms", None, None, platforms, "those of platforms");
+        let platforms = platforms.map_or(Ok(Vec::new()), |(names, origin)| parse_platforms(&names, &origin))?;
+        Ok(Workflows { environment, attestations, branch, platforms })
     }
 
     fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {
@@ -579,14 +577,6 @@ fn parse_platforms(names: &[String], origin: &Origin) -> Result<Vec<Platform>> {
         }
     }
     Ok(platforms)
-}
-
-fn provider(given: &str, name: &'static str) -> Result<ProviderKind> {
-    if given == "directory" {
-        return Ok(ProviderKind::Directory);
-    }
-    let failure = invalid(format!("unknown provider {:?}", text::shown(given))).hint("there is `directory`");
-    Err(blame(failure, name, &Origin::Environment(name)))
 }
 
 fn words(list: &str) -> Vec<String> {

@@ -60,8 +60,13 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// The file of a directory: its own, or the nearest above it that still belongs to the workspace.
+/// The file of a directory.
 fn find(directory: &Utf8Path) -> Option<Utf8PathBuf> {
+    find_above(directory, FILE_NAME)
+}
+
+/// A file of a directory: its own, or the nearest above it that still belongs to the workspace.
+pub(super) fn find_above(directory: &Utf8Path, name: &str) -> Option<Utf8PathBuf> {
     let root = directory
         .ancestors()
         .find(|ancestor| is_root(ancestor))
@@ -70,7 +75,7 @@ fn find(directory: &Utf8Path) -> Option<Utf8PathBuf> {
     directory
         .ancestors()
         .take_while(|ancestor| ancestor.starts_with(root))
-        .map(|ancestor| ancestor.join(FILE_NAME))
+        .map(|ancestor| ancestor.join(name))
         .find(|path| path.is_file())
 }
 

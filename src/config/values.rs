@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::nearest;
 use crate::model::failure::Result;
-use crate::model::{Code, Failure, text};
+use crate::model::{Code, Failure, installer, text};
 
 /// Reads `10s`, `500ms`, `2m`.
 pub(super) fn duration(given: &str) -> Result<Duration> {
@@ -95,6 +95,37 @@ pub(super) fn variables(given: &BTreeMap<String, String>) -> Result<()> {
         Some((name, _)) => Err(invalid(format!("{:?} cannot be an environment variable", text::shown(name)))
             .hint("a name is not empty and has no `=`; neither name nor value has the character U+0000")),
     }
+}
+
+/// An address that an installer may be told.
+pub(super) fn base_url(given: &str) -> Result<()> {
+    if installer::is_base_url(given) {
+        return Ok(());
+    }
+    let shown = text::without_credentials(given).into_owned();
+    Err(invalid(format!("`{}` is no address that an installer can fetch from", text::shown(&shown)))
+        .hint("write it as `https://example.com/releases/{tag}`, without credentials and without a slash at its end"))
+}
+
+/// A path that leads to nothing outside of the directory that it starts in.
+pub(super) fn below(given: &str) -> Result<()> {
+    let is_plain = !given.is_empty() && given.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if is_plain && !given.contains(['\\', ':']) {
+        return Ok(());
+    }
+    Err(invalid(format!("`{}` is no path below the workspace's root", text::shown(given)))
+        .hint("write it as `keys/root.json`"))
+}
+
+/// Checks the name of a branch or of an environment of the forge.
+pub(super) fn forge_name(given: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let starts = given.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts && given.len() <= 100 && given.chars().all(is_plain) && !given.contains("..") {
+        return Ok(());
+    }
+    Err(invalid(format!("{:?} cannot be written into a workflow", text::shown(given)))
+        .hint("use letters, digits, dots, hyphens, underscores and slashes"))
 }
 
 /// Checks a compression level.

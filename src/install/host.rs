@@ -3,8 +3,10 @@
 //! [`Host::look`] asks the machine, and [`Host::platforms`] turns what it says into platforms, the
 //! best first. A program that was linked statically against musl runs on every Linux of its processor.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::glibc;
 use crate::model::Platform;
 use crate::world::process::Program;
 
@@ -25,17 +27,21 @@ pub struct Host {
 /// A C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libc {
-    /// The GNU C library.
-    Glibc,
+    /// The GNU C library, in a version if that could be seen.
+    Glibc(Option<glibc::Version>),
     /// Another, or none that could be seen.
     Other,
 }
 
 impl Host {
-    /// This machine.
+    /// This machine, at which is looked once.
     pub fn look() -> Self {
-        let libc = if cfg!(target_os = "linux") && has_glibc() { Libc::Glibc } else { Libc::Other };
-        Self { system: std::env::consts::OS.to_owned(), processor: processor(), libc }
+        static SEEN: OnceLock<Host> = OnceLock::new();
+        let look = || {
+            let libc = if cfg!(target_os = "linux") { look_for_glibc() } else { Libc::Other };
+            Self { system: std::env::consts::OS.to_owned(), processor: processor(), libc }
+        };
+        SEEN.get_or_init(look).clone()
     }
 
     /// The platforms whose programs it runs, the best first.
@@ -52,7 +58,7 @@ impl Host {
         };
         let mut names = Vec::new();
         match (system, self.libc) {
-            ("linux", Libc::Glibc) => {
+            ("linux", Libc::Glibc(_)) => {
                 names.extend([format!("linux-{processor}"), format!("linux-{processor}-musl")]);
             }
             ("linux", Libc::Other) => names.push(format!("linux-{processor}-musl")),
@@ -82,13 +88,21 @@ fn processor() -> String {
 }
 
 /// Whether the GNU C library is here. Others bring a loader of its name along, so it has to be asked.
-///
-/// Which version of it a program needs, that program tells best: it is run once before it is used.
-fn has_glibc() -> bool {
-    let asked = Program::new("getconf").arg("GNU_LIBC_VERSION").timeout(PATIENCE).read();
-    asked.is_ok_and(|answer| answer.starts_with("glibc ")) || {
-        let answer = Program::new("ldd").arg("--version").timeout(PATIENCE).read().unwrap_or_default();
-        answer.lines().next().is_some_and(|first| first.contains("GLIBC") || first.contains("GNU libc"))
+fn look_for_glibc() -> Libc {
+    let asked = Program::new("getconf").arg("GNU_LIBC_VERSION").timeout(PATIENCE).read().unwrap_or_default();
+    if let Some(version) = asked.strip_prefix("glibc ") {
+        return Libc::Glibc(glibc::Version::parse(version.trim()));
+    }
+    let told = Program::new("ldd").arg("--version").timeout(PATIENCE).read().unwrap_or_default();
+    of_loader(told.lines().next().unwrap_or_default())
+}
+
+/// What the first line of `ldd --version` says: `ldd (Debian GLIBC 2.36-9+deb12u4) 2.36`.
+fn of_loader(line: &str) -> Libc {
+    if line.contains("GLIBC") || line.contains("GNU libc") {
+        Libc::Glibc(line.split_whitespace().next_back().and_then(glibc::Version::parse))
+    } else {
+        Libc::Other
     }
 }
 
@@ -103,11 +117,26 @@ mod tests {
 
     #[test]
     fn the_best_platform_comes_first() {
-        assert_eq!(host("linux", "x86_64", Libc::Glibc), ["linux-amd64", "linux-amd64-musl"]);
+        let glibc = Libc::Glibc(None);
+        assert_eq!(host("linux", "x86_64", glibc), ["linux-amd64", "linux-amd64-musl"]);
         assert_eq!(host("linux", "aarch64", Libc::Other), ["linux-arm64-musl"]);
-        assert_eq!(host("linux", "riscv64", Libc::Glibc), ["linux-riscv64"]);
+        assert_eq!(host("linux", "riscv64", glibc), ["linux-riscv64"]);
         assert_eq!(host("macos", "aarch64", Libc::Other), ["macos-arm64", "macos-amd64"]);
         assert_eq!(host("windows", "x86_64", Libc::Other), ["windows-amd64", "windows-amd64-gnu", "windows-386"]);
         assert_eq!(host("plan9", "x86_64", Libc::Other), [""; 0]);
+    }
+
+    #[test]
+    fn the_loader_says_whose_it_is() {
+        let glibc = |version| Libc::Glibc(glibc::Version::parse(version));
+        for (line, libc) in [
+            ("ldd (Debian GLIBC 2.36-9+deb12u4) 2.36", glibc("2.36")),
+            ("ldd (GNU libc) 2.17", glibc("2.17")),
+            ("ldd (GNU libc) unknown", Libc::Glibc(None)),
+            ("musl libc (x86_64)", Libc::Other),
+            ("", Libc::Other),
+        ] {
+            assert_eq!(of_loader(line), libc, "{line}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! An archive says in its `metadata.json` what it is; a program is asked for its version. Where a key
 //! is trusted, the signature beside the file has to hold over the whole of it.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 
 use camino::Utf8Path;
 use semver::Version;
@@ -12,9 +12,11 @@ use super::lock::Turn;
 use super::receipt::{InstalledFile, Origin, Trust};
 use super::session::{MAX_METADATA_BYTES, PATIENCE, Payload};
 use super::staging::Staging;
+use super::transfer::Watched;
 use super::unpack::unpack_loose;
+use crate::model::events::Listener;
 use crate::model::failure::Result;
-use crate::model::index::ArchiveFormat;
+use crate::model::index::{self, ArchiveFormat};
 use crate::model::metadata::{self, PackageMetadata};
 use crate::model::{Code, Digest, Failure, FileName, text};
 use crate::trust::approval::{Approved, Found, approve};
@@ -22,7 +24,7 @@ use crate::trust::{Anchor, documents, signatures};
 use crate::world::http::Client;
 use crate::world::place::{self, Place};
 use crate::world::process::Program;
-use crate::world::{files, scratch};
+use crate::world::{files, parcel, scratch};
 
 /// The largest file that is installed without an index, in bytes. It is held in memory.
 const MAX_BYTES: usize = 1 << 30;
@@ -73,6 +75,7 @@ pub fn fetch(
     said: &Said,
     anchor_of: &dyn Fn(&FileName) -> Result<Anchor>,
     client: &Client,
+    listener: &dyn Listener,
 ) -> Result<Loose> {
     let (directory, file) = given.rsplit_once('/').unwrap_or((".", given));
     let place = Place::parse(if directory.is_empty() { "/" } else { directory }, file)?;
@@ -80,7 +83,7 @@ pub fn fetch(
         Failure::new(Code::NameInvalid, format!("`{}` is no name of a file that can be installed", text::shown(file)))
             .hint("rename it: letters, digits, `.`, `_`, `+` and `-`")
     })?;
-    let bytes = place.get(client, file.as_str(), MAX_BYTES)?;
+    let bytes = read(&place, &file, client, listener)?;
     let sha256 = Digest::of(&bytes);
     if let Some(wanted) = said.sha256.filter(|wanted| *wanted != sha256) {
         let message = format!("sha256 mismatch for `{file}`: it is {sha256} and should be {wanted}");
@@ -112,6 +115,21 @@ pub fn fetch(
     };
     let origin = Origin::Loose { place: place.below(file.as_str()).shown() };
     Ok(Loose { name, version, origin, trust, sha256, file, bytes, kind })
+}
+
+/// All of the file, which is watched while it comes.
+fn read(place: &Place, file: &FileName, client: &Client, listener: &dyn Listener) -> Result<Vec<u8>> {
+    let source = place.open(client, file.as_str(), MAX_BYTES as u64)?;
+    let mut bytes = Vec::new();
+    Watched::new(source.take(MAX_BYTES as u64 + 1), file.as_str(), None, listener)
+        .read_to_end(&mut bytes)
+        .map_err(|error| place.broken(file.as_str(), error))?;
+    if bytes.len() <= MAX_BYTES {
+        return Ok(bytes);
+    }
+    Err(Failure::new(Code::FileTooLarge, format!("`{file}` is larger than {MAX_BYTES} bytes"))
+        .subject(file.as_str())
+        .hint("install it from its index"))
 }
 
 fn approved(
@@ -209,7 +227,56 @@ impl Loose {
     }
 }
 
-/// Whether a directory or an address holds a whole release.
-pub fn is_release(given: &str) -> bool {
-    !place::is_address(given) && Utf8Path::new(given).join(crate::model::index::FILE_NAME).is_file()
+/// What was given to install from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The directory of a release.
+    Release,
+    /// A parcel.
+    Parcel,
+    /// An archive or a program.
+    File,
+}
+
+impl Given {
+    /// What something is, by its path or address. An address of a directory ends with a slash or a version.
+    pub fn of(given: &str) -> Self {
+        if place::is_address(given) {
+            let last = given.rsplit('/').next().unwrap_or_default();
+            let is_version = Version::parse(last.strip_prefix('v').unwrap_or(last)).is_ok();
+            return if last.is_empty() || is_version { Self::Release } else { Self::File };
+        }
+        let path = given.strip_prefix("file://").unwrap_or(given);
+        if Utf8Path::new(path).join(index::FILE_NAME).is_file() {
+            Self::Release
+        } else if path.ends_with(parcel::ENDING) {
+            Self::Parcel
+        } else {
+            Self::File
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_tells_whether_it_is_a_directory() {
+        for (given, expected) in [
+            ("https://a.example/releases/v1.2.3/", Given::Release),
+            ("https://a.example/releases/v1.2.3", Given::Release),
+            ("https://a.example/releases/1.2.3-rc.1", Given::Release),
+            ("https://a.example/latest/", Given::Release),
+            ("https://a.example/tool", Given::File),
+            ("https://a.example/tool-v1.2.3", Given::File),
+            ("https://a.example/v1.2.3.tar.gz", Given::File),
+            ("https://a.example/tool.tar", Given::File),
+            ("/nowhere/tool.tar", Given::Parcel),
+            ("file:///nowhere/tool.tar", Given::Parcel),
+            ("/nowhere/tool", Given::File),
+        ] {
+            assert_eq!(Given::of(given), expected, "{given}");
+        }
+    }
 }

@@ -13,7 +13,11 @@
 //! after it: a kill at any instant leaves the old version or the new one working.
 
 pub mod activate;
+mod behind;
 pub mod current;
+#[cfg(feature = "toolchain")]
+pub mod export;
+pub mod glibc;
 pub mod history;
 pub mod host;
 pub mod installed;
@@ -28,6 +32,7 @@ pub mod revert;
 pub mod session;
 pub mod settle;
 pub mod staging;
+pub mod transfer;
 pub mod uninstall;
 pub mod unpack;
 pub mod windows;

@@ -7,6 +7,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::receipt::Trust;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName, pretty};
 use crate::trust::Anchor;
@@ -40,6 +41,15 @@ impl Pins {
     /// The root that was named.
     pub fn of_root(root: &[u8]) -> Self {
         Self { kind: TYPE.to_owned(), keys: Vec::new(), root: Some(String::from_utf8_lossy(root).into_owned()) }
+    }
+
+    /// How much they are worth: the rank of what was verified by them.
+    pub fn rank(&self) -> u8 {
+        match (&self.root, self.keys.as_slice()) {
+            (Some(_), _) => Trust::Catalog { root_version: 0, judged_at: None }.rank(),
+            (None, []) => Trust::Unchecked.rank(),
+            (None, _) => Trust::Keys { keys: Vec::new() }.rank(),
+        }
     }
 
     /// Whom to believe, where keys were named.

@@ -93,6 +93,9 @@ pub enum Trust {
     Catalog {
         /// The version of the root that was the newest.
         root_version: u64,
+        /// The time that the catalog was judged at, where that was not the present.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged_at: Option<Timestamp>,
     },
 }
 

@@ -2,19 +2,23 @@
 //!
 //! The exact bytes of the index are approved before they are read. Nothing is written here.
 
+use std::sync::Arc;
+
 use camino::Utf8Path;
-use semver::VersionReq;
+use semver::{Version, VersionReq};
 
 use super::host::Host;
 use super::receipt::{Origin, Receipt, Trust};
 use crate::catalog::client::Catalog;
-use crate::catalog::entry::{Entry, Status, release_of};
+use crate::catalog::entry::{Entry, Status, path_of, release_of};
 use crate::model::failure::Result;
 use crate::model::index::{self, Index, Package};
 use crate::model::{Code, Digest, Failure, FileName, Platform, Release, text};
 use crate::trust::approval::{Approved, Found, approve};
-use crate::trust::{Anchor, Verified, documents, signatures};
+use crate::trust::tuf::view::View;
+use crate::trust::{Anchor, documents, signatures};
 use crate::world::http::Client;
+use crate::world::parcel::Parcel;
 use crate::world::place::Place;
 use crate::world::scratch;
 
@@ -34,6 +38,8 @@ pub struct Wish {
     pub sha256: Option<Digest>,
     /// Whether a version that was withdrawn will do.
     pub allow_yanked: bool,
+    /// The version in use, which will do where a catalog has nothing newer, even if it was withdrawn.
+    pub installed: Option<Version>,
 }
 
 /// A release that was found, and its index, which was approved.
@@ -56,7 +62,12 @@ pub struct Resolved {
 /// Reads the index at a place. One that is known from a receipt was approved then, and is still if the
 /// same keys are trusted.
 pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Client) -> Result<Resolved> {
-    let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES)?;
+    // Where nothing is installed yet, its signatures are going to be needed: they are fetched meanwhile.
+    let (bytes, early) = if anchor.is_checked() && known.is_empty() && matches!(place, Place::Web(_)) {
+        index_and_signatures(&place, client)?
+    } else {
+        (place.get(client, index::FILE_NAME, index::MAX_BYTES)?, None)
+    };
     let digest = Digest::of(&bytes);
     let by =
         known.iter().filter(|receipt| receipt.index == Some(digest)).find_map(|receipt| receipt.trust.still(anchor));
@@ -64,7 +75,7 @@ pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Cli
         Some(trust) => (bytes, trust),
         None if !anchor.is_checked() => (bytes, Trust::Unchecked),
         None => {
-            let found = signatures_of(&place, client)?;
+            let found = early.map_or_else(|| signatures_of(&place, client), Ok)?;
             let Approved { bytes, signed_by } = approve(anchor, index::FILE_NAME, bytes, &found)?.into_inner();
             (bytes, Trust::Keys { keys: signed_by.iter().map(ToString::to_string).collect() })
         }
@@ -72,6 +83,16 @@ pub fn from_index(place: Place, anchor: &Anchor, known: &[Receipt], client: &Cli
     let index = read(&bytes, &place.shown())?;
     let origin = Origin::Index { place: place.shown() };
     Ok(Resolved { index, digest, place, origin, trust, withdrawn: None })
+}
+
+/// An index and its signatures, at once.
+fn index_and_signatures(place: &Place, client: &Client) -> Result<(Vec<u8>, Option<Found>)> {
+    std::thread::scope(|scope| {
+        let signatures = scope.spawn(|| signatures_of(place, client));
+        let bytes = place.get(client, index::FILE_NAME, index::MAX_BYTES);
+        let signatures = signatures.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((bytes?, Some(signatures?)))
+    })
 }
 
 /// The signatures of an index: one list of all of them or, where there is none, the one beside it.
@@ -88,8 +109,7 @@ fn signatures_of(place: &Place, client: &Client) -> Result<Found> {
 pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Result<Resolved> {
     let view = catalog.view();
     let (release, entry) = choose(&view, wish)?;
-    let path = format!("{release}/{}", index::FILE_NAME);
-    let found = catalog.find(&path)?;
+    let found = catalog.find(&path_of(&release, index::FILE_NAME))?;
     let directory = scratch::Directory::new("consign-install-")?;
     let file = directory.path().join(index::FILE_NAME);
     drop(catalog.download(&found, &file)?);
@@ -100,17 +120,19 @@ pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Re
     let index = read(&bytes, &place.shown())?;
     let agrees =
         Release::parse(&index.tag).and_then(|read| read.directory()).is_ok_and(|name| name.as_str() == release);
-    if !agrees || index.name != entry.name || index.version != entry.version {
+    let said = (&entry.name, &entry.version, &entry.channel);
+    if !agrees || said != (&index.name, &index.version, &index.channel) {
         let message =
             format!("the catalog lists `{}`, and its index is that of another release", text::shown(&release));
         return Err(Failure::new(Code::CatalogInvalid, message).subject(release).hint("ask the publisher"));
     }
+    compare(&view, &release, &index)?;
     Ok(Resolved {
         digest: Digest::of(&bytes),
         index,
         place,
         origin,
-        trust: Trust::Catalog { root_version: catalog.view().root_version() },
+        trust: Trust::Catalog { root_version: view.root_version(), judged_at: None },
         withdrawn: match entry.status {
             Status::Active => None,
             Status::Yanked => Some(entry.reason.unwrap_or_else(|| "no reason is given".to_owned())),
@@ -118,10 +140,26 @@ pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Re
     })
 }
 
-type View = crate::trust::tuf::view::View;
+/// Sees that catalog and index speak of the same archives.
+fn compare(view: &View, release: &str, index: &Index) -> Result<()> {
+    let is_listed = |package: &&Package| {
+        let Some(found) = view.find(&path_of(release, package.archive.as_str())) else { return false };
+        let digest = found.hashes().get("sha256").and_then(|hex| hex.parse().ok());
+        (found.length(), digest) == (package.size_bytes, Some(package.sha256))
+    };
+    match index.packages.iter().find(|package| !is_listed(package)) {
+        None => Ok(()),
+        Some(package) => {
+            let message = format!("the catalog and the index do not agree about `{}`", package.archive);
+            Err(Failure::new(Code::CatalogInvalid, message)
+                .subject(package.archive.as_str())
+                .hint("do not use it: ask the publisher"))
+        }
+    }
+}
 
 /// The newest version that will do, with the name of its directory.
-fn choose(view: &Verified<View>, wish: &Wish) -> Result<(String, Entry)> {
+fn choose(view: &View, wish: &Wish) -> Result<(String, Entry)> {
     let listed: Vec<(&str, Entry)> =
         view.targets().iter().filter_map(|(path, target)| Some((release_of(path)?, Entry::of(target)?))).collect();
     let mut names: Vec<&FileName> = listed.iter().map(|(_, entry)| &entry.name).collect();
@@ -148,6 +186,12 @@ fn choose(view: &Verified<View>, wish: &Wish) -> Result<(String, Entry)> {
         able.max_by(|(_, one), (_, other)| one.version.cmp(&other.version))
     };
     let found = newest(false).or_else(|| newest(true).filter(|_| wish.allow_yanked));
+    let used = wish.installed.as_ref().and_then(|used| of_name().find(|(_, entry)| entry.version == *used));
+    let found = match (found, used) {
+        (Some(found), Some(used)) if found.1.version < used.1.version => Some(used),
+        (None, used) => used,
+        (found, _) => found,
+    };
     if let Some((release, entry)) = found {
         return suits(release, entry);
     }
@@ -232,9 +276,35 @@ impl Resolved {
     }
 }
 
-/// The place of an index, by its address or path.
+/// The place of an index, by its address or path, or by that of a parcel.
 pub fn place_of_index(given: &str, below: &Utf8Path) -> Result<Place> {
     let located = crate::world::place::located(given, below);
     let directory = crate::world::place::parent_of(&located, index::FILE_NAME).unwrap_or(&located);
-    Place::parse(directory, index::FILE_NAME)
+    match Place::parse(directory, index::FILE_NAME)? {
+        Place::Parcel { parcel, .. } => place_in(&parcel),
+        place => Ok(place),
+    }
+}
+
+/// Where the one release of a parcel is.
+pub fn place_in(parcel: &Arc<Parcel>) -> Result<Place> {
+    let mut releases = parcel.directories_with(index::FILE_NAME);
+    match (releases.next(), releases.next()) {
+        (Some(one), None) => Ok(Place::of_parcel(Arc::clone(parcel)).below(one)),
+        (None, _) => Err(nothing(&format!("`{}` holds no release", parcel.path()), "ask whoever exported it")),
+        (Some(_), Some(_)) => {
+            let message = format!("`{}` holds several releases, and only its catalog can choose", parcel.path());
+            Err(Failure::new(Code::Usage, message)
+                .subject(parcel.path().as_str())
+                .hint("name the root of the catalog with `--trust-root FILE`"))
+        }
+    }
+}
+
+/// The product that the releases of a parcel say to be: only to look up whom it was verified by before.
+pub fn product_in(parcel: &Arc<Parcel>) -> Option<FileName> {
+    let release = parcel.directories_with(index::FILE_NAME).next()?;
+    let place = Place::of_parcel(Arc::clone(parcel)).below(release);
+    let bytes = place.get(&Client::default(), index::FILE_NAME, index::MAX_BYTES).ok()?;
+    documents::read_index(&bytes).ok().map(|index| index.name)
 }

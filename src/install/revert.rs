@@ -4,23 +4,41 @@
 //! one was. Nothing is fetched, and nothing removed.
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 use semver::Version;
 use serde::Serialize;
 
 use super::activate::{Options, Placed, Used, use_version};
 use super::lock::Turn;
 use super::prefix::Prefix;
+use super::receipt::{Origin, Receipt, Trust};
 use super::{current, history, programs, receipt};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName};
 
+/// The document type of a [`Reverted`].
+pub const TYPE: &str = "consign.reversion/v1";
+
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reverted {
+    /// Always [`TYPE`].
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The product.
+    pub name: FileName,
     /// The version in use now.
     pub version: Version,
     /// The version that was in use before, if it was another one.
-    pub before: Option<Version>,
+    pub previous: Option<Version>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// How far it was verified when it was installed.
+    pub trust: Trust,
+    /// When it was installed.
+    pub installed_at: Timestamp,
+    /// Where its programs can be run from.
+    pub programs: Vec<Utf8PathBuf>,
     /// Files that were in a program's way, where they are now.
     pub backups: Vec<Utf8PathBuf>,
 }
@@ -50,14 +68,17 @@ pub fn revert(turn: &Turn, to: Option<&Version>, options: Options) -> Result<Rev
     let _shared = turn.shared()?;
     programs::check(prefix, name, &receipt.programs)?;
     let Used { before, backups, .. } = use_version(turn, &receipt, Placed::Before, options)?;
-    Ok(Reverted { version: wanted, before, backups })
+    let Receipt { origin, trust, installed_at, programs, .. } = receipt;
+    let programs = programs.iter().map(|program| prefix.bin().join(program.as_str())).collect();
+    let name = name.clone();
+    Ok(Reverted { kind: TYPE, name, version: wanted, previous: before, origin, trust, installed_at, programs, backups })
 }
 
 /// The failure of everything that needs an installation.
 pub(super) fn not_installed(prefix: &Prefix, name: &FileName) -> Failure {
     Failure::new(Code::NotInstalled, format!("`{name}` is not installed in `{}`", prefix.path()))
         .subject(name.as_str())
-        .hint("`consign installed` lists what is; `--prefix` names another place")
+        .hint("`installed` lists what is; `--prefix` names another place")
 }
 
 fn not_kept(turn: &Turn, to: Option<&Version>, used: Option<&Version>, kept: &[Version]) -> Failure {

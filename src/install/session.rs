@@ -10,7 +10,8 @@ use semver::Version;
 use serde::Serialize;
 
 use super::activate::{self, Activated, activate, activate_kept};
-use super::host::Host;
+use super::glibc;
+use super::host::{Host, Libc};
 use super::installed::{self, Installed};
 use super::lock::{Turn, lock};
 use super::loose::Loose;
@@ -18,6 +19,7 @@ use super::prefix::Prefix;
 use super::receipt::{self, InstalledFile, Origin, Receipt, Trust};
 use super::resolve::{Resolved, Wish};
 use super::staging::Staging;
+use super::transfer::Watched;
 use super::{programs, unpack};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
@@ -145,6 +147,8 @@ pub struct Order<'a> {
     pub host: &'a Host,
     /// How.
     pub options: Options,
+    /// By how much the product was verified before, wherever: the [rank](Trust::rank) of the pins.
+    pub pinned_rank: u8,
     /// Who wants to know.
     pub listener: &'a dyn Listener,
 }
@@ -225,6 +229,8 @@ impl Order<'_> {
         let there = installed::product(self.prefix, candidate.name)?;
         let before = there.as_ref().and_then(Installed::used).cloned();
         before.iter().try_for_each(|before| allow(before, candidate, &self.options))?;
+        let kept = there.iter().flat_map(|there| &there.versions).map(|kept| kept.receipt.trust.rank());
+        candidate.demand(kept.max().unwrap_or_default().max(self.pinned_rank))?;
         Ok(before)
     }
 
@@ -270,7 +276,24 @@ impl Order<'_> {
         if !self.options.run || !is_ours {
             return Ok(());
         }
-        payload.files.iter().filter(|file| is_program(file)).try_for_each(|file| try_one(staging, &file.path))
+        payload.files.iter().filter(|file| is_program(file)).try_for_each(|file| {
+            self.check_library(staging, &file.path)?;
+            try_one(staging, &file.path)
+        })
+    }
+
+    /// Whether the C library of this machine is new enough for a program.
+    fn check_library(&self, staging: &Staging, path: &str) -> Result<()> {
+        let Libc::Glibc(Some(there)) = self.host.libc else { return Ok(()) };
+        match glibc::needed(&staging.path().join(path)) {
+            Some(needed) if needed > there => {
+                let message = format!("`{path}` needs glibc {needed}, and this machine has {there}");
+                Err(Failure::new(Code::ProgramUnusable, message)
+                    .subject(text::shown(path))
+                    .hint("choose a platform with `-musl`, which needs none, if the release has one"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -284,6 +307,7 @@ fn stage(
 ) -> Result<(Staging, Payload)> {
     let staging = Staging::new(turn)?;
     let source = resolved.place.open(client, package.archive.as_str(), package.size_bytes)?;
+    let source = Watched::new(source, package.archive.as_str(), Some(package.size_bytes), order.listener);
     let files = unpack::unpack(source, package, Index::stem(package), staging.path())?;
     check_inside(&staging, package, &resolved.index)?;
     let payload = Payload {
@@ -326,6 +350,19 @@ pub fn turn(prefix: &Prefix, name: &FileName, listener: &dyn Listener) -> Result
 }
 
 impl Candidate<'_> {
+    /// Refuses what is verified by less than it was before.
+    fn demand(&self, rank: u8) -> Result<()> {
+        if self.trust.rank() >= rank {
+            return Ok(());
+        }
+        let name = self.name;
+        let message = format!("{name} was verified by more than {name} {} is", self.version);
+        Err(Failure::new(Code::TrustLowered, message).subject(name.as_str()).hint(format!(
+            "name the key or the root with `--pubkey FILE` or `--catalog URL --trust-root FILE`; \
+             `consign uninstall {name}` forgets whom it was verified by"
+        )))
+    }
+
     fn receipt(&self, payload: Payload, options: &Options) -> Receipt {
         let programs = payload.files.iter().filter(|file| is_program(file)).filter_map(|file| file_name(&file.path));
         Receipt {
@@ -386,20 +423,14 @@ fn programs_of(package: &Package) -> Vec<FileName> {
     package.binaries.iter().filter_map(|binary| file_name(&binary.path)).collect()
 }
 
-/// Nothing older and nothing less verified takes the place of what is there.
+/// Nothing older takes the place of what is there.
 fn allow(before: &Receipt, candidate: &Candidate<'_>, options: &Options) -> Result<()> {
-    let Candidate { name, version, trust, .. } = candidate;
+    let Candidate { name, version, .. } = candidate;
     if **version < before.version && !options.allow_downgrade {
         let message = format!("{name} {} is installed, and {version} is older", before.version);
         return Err(Failure::new(Code::DowngradeRefused, message)
             .subject(version.to_string())
-            .hint("add `--allow-downgrade`, or go back to a version that is kept with `consign revert`"));
-    }
-    if trust.rank() < before.trust.rank() {
-        let message = format!("{name} {} was verified by more than this release is", before.version);
-        return Err(Failure::new(Code::TrustLowered, message)
-            .subject(name.as_str())
-            .hint("name the key or the root with `--pubkey FILE` or `--catalog URL --trust-root FILE`"));
+            .hint("add `--allow-downgrade`, or go back to a version that is kept with `revert`"));
     }
     Ok(())
 }

@@ -22,10 +22,12 @@ impl Staging {
     pub fn new(turn: &Turn) -> Result<Self> {
         let product = turn.prefix().product(turn.name());
         prefix::create(&product)?;
-        let directory = tempfile::Builder::new()
-            .prefix(STAGING)
-            .tempdir_in(&product)
-            .map_err(|error| prefix::failed("create a directory in", &product, error))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(STAGING);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let directory =
+            builder.tempdir_in(&product).map_err(|error| prefix::failed("create a directory in", &product, error))?;
         let path = files::utf8(directory.path().to_owned())?;
         Ok(Self { directory, path })
     }
@@ -35,8 +37,9 @@ impl Staging {
         &self.path
     }
 
-    /// Gives it its final name, under which it stays.
+    /// Gives it its final name, under which it stays and everybody may look into it.
     pub fn rename(self, place: &Utf8Path) -> Result<()> {
+        prefix::readable(&self.path)?;
         fs_err::rename(&self.path, place).map_err(|error| prefix::failed("put in place", place, error))?;
         drop(self.directory.keep());
         Ok(())

@@ -15,9 +15,17 @@ use crate::model::FileName;
 use crate::model::failure::Result;
 use crate::world::files;
 
+/// The document type of an [`Uninstalled`].
+pub const TYPE: &str = "consign.uninstallation/v1";
+
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Uninstalled {
+    /// Always [`TYPE`].
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The product.
+    pub name: FileName,
     /// The version that was in use.
     pub version: Option<Version>,
     /// The versions that are gone, those first that were used last.
@@ -52,7 +60,7 @@ pub fn uninstall(turn: &Turn) -> Result<Uninstalled> {
     }
     settle::remove(&prefix.history(name))?;
     files::sync_directory(&prefix.library())?;
-    Ok(Uninstalled { version, removed, programs, backups })
+    Ok(Uninstalled { kind: TYPE, name: name.clone(), version, removed, programs, backups })
 }
 
 /// Directories of versions whose receipts are gone.

@@ -1,37 +1,63 @@
 //! Names in `bin` where links cannot be made and a running program cannot be replaced.
 //!
 //! There a program is copied into `bin`. One that runs cannot be written over or removed, but it can
-//! be renamed: it steps aside as `.old-<number>-<program>` and is removed as soon as it does not
-//! run. The rules for the names are here for every system, so that they are tested
-//! on every system.
+//! be renamed: for another version it steps aside as `.old-<number>-<program>`, and where it is taken
+//! away it becomes `.gone-<number>-<program>`; either is removed as soon as it does not run. The rules
+//! for the names are here for every system, so that they are tested on every system.
 
-/// How the name of a program begins that stepped aside.
+/// How the name of a program begins that stepped aside for another version of it.
 pub const ASIDE: &str = ".old-";
+/// How the name of a program begins that is to go, as soon as it does not run.
+pub const GONE: &str = ".gone-";
 
 /// The first name to step aside to that nothing has.
 pub fn aside(program: &str, there: &[&str]) -> String {
+    free(ASIDE, program, there)
+}
+
+/// The first name for a program on its way out that nothing has.
+pub fn gone(program: &str, there: &[&str]) -> String {
+    free(GONE, program, there)
+}
+
+fn free(start: &str, program: &str, there: &[&str]) -> String {
     (1..=u64::MAX)
-        .map(|number| format!("{ASIDE}{number}-{program}"))
+        .map(|number| format!("{start}{number}-{program}"))
         // Names differ there only if they differ in more than upper and lower case.
         .find(|name| !there.iter().any(|other| other.eq_ignore_ascii_case(name)))
         .expect("there are more numbers than files")
 }
 
-/// The program that stepped aside under a name, if it is such a name.
-pub fn stepped_aside(name: &str) -> Option<&str> {
-    let (number, program) = name.strip_prefix(ASIDE)?.split_once('-')?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !program.is_empty()).then_some(program)
+/// What becomes of a file in `bin` that a run has left there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left<'a> {
+    /// It goes back to this program's place if nothing is there, and goes if something is: a run was
+    /// killed before or after it put the other version there.
+    Aside(&'a str),
+    /// It goes: its program was taken away, and must not come back.
+    Gone,
+}
+
+/// What becomes of a file of this name; nothing, if no run has left it.
+pub fn left(name: &str) -> Option<Left<'_>> {
+    let numbered = |start| {
+        let (number, program) = name.strip_prefix(start)?.split_once('-')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && !program.is_empty()).then_some(program)
+    };
+    numbered(ASIDE).map(Left::Aside).or_else(|| numbered(GONE).map(|_| Left::Gone))
 }
 
 #[cfg(not(unix))]
 mod copies {
     use std::fs::Metadata;
+    use std::io::ErrorKind;
 
-    use camino::Utf8Path;
+    use camino::{Utf8Path, Utf8PathBuf};
 
     use super::super::programs::{Lead, NEXT};
     use super::super::{current, prefix, prefix::Prefix, receipt};
+    use super::Left;
     use crate::model::failure::Result;
     use crate::model::{Digest, FileName};
     use crate::world::files;
@@ -89,38 +115,49 @@ mod copies {
     }
 
     pub(in super::super) fn remove(place: &Utf8Path) -> Result<()> {
-        if let Some(aside) = step_aside(place)? {
-            // It fails if it runs; a later run removes it.
-            let _ = fs_err::remove_file(aside);
+        let failed = |error| prefix::failed("remove", place, error);
+        match fs_err::remove_file(place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            // It runs, and may be this very program. A later run removes it.
+            Err(_) => fs_err::rename(place, beside(place, super::gone)?).map_err(failed),
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     pub(in super::super) fn sweep(prefix: &Prefix) -> Result<()> {
+        if prefix::look(&prefix.bin())?.is_none() {
+            return Ok(());
+        }
         for (name, _) in files::list(&prefix.bin())? {
-            let Some(program) = super::stepped_aside(&name) else { continue };
-            let (old, place) = (prefix.bin().join(&name), prefix.bin().join(program));
-            // A run that was killed between the two renames has left the name without a program.
-            if prefix::look(&place)?.is_none() {
-                fs_err::rename(&old, &place).map_err(|error| prefix::failed("put back", &place, error))?;
-            } else {
-                let _ = fs_err::remove_file(old);
+            let old = prefix.bin().join(&name);
+            match super::left(&name) {
+                Some(Left::Aside(program)) if prefix::look(&prefix.bin().join(program))?.is_none() => {
+                    let place = prefix.bin().join(program);
+                    fs_err::rename(&old, &place).map_err(|error| prefix::failed("put back", &place, error))?;
+                }
+                // It fails if it still runs.
+                Some(Left::Aside(_) | Left::Gone) => drop(fs_err::remove_file(old)),
+                None => {}
             }
         }
         let _ = fs_err::remove_file(prefix.bin().join(NEXT));
         Ok(())
     }
 
-    fn step_aside(place: &Utf8Path) -> Result<Option<camino::Utf8PathBuf>> {
-        let (Some(bin), Some(program)) = (place.parent(), place.file_name()) else { return Ok(None) };
+    fn step_aside(place: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
         if prefix::look(place)?.is_none() {
             return Ok(None);
         }
-        let there = files::list(bin)?;
-        let there: Vec<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
-        let aside = bin.join(super::aside(program, &there));
+        let aside = beside(place, super::aside)?;
         fs_err::rename(place, &aside).map_err(|error| prefix::failed("move aside", place, error))?;
         Ok(Some(aside))
+    }
+
+    /// A free name beside a program's.
+    fn beside(place: &Utf8Path, name: fn(&str, &[&str]) -> String) -> Result<Utf8PathBuf> {
+        let there = files::list(place.parent().unwrap_or(Utf8Path::new(".")))?;
+        let there: Vec<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+        Ok(place.with_file_name(name(place.file_name().unwrap_or_default(), &there)))
     }
 }
 #[cfg(not(unix))]
@@ -137,10 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stepped_aside_is_taken_for_it() {
-        assert_eq!(stepped_aside(&aside("to-ol.exe", &[])), Some("to-ol.exe"));
-        for other in ["tool.exe", ".old-tool.exe", ".old-1-", ".old--tool.exe", ".old-x-tool.exe", "old-1-tool.exe"] {
-            assert_eq!(stepped_aside(other), None, "{other}");
+    fn only_what_a_run_has_left_is_taken_for_it() {
+        assert_eq!(left(&aside("to-ol.exe", &[])), Some(Left::Aside("to-ol.exe")));
+        // What was uninstalled while it ran must not come back to its place.
+        assert_eq!(left(&gone("to-ol.exe", &[".gone-1-to-ol.exe"])), Some(Left::Gone));
+        for other in [
+            "tool.exe",
+            ".old-tool.exe",
+            ".old-1-",
+            ".old--tool.exe",
+            ".old-x-tool.exe",
+            "old-1-tool.exe",
+            ".gone-tool.exe",
+            ".gone-1-",
+        ] {
+            assert_eq!(left(other), None, "{other}");
         }
     }
 }

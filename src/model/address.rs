@@ -124,6 +124,14 @@ impl Pages {
         }
     }
 
+    /// Where the files of a release are, by its tag, at a forge where that can be known.
+    pub fn downloads(&self, tag: &str) -> Option<String> {
+        match self.forge {
+            Forge::GitHub | Forge::Gitea => Some(format!("{}/releases/download/{tag}", self.page)),
+            Forge::GitLab => None,
+        }
+    }
+
     /// The page of the issue or pull request that `#<number>` means.
     pub fn number(&self, number: &str) -> String {
         match self.forge {

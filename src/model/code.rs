@@ -71,7 +71,8 @@ codes! {
     HookFailed = "hook_failed", Failed, "A configured hook ended with an error.";
     ProgramUnusable = "program_unusable", Failed, "A program that was to be installed does not start here.";
     SmokeFailed = "smoke_failed", Failed, "A smoke command failed or printed something else.";
-    Busy = "busy", Failed, "Another run works on the same output directory.";
+    Busy = "busy", Failed, "Another run works on the same output directory, or publishes the same release.";
+    Interrupted = "interrupted", Failed, "The work was interrupted, and what it had started was taken down.";
     SummaryMissing = "summary_missing", Verification, "A published release lacks an asset that it should have.";
     // The command line.
     Usage = "usage", Usage, "The command line is not understood.";
@@ -97,6 +98,7 @@ codes! {
     BuildMissing = "build_missing", Configuration, "A stage was started whose input has not been made.";
     BuildStale = "build_stale", Configuration, "What was built belongs to another commit, or was changed since.";
     ProviderMissing = "provider_missing", Configuration, "Publishing was asked for without a provider or a target.";
+    TokenMissing = "token_missing", Configuration, "There is no token for the place to publish to.";
     KeyInvalid = "key_invalid", Configuration, "A key cannot be read or used as it is.";
     KeyMissing = "key_missing", Configuration, "Signatures are demanded and there is no key to make them with.";
     KeyExposed = "key_exposed", Configuration, "A private key lies where others can read it.";
@@ -131,6 +133,13 @@ codes! {
     RemoteNotFound = "remote_not_found", Remote, "The remote place has no such file.";
     RemoteUnavailable = "remote_unavailable", Remote, "The remote place did not answer, or answered with an error.";
     RemoteRefused = "remote_refused", Remote, "The remote place asked for something that is never done, such as plain http.";
+    EngineMissing = "engine_missing", Remote, "No container engine answers.";
+    EngineForbidden = "engine_forbidden", Remote, "The container engine may not be used by this user.";
+    EngineArchitecture = "engine_architecture", Remote, "The container engine cannot run programs of an architecture.";
+    EngineFull = "engine_full", Remote, "The container engine's disk is full, or nearly so.";
+    EngineFailed = "engine_failed", Remote, "The container engine could not do what it was asked for.";
+    ImageMissing = "image_missing", Remote, "An image is not there and cannot be pulled.";
+    RemoteForbidden = "remote_forbidden", Remote, "The remote place does not accept the token, or does not allow it what was asked for.";
     RedirectRefused = "redirect_refused", Verification, "A redirect leads to a weaker or unknown place.";
     // The registry.
     RequestInvalid = "request_invalid", Usage, "A request to the server is not understood.";

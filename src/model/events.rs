@@ -48,6 +48,17 @@ pub enum Event {
         #[serde(rename = "duration_ms", serialize_with = "as_millis")]
         duration: Duration,
     },
+    /// So much of a file has come. Told at its beginning, now and then, and at its end.
+    Transfer {
+        /// The file.
+        file: String,
+        /// How many bytes have come.
+        bytes: u64,
+        /// How many there are, where that is known.
+        total_bytes: Option<u64>,
+        /// Whether it is over.
+        ended: bool,
+    },
     /// A line that a program printed.
     Output {
         /// The stage.

@@ -152,6 +152,11 @@ impl Index {
         out.into_bytes()
     }
 
+    /// One package as it stands on its line, without the comma.
+    pub fn row(package: &Package) -> String {
+        compact(package)
+    }
+
     /// The stem of a package's archive, which is also the one directory inside it.
     pub fn stem(package: &Package) -> &str {
         let name = package.archive.as_str();

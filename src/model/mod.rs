@@ -15,6 +15,8 @@ pub mod events;
 pub mod failure;
 pub mod finding;
 pub mod index;
+pub mod installer;
+pub mod interop;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;

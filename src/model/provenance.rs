@@ -108,9 +108,26 @@ pub struct ExternalParameters {
     pub level: Option<u8>,
     /// Globs of the files that were packed besides.
     pub include: Vec<String>,
+    /// What the installers were rendered from, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installer: Option<InstallerParameters>,
     /// The commands that ran around the stages, by the stage's name with `before-` or `after-`.
     #[serde(serialize_with = "text::serialize_without_credentials")]
     pub hooks: BTreeMap<String, Vec<Vec<String>>>,
+}
+
+/// What the installers were rendered from, besides the packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InstallerParameters {
+    /// Their names, sorted.
+    pub files: Vec<String>,
+    /// Where they fetch the release from, with `{tag}` and `{version}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 /// How one platform was built.

@@ -1,13 +1,16 @@
-//! The documents of a bundle: SBOMs, then the index, then the provenance, then the checksums.
+//! The documents of a bundle: SBOMs and installers, then the index, then the provenance, then the checksums.
 //!
-//! The order is the order in which one pins the other: the SBOMs name the archives, the index names
-//! the SBOMs and the archives, the provenance names all of those, and the checksums name everything.
+//! The order is the order in which one pins the other: the SBOMs and the installers name the archives, the
+//! index names all of those, the provenance names the index too, and the checksums name everything. Whatever
+//! else the index is to list is added in [`listed`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 
 use super::build::Built;
+use super::installer;
+use super::interop;
 use super::plan::Plan;
 use crate::model::checksums::{self, Checksums};
 use crate::model::events::{Event, Listener};
@@ -20,6 +23,13 @@ use crate::model::provenance::{
 use crate::model::sbom::{self, Inventory, Resolved};
 use crate::model::{Digest, Failure, FileName, code::Code};
 use crate::world::files;
+
+/// A document that the index lists.
+struct Document {
+    name: String,
+    kind: &'static str,
+    bytes: Vec<u8>,
+}
 
 /// A document that has been written.
 struct Written {
@@ -41,16 +51,40 @@ pub fn describe(
     for message in inventory.warnings() {
         listener.hear(&Event::Warning { message });
     }
-    let spdx = write(place, sbom::SPDX_FILE_NAME, &sbom::spdx::render(&inventory))?;
-    let cyclonedx = write(place, sbom::CYCLONEDX_FILE_NAME, &sbom::cyclonedx::render(&inventory))?;
-    let index = write(place, index::FILE_NAME, &index(plan, packages, &spdx, &cyclonedx).render())?;
+    let mut files = Vec::new();
+    for Document { name, kind, bytes } in listed(plan, packages, &inventory)? {
+        let Written { name, sha256, size_bytes } = write(place, &name, &bytes)?;
+        files.push(ListedFile { name, kind: kind.to_owned(), size_bytes, sha256 });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
     let mut pinned: BTreeMap<FileName, Digest> =
         packages.iter().map(|package| (package.archive.clone(), package.sha256)).collect();
-    pinned.extend([spdx, cyclonedx, index].map(|written| (written.name, written.sha256)));
+    pinned.extend(files.iter().map(|file| (file.name.clone(), file.sha256)));
+    let index = write(place, index::FILE_NAME, &index(plan, packages, files).render())?;
+    pinned.insert(index.name, index.sha256);
     let provenance = write(place, provenance::FILE_NAME, &statement(plan, built, &pinned)?.render())?;
     pinned.insert(provenance.name, provenance.sha256);
     write(place, checksums::FILE_NAME, &Checksums(pinned).render())?;
     Ok(())
+}
+
+/// Every document that the index lists, with its kind.
+fn listed(plan: &Plan, packages: &[Package], inventory: &Inventory) -> Result<Vec<Document>> {
+    let mut documents = vec![
+        Document { name: sbom::SPDX_FILE_NAME.to_owned(), kind: "sbom-spdx", bytes: sbom::spdx::render(inventory) },
+        Document {
+            name: sbom::CYCLONEDX_FILE_NAME.to_owned(),
+            kind: "sbom-cyclonedx",
+            bytes: sbom::cyclonedx::render(inventory),
+        },
+    ];
+    for ((name, kind), bytes) in installer::render(plan, packages)? {
+        documents.push(Document { name: name.to_owned(), kind, bytes });
+    }
+    for interop::Document { name, kind, bytes } in interop::of(plan, packages)? {
+        documents.push(Document { name: name.to_string(), kind, bytes });
+    }
+    Ok(documents)
 }
 
 fn write(place: &Utf8Path, name: &str, bytes: &[u8]) -> Result<Written> {
@@ -83,17 +117,7 @@ fn inventory(plan: &Plan, packages: &[Package], resolved: Vec<Resolved>) -> Inve
     Inventory::assemble(product, packed)
 }
 
-fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written) -> Index {
-    let mut listed: Vec<_> = [(spdx, "sbom-spdx"), (cyclonedx, "sbom-cyclonedx")]
-        .into_iter()
-        .map(|(written, kind)| ListedFile {
-            name: written.name.clone(),
-            kind: kind.to_owned(),
-            size_bytes: written.size_bytes,
-            sha256: written.sha256,
-        })
-        .collect();
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
+fn index(plan: &Plan, packages: &[Package], files: Vec<ListedFile>) -> Index {
     Index {
         kind: index::TYPE.to_owned(),
         name: plan.name.clone(),
@@ -110,7 +134,7 @@ fn index(plan: &Plan, packages: &[Package], spdx: &Written, cyclonedx: &Written)
             dirty: plan.source.dirty,
         },
         packages: packages.to_vec(),
-        files: listed,
+        files,
     }
 }
 
@@ -170,6 +194,7 @@ fn external(plan: &Plan, built: &Built) -> ExternalParameters {
             .collect(),
         level: plan.archive.level,
         include: plan.archive.include.clone(),
+        installer: installer::parameters(&plan.installer),
         binaries: plan.binaries.clone(),
         hooks: hooks.filter(|(_, commands)| !commands.is_empty()).collect(),
     }

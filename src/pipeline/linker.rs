@@ -39,6 +39,12 @@ pub fn evident(plan: &Plan, platform: &PlatformPlan) -> Option<String> {
     KNOWN.iter().find(|known| known.target == platform.target).map(|known| known.program.to_owned())
 }
 
+/// The Debian package that links for a target on another machine, if one is known.
+pub fn debian_package(target: &str) -> Option<&'static str> {
+    let known = KNOWN.iter().find(|known| known.target == target).map(|known| known.package);
+    known.or_else(|| target.ends_with("-linux-musl").then_some("musl-tools"))
+}
+
 /// How to install the usual linker of a target.
 pub fn way_to_install(target: &str) -> String {
     match KNOWN.iter().find(|known| known.target == target) {

@@ -108,8 +108,14 @@ fn read(directory: &Utf8Path, bundle: &Bundle, name: &str) -> Result<Vec<u8>> {
         .hint("see who else works in the directory, and merge again"))
 }
 
-/// Joins the parts to the bundle of the plan.
-pub fn merge(plan: &Plan, parts: &[Part], listener: &dyn Listener) -> Result<Packed> {
+/// Joins the parts to the bundle of the plan. `of` makes the same plan for some of its platforms, as the
+/// machine did that made a part.
+pub fn merge(
+    plan: &Plan,
+    of: &dyn Fn(Vec<Platform>) -> Result<Plan>,
+    parts: &[Part],
+    listener: &dyn Listener,
+) -> Result<Packed> {
     parts.iter().try_for_each(|part| merge_checks::belongs(plan, part))?;
     let sources = merge_checks::sources(plan, parts)?;
     let lock = plan.places.root.join("Cargo.lock");
@@ -124,7 +130,7 @@ pub fn merge(plan: &Plan, parts: &[Part], listener: &dyn Listener) -> Result<Pac
     let mut pieces = Vec::new();
     for part in parts {
         let all = part.pieces(plan, &known)?;
-        check_documents(plan, part, &all)?;
+        check_documents(&of(platforms(&all))?, part, &all)?;
         // Of a platform that several parts have alike, the first is as good as any.
         pieces.extend(all.into_iter().filter(|piece| sources.get(&piece.package.platform) == Some(&&*part.directory)));
     }
@@ -214,15 +220,16 @@ impl Part {
     }
 }
 
-/// Writes every document of some platforms into a directory.
+fn platforms(pieces: &[Piece]) -> Vec<Platform> {
+    pieces.iter().map(|piece| piece.package.platform).collect()
+}
+
+/// Writes every document of the plan's platforms into a directory.
 fn write(plan: &Plan, pieces: &[Piece], place: &Utf8Path, listener: &dyn Listener) -> Result<()> {
-    let platforms: BTreeSet<Platform> = pieces.iter().map(|piece| piece.package.platform).collect();
-    let mut plan = plan.clone();
-    plan.platforms.retain(|platform| platforms.contains(&platform.platform));
     let built = Built { platforms: pieces.iter().map(|piece| piece.built.clone()).collect() };
     let packages: Vec<_> = pieces.iter().map(|piece| piece.package.clone()).collect();
     let resolved = pieces.iter().map(|piece| piece.resolved.clone()).collect();
-    describe::describe(&plan, &built, &packages, resolved, place, listener)
+    describe::describe(plan, &built, &packages, resolved, place, listener)
 }
 
 /// Writes the documents of a part again; they have to be those that it came with.

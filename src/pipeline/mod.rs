@@ -4,11 +4,15 @@
 //! out by the plan is taken from what an earlier run left in `dist/`, after looking at it again.
 
 pub mod arguments;
+pub mod attestation;
 pub mod build;
+pub mod cataloguing;
 mod choice;
 pub mod describe;
+pub mod docker_smoke;
 pub mod guard;
 pub mod include;
+pub mod installer;
 pub mod interop;
 pub mod linker;
 pub mod matrix;
@@ -29,6 +33,7 @@ pub mod smoke;
 pub(crate) mod stages;
 pub mod surroundings;
 pub mod verify;
+pub mod workflows;
 
 use jiff::Timestamp;
 
@@ -74,7 +79,7 @@ pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
     run.stage(Stage::Sign, || stages::sign(plan, &packed, tools), || Ok(()))?;
     let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, tools), || Ok(None))?;
     run.stage(Stage::Notes, || stages::notes(plan, tools), || Ok(()))?;
-    run.stage(Stage::Smoke, || stages::smoke(plan, &built, tools), || Ok(()))?;
+    run.stage(Stage::Smoke, || stages::smoke(plan, &built, verified.as_ref(), tools), || Ok(()))?;
     let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), tools), || Ok(None))?;
     let fetched = run.stage(
         Stage::RemoteVerify,

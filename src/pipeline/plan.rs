@@ -3,6 +3,8 @@
 //! [`plan`] is a pure function of a [`Request`] and the [`Surroundings`]. `--dry-run` and
 //! `consign plan` print what it returns, and the stages do exactly that.
 
+mod stages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
@@ -10,17 +12,22 @@ use semver::Version;
 use serde::Serialize;
 
 use super::choice;
-use super::interop::Interop;
+use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke};
+use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use crate::catalog::lifetimes::Lifetimes;
+use crate::model::address::Pages;
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::source::Source;
 use crate::model::stage::Stage;
-use crate::model::{Code, Failure, FileName, Platform, Release, address, checksums, index, provenance, sbom, text};
+use crate::model::{
+    Code, Failure, FileName, Platform, Release, address, checksums, index, installer, provenance, sbom, text,
+};
 use crate::world::cargo::Member;
+pub use stages::StagePlan;
+use stages::stages;
 
 /// The plan of one release.
 #[derive(Clone, Debug, Serialize)]
@@ -51,6 +58,11 @@ pub struct Plan {
     pub platforms: Vec<PlatformPlan>,
     /// How archives are packed.
     pub archive: ArchivePlan,
+    /// Which installers are rendered, and what they know.
+    pub installer: InstallerPlan,
+    /// What cargo says of the product.
+    #[serde(skip)]
+    pub about: About,
     /// The files of the bundle, sorted.
     pub files: Vec<FileName>,
     /// The stages, in order.
@@ -169,22 +181,15 @@ pub struct ArchivePlan {
     pub include: Vec<String>,
 }
 
-/// What one stage does.
+/// Which installers are rendered, and what they know.
 #[derive(Clone, Debug, Serialize)]
-pub struct StagePlan {
-    /// The stage.
-    pub stage: Stage,
-    /// Whether it runs.
-    pub runs: bool,
-    /// What it does, or why it does not run.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub does: String,
-    /// Commands before it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub before: Vec<Vec<String>>,
-    /// Commands after it.
-    #[serde(serialize_with = "text::serialize_without_credentials")]
-    pub after: Vec<Vec<String>>,
+pub struct InstallerPlan {
+    /// Their names, and those of documents for other installers, sorted.
+    pub files: Vec<FileName>,
+    /// Where they fetch the release from, with `{tag}` and `{version}`.
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    pub root: Option<String>,
 }
 
 /// Which stages to run.
@@ -196,6 +201,10 @@ pub struct Selection {
     pub skip: BTreeSet<Stage>,
     /// Whether there is a key to sign with.
     pub signs: bool,
+    /// Where the stage `smoke` runs something, if not where the settings say.
+    pub smoke: Option<Vec<SmokePlace>>,
+    /// Images, or tar files, in the place of bases of the services in containers.
+    pub smoke_bases: BTreeMap<String, String>,
 }
 
 /// Decides everything.
@@ -209,7 +218,6 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
     let name = choice::name(request, &members)?;
     let platforms = platforms(request, around, &members, &name, &release)?;
     check_names(request, &platforms)?;
-    check_publishing_target(request)?;
     let features: Vec<_> = platforms.iter().flat_map(|platform| platform.features.iter().cloned()).collect();
     let binaries = choice::programs(request, &members, &features)?;
     let dist = choice::output_directory(&around.workspace, &request.dist)?;
@@ -222,6 +230,9 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         dist,
         documents: around.documents(&members),
     };
+    let source = source(request, around, &members);
+    let installer = installer(request, &name, &platforms, source.repository.as_deref())?;
+    let files = files(&platforms, &installer)?;
     let platforms: Vec<_> = platforms
         .into_iter()
         .map(|mut platform| {
@@ -234,14 +245,16 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         channel: release.channel(),
         mode: request.mode,
         packages: members.iter().map(|member| member.name.clone()).collect(),
-        source: source(request, around, &members),
+        about: About::of(&members),
+        installer,
+        source,
         build: BuildPlan {
             profile: profile(request),
             locked: around.workspace.has_lock,
             rust_version: members.iter().filter_map(|member| member.rust_version.clone()).max(),
         },
         archive: ArchivePlan { level: request.archive.level, include: request.archive.include.clone() },
-        files: files(&platforms)?,
+        files,
         stages: stages(request, around, selection)?,
         matrix: Matrix::of(&platforms),
         host: around.compiler.host.clone(),
@@ -333,19 +346,6 @@ fn file_name(text: &str) -> Result<FileName> {
             .because(error)
             .hint("`archive.name-pattern` takes `{name}`, `{version}`, `{tag}`, `{platform}` and `{target}`")
     })
-}
-
-/// The only provider there is takes a path; an address would become a directory called `https:`.
-fn check_publishing_target(request: &Request) -> Result<()> {
-    match &request.publish {
-        Some(publish) if publish.target.contains("://") => {
-            let shown = text::shown(&text::without_credentials(&publish.target)).into_owned();
-            Err(Failure::new(Code::ConfigInvalid, format!("the publishing target `{shown}` is no directory"))
-                .subject("publish.target")
-                .hint("the provider `directory` takes a path, of a mounted place too"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Only zig takes a glibc version behind the triple.
@@ -457,7 +457,27 @@ fn source(request: &Request, around: &Surroundings, members: &[&Member]) -> Sour
     source
 }
 
-fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
+/// Which installers there are, and where they fetch from: where nobody says so, from the page of a repository
+/// at a GitHub, which keeps releases at addresses that are known.
+fn installer(
+    request: &Request,
+    name: &FileName,
+    platforms: &[PlatformPlan],
+    repository: Option<&str>,
+) -> Result<InstallerPlan> {
+    let asked = &request.installer;
+    let ps1 = asked.ps1.unwrap_or_else(|| platforms.iter().any(|platform| platform.platform.is_windows()));
+    let names = [(ps1, installer::PS1.0), (asked.sh, installer::SH.0)];
+    let files = names.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| file_name(name));
+    let found = || Pages::of(repository?)?.downloads("{tag}").filter(|url| installer::is_base_url(url));
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    let base_url = asked.base_url.clone().or_else(found);
+    files.extend(request.interop.files(name, base_url.as_deref())?);
+    files.sort();
+    Ok(InstallerPlan { files, base_url, root: asked.root.clone() })
+}
+
+fn files(platforms: &[PlatformPlan], installer: &InstallerPlan) -> Result<Vec<FileName>> {
     let fixed = [
         sbom::SPDX_FILE_NAME,
         sbom::CYCLONEDX_FILE_NAME,
@@ -469,82 +489,9 @@ fn files(platforms: &[PlatformPlan]) -> Result<Vec<FileName>> {
     for name in fixed {
         all.insert(file_name(name)?);
     }
+    all.extend(installer.files.iter().cloned());
     all.extend(platforms.iter().map(|platform| platform.archive.clone()));
     Ok(all.into_iter().collect())
-}
-
-fn stages(request: &Request, around: &Surroundings, selection: &Selection) -> Result<Vec<StagePlan>> {
-    Stage::ALL
-        .into_iter()
-        .map(|stage| {
-            let left_out = left_out(request, selection, stage)?;
-            let hooks = |when: &str| request.hooks.get(&format!("{when}-{stage}")).cloned().unwrap_or_default();
-            Ok(StagePlan {
-                stage,
-                runs: left_out.is_none(),
-                does: left_out.unwrap_or_else(|| describe(request, around, stage)),
-                before: hooks("before"),
-                after: hooks("after"),
-            })
-        })
-        .collect()
-}
-
-/// Why a stage does not run, if it does not.
-fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Option<String>> {
-    let skipped = selection.skip.contains(&stage);
-    if skipped && request.mode == Mode::Release && !stage.can_be_skipped_in_release() {
-        return Err(Failure::new(Code::StageRequired, format!("stage `{stage}` cannot be skipped in release mode"))
-            .subject(stage.as_str())
-            .hint("leave `--skip` out, or rehearse with `--mode validate`"));
-    }
-    if skipped {
-        return Ok(Some("skipped on request".into()));
-    }
-    // A later start never leaves out what makes a release trustworthy and takes no time.
-    let cheap = matches!(stage, Stage::Guard | Stage::Preflight | Stage::Verify | Stage::Notes | Stage::Smoke);
-    let always = request.mode == Mode::Release && cheap;
-    if let Some(from) = selection.from.filter(|from| stage < *from && !always) {
-        let taken = matches!(stage, Stage::Build | Stage::Package | Stage::Sign);
-        return Ok(Some(if taken {
-            "what is in dist/ is taken".into()
-        } else {
-            format!("the run starts at `{from}`")
-        }));
-    }
-    let publishes = request.mode == Mode::Release && request.publish.is_some();
-    Ok(match stage {
-        Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
-            Some("a rehearsal publishes nothing; `--mode release` does".into())
-        }
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if !publishes => {
-            Some("no provider is named; see `--provider`".into())
-        }
-        _ => None,
-    })
-}
-
-fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
-    match stage {
-        Stage::Guard => "check that this version may be released".into(),
-        Stage::Preflight => "check tools, compilers, lock file and working tree".into(),
-        Stage::Test => choice::test_command(request, around).join(" "),
-        Stage::Build => "one release build per platform".into(),
-        Stage::Package => "archives, SBOMs, index, provenance and checksums".into(),
-        Stage::Sign => "detached signatures over every file of the bundle".into(),
-        Stage::Verify => "check every file against every document".into(),
-        Stage::Notes => "release notes from the commits since the last tag".into(),
-        Stage::Smoke => "run the programs that this host can run".into(),
-        Stage::Publish => match &request.publish {
-            Some(publish) => {
-                format!("to the {} `{}`", publish.provider.as_str(), text::without_credentials(&publish.target))
-            }
-            None => String::new(),
-        },
-        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
-        Stage::Summary => "expected against published assets".into(),
-    }
 }
 
 fn warnings(request: &Request, around: &Surroundings) -> Vec<String> {

@@ -1,24 +1,27 @@
 //! Publishing: a verified bundle becomes visible, and what was published is written down.
 //!
-//! [`publish`] takes the proof that the bundle was verified, so it cannot be called without. How a
-//! place keeps its promises is the provider's business ([`crate::provider`]). Where a catalog lies
+//! [`publish`] takes the proof that the bundle was verified, so it cannot be called without; and what
+//! the place has stored goes through the same verifier before anybody sees it. How a place keeps its
+//! promises is the provider's business ([`crate::provider`]). Where a catalog lies
 //! beside the releases and there is a key for it, the version is added to it ([`crate::catalog`]).
 
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::cataloguing::Catalogue;
+use super::notes;
 use super::plan::Plan;
-use super::request::{ProviderKind, Publish};
-use crate::catalog::edit::{self, Act, Hand, Listing, Outcome};
-use crate::catalog::repository::Repository;
+use super::request::Publish;
+use super::verify::{Requirements, verify};
+use crate::catalog::edit::{Act, Hand, Outcome};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::pretty;
 use crate::model::stage::Stage;
-use crate::model::{pretty, text};
-use crate::provider::{self, Asset, Status, Upload};
+use crate::provider::{self, Asset, Provider, ProviderKind, Status, Upload};
 use crate::trust::key::Signer;
 use crate::trust::{self, Bundle, Verified};
 use crate::world::files;
@@ -32,6 +35,11 @@ pub const URL_FILE_NAME: &str = "release-url.txt";
 /// The names of what was published, one on each line.
 pub const ASSETS_FILE_NAME: &str = "release-assets.txt";
 
+/// The largest report that is read back, in bytes.
+const MAX_REPORT_BYTES: usize = 16 << 20;
+/// The longest notes that are read, in bytes.
+const MAX_NOTES_BYTES: usize = 4 << 20;
+
 /// What was published, and where.
 #[derive(Clone, Debug, Serialize)]
 pub struct Publication {
@@ -42,8 +50,10 @@ pub struct Publication {
     pub provider: ProviderKind,
     /// The place as it was given.
     pub target: String,
-    /// Where it can be fetched from.
+    /// The page for people.
     pub url: String,
+    /// What the names of the files are put behind to fetch them.
+    pub base_url: String,
     /// Whether anything had to be done.
     pub status: Status,
     /// Every file that is there, assets and their evidence, sorted by name.
@@ -53,10 +63,12 @@ pub struct Publication {
     pub catalog: Option<Outcome>,
 }
 
-/// With what a catalog is signed.
+/// What publishing needs besides the bundle and the plan.
 #[derive(Clone, Copy)]
-pub struct Cataloguing<'a> {
-    /// The keys; none: a catalog is left as it is.
+pub struct Publishing<'a> {
+    /// What is demanded of the bytes that the place has stored.
+    pub requirements: &'a Requirements,
+    /// The keys that sign a catalog; none: it is left as it is.
     pub signers: &'a [Box<dyn Signer>],
     /// The time.
     pub now: Timestamp,
@@ -67,38 +79,42 @@ pub fn publish(
     bundle: &Verified<Bundle>,
     plan: &Plan,
     target: &Publish,
-    cataloguing: Cataloguing<'_>,
+    publishing: Publishing<'_>,
     listener: &dyn Listener,
 ) -> Result<Publication> {
     let upload = Upload {
-        release: bundle.release.directory()?,
+        release: bundle.release.clone(),
+        commit: bundle.index.source.commit.clone(),
+        notes: notes_of(plan)?,
         directory: &plan.places.bundle,
         assets: bundle.assets.iter().map(asset).collect(),
         evidence: bundle.evidence.iter().map(asset).collect(),
     };
     let (began, task) = (Instant::now(), target.target.clone());
-    let catalog = catalog_of(&upload, target)?;
+    let catalogue = Catalogue::find(&upload, target)?;
     let hand = Hand {
-        signers: cataloguing.signers.iter().map(AsRef::as_ref).collect(),
-        now: cataloguing.now,
+        signers: publishing.signers.iter().map(AsRef::as_ref).collect(),
+        now: publishing.now,
         lifetimes: &plan.catalog,
         act: Act::Write,
     };
     // A key that cannot add the version is told before anything becomes visible.
-    if let Some((repository, _)) = catalog.as_ref().filter(|_| !hand.signers.is_empty()) {
-        edit::require(repository, &hand)?;
+    if let Some(catalogue) = catalogue.as_ref().filter(|_| !hand.signers.is_empty()) {
+        catalogue.require(&hand)?;
     }
     listener.hear(&Event::TaskStarted { stage: Stage::Publish, task: task.clone() });
-    let published = match target.provider {
-        ProviderKind::Directory => provider::directory::publish(&upload, Utf8Path::new(&target.target))?,
+    let check = |directory: &Utf8Path| {
+        verify(directory, Some(&upload.release), publishing.requirements, listener)?.accept().map(drop)
     };
+    let provider = provider::open(&target.place)?;
+    let published = provider::publish(&*provider, &upload, &check, listener)?;
     let bytes = match published.status {
         Status::Published => upload.files().map(|file| file.size_bytes).sum(),
         Status::Unchanged => 0,
     };
     listener.hear(&Event::TaskFinished { stage: Stage::Publish, task, bytes, duration: began.elapsed() });
-    let catalog = match catalog {
-        Some((repository, place)) => list(bundle, &repository, &place, &hand, listener)?,
+    let catalog = match catalogue {
+        Some(catalogue) => list(bundle, &upload, &*provider, &catalogue, &hand, listener)?,
         None => None,
     };
     let mut files: Vec<Asset> = upload.files().cloned().collect();
@@ -107,7 +123,8 @@ pub fn publish(
         kind: TYPE,
         provider: target.provider,
         target: target.target.clone(),
-        url: published.url,
+        url: published.address.page,
+        base_url: published.address.base,
         status: published.status,
         assets: files,
         catalog,
@@ -116,39 +133,46 @@ pub fn publish(
     Ok(publication)
 }
 
-/// The catalog beside the releases, if there is one, and where in it this release lies.
-fn catalog_of(upload: &Upload<'_>, target: &Publish) -> Result<Option<(Repository, Utf8PathBuf)>> {
-    match target.provider {
-        ProviderKind::Directory => {
-            let place = provider::directory::place_of(&upload.release, Utf8Path::new(&target.target))?;
-            let repository = Repository::at(place.parent().unwrap_or(&place));
-            Ok(repository.exists().then_some((repository, place)))
-        }
+/// Where the last run that published a release has put it, if there was one.
+pub fn recorded_base_url(reports: &Utf8Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        #[serde(rename = "type")]
+        kind: String,
+        base_url: String,
     }
+    let bytes = files::read_bounded(&reports.join(FILE_NAME), MAX_REPORT_BYTES).ok()?;
+    let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
+    (recorded.kind == TYPE).then_some(recorded.base_url)
 }
 
-/// Adds the release to the catalog.
+/// Adds the release to the catalog, if there is one and a key for it.
 fn list(
     bundle: &Verified<Bundle>,
-    repository: &Repository,
-    place: &Utf8Path,
+    upload: &Upload<'_>,
+    provider: &dyn Provider,
+    catalogue: &Catalogue,
     hand: &Hand<'_>,
     listener: &dyn Listener,
 ) -> Result<Option<Outcome>> {
     if hand.signers.is_empty() {
-        let (place, target) = (text::shown(place.as_str()), text::shown(repository.target().as_str()));
-        let message = format!(
-            "the catalog does not list this release yet: run `consign catalog add {place} --target {target} --key FILE`, \
-             or set CONSIGN_CATALOG_KEY"
-        );
-        listener.hear(&Event::Warning { message });
+        listener.hear(&Event::Warning { message: catalogue.advice() });
         return Ok(None);
     }
-    let outcome = edit::add(repository, &[Listing::of(bundle, place, None)?], hand)?;
+    let outcome = catalogue.list(bundle, upload, provider, hand)?;
     for message in outcome.warnings.iter().cloned().chain(outcome.missing.iter().map(ToString::to_string)) {
         listener.hear(&Event::Warning { message });
     }
     Ok(Some(outcome))
+}
+
+/// The notes that were rendered for this release, if they were.
+fn notes_of(plan: &Plan) -> Result<String> {
+    let path = plan.places.releases.join(notes::FILE_NAME);
+    if !path.is_file() {
+        return Ok(String::new());
+    }
+    Ok(String::from_utf8_lossy(&files::read_bounded(&path, MAX_NOTES_BYTES)?).into_owned())
 }
 
 fn asset(listed: &trust::Asset) -> Asset {

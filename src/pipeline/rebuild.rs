@@ -16,8 +16,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::arguments::OwnArguments;
+use super::interop::Interop;
 use super::plan::{Plan, Selection};
-use super::request::{Builder, Mode, Request};
+use super::request::{Builder, Installer, Mode, Request};
 use super::{arguments, build, package, plan, surroundings};
 use crate::archive::Inspector;
 use crate::model::events::{Event, Listener};
@@ -27,7 +28,7 @@ use crate::model::metadata::{BuildMetadata, Compiler};
 use crate::model::provenance::{self, ExternalParameters, PlatformParameters, Statement};
 use crate::model::source::Source;
 use crate::model::stage::Stage;
-use crate::model::{Code, Digest, Failure, text};
+use crate::model::{Code, Digest, Failure, installer, text};
 use crate::trust::documents;
 use crate::world::files;
 use crate::world::git::{self, Repository};
@@ -235,6 +236,8 @@ fn recorded_request(request: &Request, index: &Index, statement: &Statement, wor
         recorded.platforms.iter().all(|platform| !platform.features.iter().any(|feature| feature == "default"));
     again.archive.level = recorded.level;
     again.archive.include.clone_from(&recorded.include);
+    again.installer = recorded_installer(recorded);
+    again.interop = Interop::of_files(&recorded.name, recorded.installer.as_ref().map_or(&[], |given| &given.files));
     again.source_date_epoch = Some(statement.predicate.build_definition.internal_parameters.source_date_epoch);
     again.publish = None;
     again.platforms = recorded.platforms.iter().map(|platform| platform.platform).collect();
@@ -250,6 +253,17 @@ fn recorded_request(request: &Request, index: &Index, statement: &Statement, wor
     let stems = index.packages.first().map(|package| stem_pattern(index, package));
     again.archive.name_pattern = stems;
     Ok(again)
+}
+
+fn recorded_installer(recorded: &ExternalParameters) -> Installer {
+    let given = recorded.installer.as_ref();
+    let has = |(name, _): (&str, &str)| given.is_some_and(|given| given.files.iter().any(|file| file == name));
+    Installer {
+        sh: has(installer::SH),
+        ps1: Some(has(installer::PS1)),
+        base_url: given.and_then(|given| given.base_url.clone()),
+        root: given.and_then(|given| given.root.clone()),
+    }
 }
 
 fn repeatable_builder(platform: &PlatformParameters) -> Result<Builder> {

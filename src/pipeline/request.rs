@@ -9,10 +9,13 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::docker_smoke::matrix::Matrix;
 use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
+use crate::provider::{ProviderKind, Target};
+use crate::world::docker::Address;
 
 /// Every setting that the pipeline reads.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct Request {
     pub platform: BTreeMap<Platform, PlatformBuild>,
     /// How archives are made.
     pub archive: ArchiveOptions,
+    /// Which installers are rendered, and what they know.
+    pub installer: Installer,
     /// Commands around the stages: `before-build` → one or more argument lists.
     pub hooks: BTreeMap<String, Vec<Vec<String>>>,
     /// What the stage `test` runs.
@@ -53,6 +58,8 @@ pub struct Request {
     pub remote_base_url: Option<String>,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
+    /// What the rendered workflows do.
+    pub workflows: Workflows,
     /// What other installers are given to read.
     pub interop: Interop,
     /// `SOURCE_DATE_EPOCH`, if it is set.
@@ -177,9 +184,27 @@ pub struct ArchiveOptions {
     pub level: Option<u8>,
 }
 
-/// What the stage `smoke` runs.
+/// Which installers are rendered, and what they know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installer {
+    /// Whether there is one for POSIX shells.
+    pub sh: bool,
+    /// Whether there is one for Windows; default: if the release is for Windows too.
+    pub ps1: Option<bool>,
+    /// Where a release is fetched from, with `{tag}` and `{version}`; default: the releases of a GitHub
+    /// repository.
+    pub base_url: Option<String>,
+    /// The catalog's root that they carry: a path below the workspace's root.
+    pub root: Option<String>,
+}
+
+/// What the stage `smoke` runs.
+#[derive(Clone, Debug)]
 pub struct Smoke {
+    /// Whether the programs are run on this host.
+    pub on_host: bool,
+    /// The services to run in containers, if any.
+    pub containers: Option<Containers>,
     /// Whether the user chose the commands; the default ones may be refused by a program.
     pub is_configured: bool,
     /// Argument lists, given to each binary.
@@ -188,30 +213,47 @@ pub struct Smoke {
     pub timeout: Duration,
 }
 
-/// Where to publish to.
+/// What the rendered workflows do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflows {
+    /// The environment of the forge that guards publishing and holds its secrets.
+    pub environment: String,
+    /// Whether the forge attests every release.
+    pub attestations: bool,
+    /// The branch that a released commit has to be part of.
+    pub branch: Option<String>,
+    /// The platforms, if they are not those of the settings.
+    pub platforms: Vec<Platform>,
+}
+
+/// Services in containers.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    /// The services.
+    pub matrix: Matrix,
+    /// Where an engine may listen.
+    pub addresses: Vec<Address>,
+}
+
+/// Where the stage `smoke` runs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmokePlace {
+    /// The programs of this host's platform, here.
+    Host,
+    /// The services of docker/smoke.toml, in containers.
+    Docker,
+}
+
+/// Where to publish to.
+#[derive(Clone, Debug)]
 pub struct Publish {
     /// The provider.
     pub provider: ProviderKind,
-    /// A directory for the directory provider.
+    /// The place as it was given: a directory, or a repository.
     pub target: String,
-}
-
-/// The kinds of places that bundles go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
-    /// A directory, local or mounted.
-    Directory,
-}
-
-impl ProviderKind {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-        }
-    }
+    /// The same with everything that is needed to reach it.
+    pub place: Target,
 }
 
 /// The product's default name pattern.

@@ -208,7 +208,12 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
         Stage::Sign => (bundle(), EVIDENCE.map(|name| below(&plan.places.bundle.join(name))).to_vec()),
         Stage::Verify => (bundle(), report(&["verify.json"])),
         Stage::Notes => (bundle(), report(&["release-notes.md"])),
-        Stage::Smoke => (releases(), vec![below(&plan.places.dist.join("smoke/host.log"))]),
+        Stage::Smoke => {
+            let host = plan.smoke.on_host.then_some("smoke/host.log");
+            let containers = plan.smoke.containers.as_ref().map(|_| "docker-smoke/summary.json");
+            let outputs = host.into_iter().chain(containers).map(|path| below(&plan.places.dist.join(path)));
+            (releases(), outputs.collect())
+        }
         Stage::Publish => (bundle(), report(&["release-assets.txt", "release-url.txt", "publish.json"])),
         Stage::RemoteVerify => (vec![], report(&["remote-verify.json", "remote-verify.md"])),
         Stage::Summary => (report(&["release-assets.txt"]), report(&["release-summary.json", "release-summary.md"])),

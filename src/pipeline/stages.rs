@@ -10,10 +10,12 @@ use super::build::Built;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
-use super::request::Mode;
+use super::request::{Containers, Mode};
 use super::run::attend;
 use super::summary::{RemoteStatus, Summary};
-use super::{Tools, build, guard, notes, package, preflight, publish, remote_verify, sign, smoke, summary, verify};
+use super::{
+    Tools, build, docker_smoke, guard, notes, package, preflight, publish, remote_verify, sign, smoke, summary, verify,
+};
 use crate::model::failure::Result;
 use crate::model::index;
 use crate::model::stage::Stage;
@@ -37,6 +39,9 @@ pub(crate) fn guard(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
 pub(crate) fn preflight(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     let examination = preflight::require(plan)?;
     preflight::require_key(plan, &tools.requirements)?;
+    if let Some(containers) = &plan.smoke.containers {
+        docker_smoke::look(&containers.matrix, &containers.addresses)?;
+    }
     Ok(((), format!("{} checks passed", examination.checks.len())))
 }
 
@@ -109,7 +114,48 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
 /// The largest template that is read, in bytes.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
-pub(crate) fn smoke(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<()> {
+pub(crate) fn smoke(plan: &Plan, built: &Built, verified: Option<&Verified<Bundle>>, tools: &Tools<'_>) -> Done<()> {
+    let on_host = if plan.smoke.on_host { Some(smoke_on_host(plan, built, tools)?) } else { None };
+    let in_containers = match &plan.smoke.containers {
+        Some(containers) => Some(smoke_in_containers(plan, containers, verified, tools)?),
+        None => None,
+    };
+    let details: Vec<_> = on_host.into_iter().chain(in_containers).collect();
+    Ok(((), if details.is_empty() { "nothing is chosen".to_owned() } else { details.join("; ") }))
+}
+
+fn smoke_in_containers(
+    plan: &Plan,
+    containers: &Containers,
+    verified: Option<&Verified<Bundle>>,
+    tools: &Tools<'_>,
+) -> Result<String> {
+    if verified.is_none() {
+        return Err(Failure::new(
+            Code::StageRequired,
+            "only a bundle that has just been verified is tried in containers",
+        )
+        .subject("smoke")
+        .hint("leave `--skip verify` out, or choose `--smoke host`"));
+    }
+    let directory = plan.places.dist.join("docker-smoke");
+    let options = docker_smoke::Options {
+        addresses: &containers.addresses,
+        directory: &directory,
+        bundle: Some(&plan.places.bundle),
+        jobs: None,
+        listener: tools.listener,
+    };
+    let report = docker_smoke::run(&containers.matrix, &options)?;
+    docker_smoke::require(&report, &directory)?;
+    let left_out = match report.skipped.len() {
+        0 => String::new(),
+        skipped => format!(", {skipped} left out"),
+    };
+    Ok(format!("{} passed in containers{left_out}", count(report.passed, "service")))
+}
+
+fn smoke_on_host(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Result<String> {
     let smoked = smoke::smoke(plan, built, tools.listener)?;
     let refused = smoked.commands.iter().filter(|command| command.status == "warned").count();
     let refused = if refused == 0 { String::new() } else { format!(", {refused} of them refused by the program") };
@@ -117,7 +163,7 @@ pub(crate) fn smoke(plan: &Plan, built: &Built, tools: &Tools<'_>) -> Done<()> {
         [] => String::new(),
         skipped => format!(", {} cannot run here", count(skipped.len(), "platform")),
     };
-    Ok(((), format!("{} ran{refused}{left_out}", count(smoked.commands.len(), "command"))))
+    Ok(format!("{} ran{refused}{left_out}", count(smoked.commands.len(), "command")))
 }
 
 pub(crate) fn publish(
@@ -130,8 +176,9 @@ pub(crate) fn publish(
             .subject("publish")
             .hint("run `release-pipeline --mode release` without `--skip verify`"));
     };
-    let cataloguing = publish::Cataloguing { signers: tools.catalog_signers, now: (tools.now)() };
-    let publication = publish::publish(verified, plan, target, cataloguing, tools.listener)?;
+    let publishing =
+        publish::Publishing { requirements: &tools.requirements, signers: tools.catalog_signers, now: (tools.now)() };
+    let publication = publish::publish(verified, plan, target, publishing, tools.listener)?;
     let listed = publication
         .catalog
         .as_ref()
@@ -141,12 +188,16 @@ pub(crate) fn publish(
 }
 
 pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools: &Tools<'_>) -> Done<RemoteStatus> {
-    let base = plan.remote_base_url.clone().or_else(|| published.map(|published| published.url.clone()));
-    let base = base.ok_or_else(|| {
-        Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
-            .hint("name one with `--base-url`")
-    })?;
-    let report = remote_verify::remote_verify(&remote_verify::Published::of_plan(plan, &base)?, tools)?;
+    let place = match (&plan.remote_base_url, published, &plan.publish) {
+        (Some(base), _, _) => remote_verify::Published::of_plan(plan, base)?,
+        (None, Some(_), Some(publish)) => remote_verify::Published::of_target(&publish.place, &plan.release)?
+            .reporting_to(plan.places.releases.clone()),
+        (None, _, _) => {
+            return Err(Failure::new(Code::ProviderMissing, "there is no address to fetch the release from")
+                .hint("name one with `--base-url`"));
+        }
+    };
+    let report = remote_verify::remote_verify(&place, tools)?;
     Ok((
         RemoteStatus::Passed,
         format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),

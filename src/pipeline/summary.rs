@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use camino::Utf8Path;
 use semver::Version;
@@ -131,7 +130,7 @@ pub fn write(summary: &Summary, directory: &Utf8Path, step_summary: Option<&Utf8
     files::write(&directory.join(FILE_NAME), &pretty(summary))?;
     files::write(&directory.join(MARKDOWN_FILE_NAME), page.as_bytes())?;
     if let Some(path) = step_summary {
-        append(path, &page)?;
+        files::append(path, page.as_bytes())?;
     }
     summary.verdict()
 }
@@ -216,13 +215,4 @@ fn section(page: &mut String, title: &str, names: &BTreeSet<String>) {
     for name in names {
         let _ = writeln!(page, "- {}", markdown::code(name));
     }
-}
-
-fn append(path: &Utf8Path, page: &str) -> Result<()> {
-    fs_err::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(page.as_bytes()))
-        .map_err(|error| files::failed("append to", path, error))
 }

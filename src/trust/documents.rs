@@ -4,19 +4,18 @@
 //! not have written byte for byte (another order, a doubled key, a space, an escape) is refused.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 
 use crate::archive;
 use crate::model::checksums::Checksums;
 use crate::model::index::{self, Index, ListedFile, Package};
 use crate::model::metadata::PackageMetadata;
-use crate::model::provenance::{self, ResolvedDependency, Statement};
-use crate::model::{FileName, Release, address, checksums, pretty, text};
+use crate::model::provenance::{self, InstallerParameters, ResolvedDependency, Statement};
+use crate::model::{FileName, Release, address, checksums, installer, interop, pretty, text};
 
-use super::{dsse, minisign, signatures, sigstore};
+use super::signatures;
 
 /// The largest checksum list that is read, in bytes.
 pub const MAX_CHECKSUMS_BYTES: usize = 4 << 20;
@@ -79,63 +78,6 @@ pub(super) fn strict<T: DeserializeOwned>(
     if render(&value) == bytes { Ok(value) } else { Err(OTHER_FORM.to_owned()) }
 }
 
-/// Any JSON value, read to its end and not kept, in which no key is there twice at any depth: of two
-/// equal keys every reader takes the one that it likes.
-pub(super) struct Unambiguous;
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unambiguous {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without doubled keys")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(Self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(Self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
-        let mut keys = BTreeSet::new();
-        while let Some((key, Self)) = members.next_entry::<String, Self>()? {
-            if !keys.insert(key) {
-                return Err(de::Error::custom("a key is there twice"));
-            }
-        }
-        Ok(Self)
-    }
-}
-
 fn index_problem(index: &Index) -> Option<String> {
     let release = Release::parse(&index.tag).ok().filter(|release| release.tag == index.tag);
     let problem = match release {
@@ -194,13 +136,18 @@ fn name_problem(index: &Index) -> Option<String> {
             return Some(format!("it does not list `{file}` as {kind}"));
         }
     }
-    let is_known = |listed: &ListedFile| FILES.contains(&(listed.name.as_str(), listed.kind.as_str()));
+    let others = interop::documents(index.name.as_str());
+    let others = others.iter().map(|(name, kind)| (name.as_str(), *kind));
+    let known: Vec<_> = FILES.into_iter().chain(MAY_BE_THERE).chain(others).collect();
+    let is_known = |listed: &ListedFile| known.contains(&(listed.name.as_str(), listed.kind.as_str()));
     let strange = index.files.iter().find(|listed| !is_known(listed))?;
     Some(format!("it lists `{}`, which is of no kind that a bundle holds", strange.name))
 }
 
-/// Every file of a bundle that is neither a package nor a document, with its kind.
+/// Every file that a bundle has to hold besides packages and documents, with its kind.
 const FILES: [(&str, &str); 2] = [(index::SPDX_FILE_NAME, "sbom-spdx"), (index::CYCLONEDX_FILE_NAME, "sbom-cyclonedx")];
+/// Every file that it may hold besides, with its kind.
+const MAY_BE_THERE: [(&str, &str); 2] = [installer::SH, installer::PS1];
 
 /// Whether a name, in lower case, is that of a report or of one of Windows' devices: nothing under it
 /// arrives everywhere as what it is.
@@ -267,6 +214,8 @@ fn provenance_problem(statement: &Statement) -> Option<&'static str> {
         "its packages are not names of packages"
     } else if !is_below(&asked.workspace) {
         "its workspace is not a path below the repository's root"
+    } else if asked.installer.as_ref().is_some_and(|given| !installer_is_plain(given, asked.name.as_str())) {
+        "its installer is not made from an address and a file below the workspace"
     } else if !dependencies_are_plain(&build.resolved_dependencies) {
         "its dependencies do not have each a name of its own and digests"
     } else if [statement.subject.len(), build.resolved_dependencies.len(), asked.packages.len()]
@@ -292,6 +241,17 @@ fn is_below(path: &str) -> bool {
     is_plain && !is_drive && !path.starts_with('\\') && path.split(['/', '\\']).all(|part| part != "..")
 }
 
+fn installer_is_plain(given: &InstallerParameters, product: &str) -> bool {
+    let others = interop::documents(product).map(|(name, _)| name);
+    let is_known =
+        |name: &String| others.contains(name) || [installer::SH, installer::PS1].iter().any(|(known, _)| known == name);
+    !given.files.is_empty()
+        && sorted(given.files.iter())
+        && given.files.iter().all(is_known)
+        && given.base_url.as_deref().is_none_or(installer::is_base_url)
+        && given.root.as_deref().is_none_or(|path| !path.is_empty() && is_below(path))
+}
+
 fn dependencies_are_plain(dependencies: &[ResolvedDependency]) -> bool {
     let mut names = BTreeSet::new();
     dependencies.iter().all(|dependency| {
@@ -309,6 +269,13 @@ fn dependencies_are_plain(dependencies: &[ResolvedDependency]) -> bool {
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     items.is_sorted_by(|before, after| before < after)
 }
+
+/// The name of the signed provenance.
+pub(super) const PROVENANCE_ENVELOPE: &str = "provenance.intoto.jsonl";
+/// How the name of a Sigstore bundle ends.
+pub(super) const SIGSTORE_ENDING: &str = ".sigstore.json";
+/// How the name of a signature in minisign's form ends.
+pub(super) const MINISIGN_ENDING: &str = ".minisig";
 
 /// What a name of evidence says: what it is made over, and in which container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,12 +314,12 @@ pub fn is_evidence(name: &str) -> bool {
 pub(super) fn evidence_of(name: &str) -> Option<Evidence<'_>> {
     match name {
         signatures::FILE_NAME => return Some(Evidence::Signatures),
-        dsse::FILE_NAME => return Some(Evidence::Provenance),
+        PROVENANCE_ENVELOPE => return Some(Evidence::Provenance),
         _ => {}
     }
     let endings = [
-        (sigstore::ENDING, Container::Sigstore),
-        (minisign::ENDING, Container::Minisign),
+        (SIGSTORE_ENDING, Container::Sigstore),
+        (MINISIGN_ENDING, Container::Minisign),
         (signatures::ENDING, Container::Raw),
     ];
     let (stem, container) =

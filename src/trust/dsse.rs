@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::key::{KeyId, PublicKey};
 
 /// The file of a bundle with the signed provenance.
-pub const FILE_NAME: &str = "provenance.intoto.jsonl";
+pub const FILE_NAME: &str = super::documents::PROVENANCE_ENVELOPE;
 /// The type of an in-toto statement.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// The most signatures of one envelope.

@@ -12,7 +12,7 @@ use super::key::{self, Algorithm, PublicKey, Signer};
 use crate::model::failure::Result;
 
 /// How the name of such a signature ends.
-pub const ENDING: &str = ".minisig";
+pub const ENDING: &str = super::documents::MINISIGN_ENDING;
 
 const UNTRUSTED: &str = "untrusted comment: ";
 const TRUSTED: &str = "trusted comment: ";
@@ -147,7 +147,7 @@ mod tests {
             format!("{file}\n"),
             file.replace('\n', "\r\n"),
             file.replace("trusted comment", "Trusted comment"),
-            file.replace("comment: comment", "comment: com\u{1b}ment"),
+            file.replace("comment: comment", "comment: a\u{1b}b"),
         ];
         for form in forms {
             assert!(Minisig::parse(form.as_bytes()).is_err(), "{form:?}");

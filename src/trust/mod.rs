@@ -10,6 +10,7 @@ pub mod approval;
 #[cfg(feature = "toolchain")]
 pub mod bundle;
 pub mod documents;
+#[cfg(feature = "toolchain")]
 pub mod dsse;
 #[cfg(feature = "toolchain")]
 pub mod encrypted;
@@ -18,18 +19,23 @@ pub mod evidence;
 #[cfg(feature = "toolchain")]
 mod judge;
 pub mod key;
+#[cfg(feature = "toolchain")]
 pub mod minisign;
 mod pem;
 #[cfg(feature = "toolchain")]
 pub mod private;
 pub mod shapes;
 pub mod signatures;
+#[cfg(feature = "toolchain")]
 pub mod sigstore;
 mod spki;
+#[cfg(feature = "toolchain")]
 pub mod transparency;
 #[cfg(feature = "toolchain")]
 pub mod tree;
 pub mod tuf;
+#[cfg(feature = "toolchain")]
+mod unambiguous;
 
 use std::ops::Deref;
 

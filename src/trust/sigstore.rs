@@ -8,14 +8,14 @@ use data_encoding::BASE64;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::documents::Unambiguous;
 use super::dsse::{self, Envelope};
 use super::key::{KeyId, PublicKey};
 use super::transparency::{self, Checkpoint, decimal, digest, leaf_hash};
+use super::unambiguous::Unambiguous;
 use crate::model::{Code, Digest, pretty, text};
 
 /// What is put behind a file's name.
-pub const ENDING: &str = ".sigstore.json";
+pub const ENDING: &str = super::documents::SIGSTORE_ENDING;
 /// The type that is written.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The types that are read.
@@ -263,6 +263,16 @@ impl Bundle {
     pub fn is_about(&self, artifact: Digest) -> bool {
         let said = self.message_signature.as_ref().and_then(|content| content.message_digest.as_ref());
         said.is_none_or(|said| said.algorithm == "SHA2_256" && digest(&said.digest) == Some(artifact))
+    }
+
+    /// Whether it was made with a certificate over a statement, as forges attest what they have built.
+    pub fn is_attestation(&self) -> bool {
+        !self.is_keyed() && self.dsse_envelope.is_some()
+    }
+
+    /// Whether its statement is about an artifact. Nothing is said of who has signed it.
+    pub fn attests(&self, artifact: Digest) -> bool {
+        self.dsse_envelope.as_ref().is_some_and(|envelope| is_subject(envelope, artifact).is_ok())
     }
 
     /// Whether a key has signed this artifact, and everything else in the bundle is about that.

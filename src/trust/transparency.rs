@@ -216,7 +216,6 @@ pub(super) fn digest(text: &str) -> Option<Digest> {
     <[u8; 32]>::try_from(raw).ok().map(Digest::from)
 }
 
-#[cfg(feature = "toolchain")]
 #[cfg(test)]
 mod tests {
     use super::*;

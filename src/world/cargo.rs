@@ -54,6 +54,12 @@ pub struct Member {
     pub rust_version: Option<Version>,
     /// Its repository's address, without credentials.
     pub repository: Option<String>,
+    /// One line about it.
+    pub description: Option<String>,
+    /// Its own page, without credentials.
+    pub homepage: Option<String>,
+    /// Its licence expression.
+    pub licence: Option<String>,
     /// Its README, below its directory.
     pub readme: Option<Utf8PathBuf>,
     /// Its licence file, if its manifest names one, below its directory.
@@ -177,6 +183,9 @@ fn from_metadata(metadata: &Metadata) -> Workspace {
                 features: package.features.clone(),
                 rust_version: package.rust_version.clone(),
                 repository: package.repository.as_deref().map(|url| text::without_credentials(url).into_owned()),
+                description: package.description.clone(),
+                homepage: package.homepage.as_deref().map(|url| text::without_credentials(url).into_owned()),
+                licence: package.license.clone(),
                 readme: package.readme.clone(),
                 licence_file: package.license_file.clone(),
             }

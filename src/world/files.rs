@@ -51,17 +51,46 @@ fn too_large(path: &Utf8Path, max_bytes: u64) -> Failure {
 
 /// Writes a file so that it is there whole or not at all: beside its place, synced, renamed.
 pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, |file| file.write_all(bytes).map_err(|error| failed("write", path, error)))
+}
+
+/// The same for what does not fit into memory: `fill` writes it.
+pub fn write_with(path: &Utf8Path, fill: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     create_directory(directory)?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(STAGING_FILE).tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        set_mode(file.as_file(), 0o644)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| failed("write", path, error))
+    let unwritable = |error| failed("write", path, error);
+    let mut file = tempfile::Builder::new().prefix(STAGING_FILE).tempfile_in(directory).map_err(unwritable)?;
+    fill(file.as_file_mut())?;
+    set_mode(file.as_file(), 0o644).and_then(|()| file.as_file().sync_all()).map_err(unwritable)?;
+    file.persist(path).map(|_| ()).map_err(|error| unwritable(error.error))
+}
+
+/// The size and the digest of a file.
+pub fn measure(path: &Utf8Path) -> Result<(u64, Digest)> {
+    let unreadable = |error| failed("read", path, error);
+    let mut file = fs_err::File::open(path).map_err(unreadable)?;
+    let (mut hasher, mut size_bytes, mut piece) = (Hasher::default(), 0, vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok((size_bytes, hasher.finish())),
+            Ok(read) => {
+                hasher.update(&piece[..read]);
+                size_bytes += read as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+}
+
+/// Adds to the end of a file that is somebody else's, such as the ones a workflow keeps for its steps.
+pub fn append(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    fs_err::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| failed("append to", path, error))
 }
 
 /// Copies a program, which may not be larger than a bound, and gives back its digest and size.
@@ -109,6 +138,19 @@ pub fn replace_directory(finished: &Utf8Path, place: &Utf8Path) -> Result<()> {
     }
     fs_err::rename(finished, place).map_err(|error| failed("put in place", place, error))?;
     sync_directory(parent)
+}
+
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(unix)]
+pub fn free_bytes(path: &Utf8Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(path.as_std_path()).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// How much room there is for the file system of a path, as far as that can be told.
+#[cfg(not(unix))]
+pub fn free_bytes(_path: &Utf8Path) -> Option<u64> {
+    None
 }
 
 /// Makes a directory and all above it.

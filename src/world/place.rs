@@ -1,12 +1,14 @@
-//! A directory of published files: on the web, or here.
+//! A directory of published files: on the web, here, or in a parcel.
 
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use reqwest::Url;
 
 use super::files;
 use super::http::{self, Client};
+use super::parcel::Parcel;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 
@@ -17,6 +19,13 @@ pub enum Place {
     Web(String),
     /// A directory here.
     Directory(Utf8PathBuf),
+    /// A directory in a parcel.
+    Parcel {
+        /// The parcel.
+        parcel: Arc<Parcel>,
+        /// The directory's path in it, with a slash at its end; nothing for the parcel's own.
+        below: String,
+    },
 }
 
 impl Place {
@@ -24,7 +33,7 @@ impl Place {
     /// for there, for whoever gives something else.
     pub fn parse(given: &str, holds: &str) -> Result<Self> {
         if !given.contains("://") {
-            return Ok(Self::Directory(given.into()));
+            return Self::of_path(given.into());
         }
         let is_plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
         if given.starts_with("file://") {
@@ -33,7 +42,7 @@ impl Place {
                 Failure::new(Code::Usage, format!("`{}` is nothing on this machine", text::shown(given)))
                     .hint("write it as `file:///path/to/directory`")
             })?;
-            return files::utf8(path).map(Self::Directory);
+            return files::utf8(path).and_then(Self::of_path);
         }
         let url = http::address(given)?;
         if !is_plain(&url) {
@@ -43,11 +52,22 @@ impl Place {
         Ok(Self::Web(url.as_str().trim_end_matches('/').to_owned()))
     }
 
-    /// How it is shown: without credentials.
+    /// A directory; a file in its place has to be a parcel.
+    fn of_path(path: Utf8PathBuf) -> Result<Self> {
+        Ok(if path.is_file() { Self::of_parcel(Parcel::open(&path)?) } else { Self::Directory(path) })
+    }
+
+    /// What is in a parcel.
+    pub fn of_parcel(parcel: Arc<Parcel>) -> Self {
+        Self::Parcel { parcel, below: String::new() }
+    }
+
+    /// How it is shown: without credentials. A parcel is shown as one, wherever in it this is.
     pub fn shown(&self) -> String {
         match self {
             Self::Web(base) => text::without_credentials(base).into_owned(),
             Self::Directory(path) => path.to_string(),
+            Self::Parcel { parcel, .. } => parcel.path().to_string(),
         }
     }
 
@@ -57,6 +77,9 @@ impl Place {
         match self {
             Self::Web(base) => Self::Web(format!("{base}/{}", quoted(name))),
             Self::Directory(path) => Self::Directory(path.join(name)),
+            Self::Parcel { parcel, below } => {
+                Self::Parcel { parcel: Arc::clone(parcel), below: format!("{below}{name}/") }
+            }
         }
     }
 
@@ -89,6 +112,10 @@ impl Place {
                 return Ok(Box::new(client.open(&format!("{base}/{}", quoted(name)), max_bytes)?));
             }
             Self::Directory(path) => path.join(name),
+            Self::Parcel { parcel, below } => {
+                let (content, _) = parcel.file(&format!("{below}{name}")).ok_or_else(|| not_in(parcel, below, name))?;
+                return Ok(Box::new(content));
+            }
         };
         let missing = |error: &std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
         if path.symlink_metadata().is_err_and(|error| missing(&error)) {
@@ -97,7 +124,9 @@ impl Place {
                 .hint("check the path and the version"));
         }
         let file = files::open_regular(&path)?.ok_or_else(|| {
-            Failure::new(Code::FileIrregular, format!("`{path}` is not a regular file")).subject(path.as_str())
+            Failure::new(Code::FileIrregular, format!("`{path}` is not a regular file"))
+                .subject(path.as_str())
+                .hint("copy what it leads to into a file of its own, if you trust it")
         })?;
         Ok(Box::new(file))
     }
@@ -109,8 +138,16 @@ impl Place {
                 Failure::new(Code::RemoteUnavailable, format!("failed to read `{}`", text::shown(name))).because(error)
             }
             Self::Directory(path) => files::failed("read", &path.join(name), error),
+            Self::Parcel { parcel, .. } => files::failed("read", parcel.path(), error),
         })
     }
+}
+
+fn not_in(parcel: &Parcel, below: &str, name: &str) -> Failure {
+    let message = format!("there is no `{below}{}` in `{}`", text::shown(name), parcel.path());
+    Failure::new(Code::RemoteNotFound, message)
+        .subject(text::shown(name))
+        .hint("ask whoever exported it for that version and platform")
 }
 
 /// A name as one segment of an address, and as a file name that is nothing else anywhere.

@@ -134,7 +134,7 @@ fn a_version_comes_into_use_and_goes_back_and_forth() {
     assert_eq!(says(at, "tool").unwrap(), "tool 1.1.0");
     for (to, before) in [("1.0.0", "1.1.0"), ("1.1.0", "1.0.0"), ("1.0.0", "1.1.0")] {
         let reverted = go_back(at, None).unwrap();
-        assert_eq!((reverted.version, reverted.before), (version(to), Some(version(before))));
+        assert_eq!((reverted.version, reverted.previous), (version(to), Some(version(before))));
         assert_eq!(says(at, "tool").unwrap(), format!("tool {to}"));
     }
     let paths: Vec<_> = tree(at).into_keys().collect();

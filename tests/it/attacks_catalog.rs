@@ -52,7 +52,13 @@ fn put_back(ceremony: &Ceremony, files: &BTreeMap<String, Vec<u8>>, names: &[&st
 }
 
 /// Changes what a document says and signs that, whatever it is: even what no signer would sign.
-fn resigned(ceremony: &Ceremony, file: &str, key: &str, change: impl Fn(&mut Value), spell: impl Fn(String) -> String) {
+pub fn resigned(
+    ceremony: &Ceremony,
+    file: &str,
+    key: &str,
+    change: impl Fn(&mut Value),
+    spell: impl Fn(String) -> String,
+) {
     let path = ceremony.path("releases/tuf").join(file);
     let mut document: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
     change(&mut document["signed"]);

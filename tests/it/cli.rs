@@ -128,13 +128,15 @@ fn the_help_of_a_verb_shows_its_flags_and_examples() {
     let help = succeed(consign(scratch.path()).args(["init", "--help"]));
     assert_eq!(
         help,
-        "Write a commented consign.toml
+        "Write a commented consign.toml, and the workflows
 
 Usage: consign init [OPTIONS]
 
 Options:
-      --force  Replace a file that is already there
-  -h, --help   Print help
+      --force           Replace files that are already there
+      --no-workflows    Write consign.toml alone
+      --only-workflows  Leave consign.toml as it is, and write the workflows that it asks for
+  -h, --help            Print help
 
 Global options:
       --format <text|json|ndjson>  How the result is printed [default: text]
@@ -145,8 +147,9 @@ Global options:
       --color <auto|always|never>  When to use colours [default: auto]
 
 Examples:
-  consign init            write consign.toml here
-  consign -C app init     write it into app/
+  consign init                    write consign.toml here, and the workflows into .github/
+  consign -C app init             write it into app/
+  consign init --only-workflows   write the workflows again, for another consign.toml
 "
     );
     let version = succeed(consign(scratch.path()).arg("--version"));

@@ -7,7 +7,8 @@ use crate::support::{Scratch, both, consign, git, succeed};
 use consign::config::environment::Environment;
 use consign::config::{Overrides, Settings, schema, template};
 use consign::model::{Code, Platform};
-use consign::pipeline::request::{Mode, ProviderKind};
+use consign::pipeline::request::Mode;
+use consign::provider::ProviderKind;
 
 fn settings(directory: &Utf8Path, environment: &[(&str, &str)]) -> Result<Settings, consign::model::Failure> {
     Settings::load(directory, None, &Environment::of(environment.iter().copied()))

@@ -152,6 +152,7 @@ fn statement(index: &Index) -> Statement {
                     platforms: platforms.collect(),
                     level: None,
                     include: Vec::new(),
+                    installer: None,
                     binaries: vec!["tool".to_owned()],
                     hooks: BTreeMap::new(),
                 },

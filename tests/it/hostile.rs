@@ -110,6 +110,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(stream_cases());
     cases.extend(compression_cases());
     cases.extend(zip_cases());
+    cases.extend(crate::hostile_formats::cases());
     cases
 }
 

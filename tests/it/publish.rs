@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use consign::model::events::Silence;
 use consign::model::failure::Result;
-use consign::model::{Code, Digest};
-use consign::provider::directory::publish;
-use consign::provider::{Asset, Published, Status, Upload};
+use consign::model::{Code, Digest, Release};
+use consign::provider::directory::Directory;
+use consign::provider::{self, Asset, Published, Status, Upload};
 
 use crate::support::Scratch;
 
@@ -33,7 +34,10 @@ fn publish_from(bundle: &Utf8Path, target: &Utf8Path) -> Result<Published> {
         Asset { name: name.parse().unwrap(), size_bytes: bytes.len() as u64, sha256: Digest::of(&bytes) }
     };
     let assets = FILES.map(asset).to_vec();
-    publish(&Upload { release: "v1.0.0".parse().unwrap(), directory: bundle, assets, evidence: Vec::new() }, target)
+    let release = Release::parse("v1.0.0").unwrap();
+    let (commit, notes, evidence) = (None, String::new(), Vec::new());
+    let upload = Upload { release, commit, notes, directory: bundle, assets, evidence };
+    provider::publish(&Directory::at(target), &upload, &|_| Ok(()), &Silence)
 }
 
 /// Everything below a directory: paths with their bytes, or what they are instead.
@@ -70,12 +74,12 @@ fn a_bundle_is_published_and_published_again() {
     let first = publish_from(&bundle, &target).unwrap();
     assert_eq!(first.status, Status::Published);
     let real = target.canonicalize_utf8().unwrap();
-    assert_eq!(first.url, format!("file://{real}/v1.0.0/"));
+    assert_eq!(first.address.base, format!("file://{real}/v1.0.0/"));
     assert_eq!(tree(&target), expected());
     // Nothing of the first run is needed to see that there is nothing to do, and nothing is written.
     let before = fs_err::metadata(target.join("v1.0.0")).unwrap().modified().unwrap();
     let again = publish_from(&bundle, &target.join("v1.0.0")).unwrap();
-    assert_eq!((again.status, again.url), (Status::Unchanged, first.url));
+    assert_eq!((again.status, again.address), (Status::Unchanged, first.address));
     assert_eq!(fs_err::metadata(target.join("v1.0.0")).unwrap().modified().unwrap(), before);
     assert_eq!(tree(&target), expected());
 }
@@ -166,7 +170,7 @@ fn a_target_may_be_a_link_to_a_directory() {
     fs_err::os::unix::fs::symlink(&real, &link).unwrap();
     let done = publish_from(&bundle, &link).unwrap();
     assert_eq!(tree(&real), expected());
-    assert_eq!(done.url, format!("file://{}/v1.0.0/", real.canonicalize_utf8().unwrap()));
+    assert_eq!(done.address.base, format!("file://{}/v1.0.0/", real.canonicalize_utf8().unwrap()));
     assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
     // The version itself may be a link as well, if what it leads to is the same release.
     fs_err::create_dir(scratch.path().join("other")).unwrap();
@@ -346,6 +350,62 @@ mod processes {
             fs_err::remove_dir_all(&target).unwrap();
         }
         assert!(halves > 0, "no publisher was caught at work");
+    }
+
+    /// Every system call that can change what a file system remembers.
+    const CALLS: &str = "openat,write,pwrite64,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,\
+                         fchmod,fchmodat,ftruncate,copy_file_range,sendfile,fsync";
+
+    /// A publisher whose system calls are watched.
+    fn traced(watch: &[&str], bundle: &Utf8Path, target: &Utf8Path) -> std::process::Output {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq"]).args(watch).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "publish::processes::child", "--quiet", "--test-threads=1"]);
+        command.env(BUNDLE, bundle).env(TARGET, target).output().unwrap()
+    }
+
+    /// Every instant at which publishing can be killed: the name of a call, and the how manieth of its name.
+    fn instants() -> Vec<(String, usize)> {
+        let scratch = Scratch::new();
+        let (bundle, target, log) = (bundle(&scratch), scratch.path().join("target"), scratch.path().join("log"));
+        let output = traced(&["-o", log.as_str(), "-e", &format!("trace={CALLS}")], &bundle, &target);
+        assert!(output.status.success(), "{output:?}");
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let (mut found, mut begun) = (Vec::new(), false);
+        for line in fs_err::read_to_string(&log).unwrap().lines() {
+            let (process, call) = line.split_once(' ').unwrap();
+            let Some((call, _)) = call.trim_start().split_once('(') else { continue };
+            let count = counts.entry((process.to_owned(), call.to_owned())).or_default();
+            *count += 1;
+            begun |= line.contains(target.as_str());
+            let changes = !line.contains(" = -1 ") && (call != "openat" || line.contains("O_CREAT"));
+            if begun && changes {
+                found.push((call.to_owned(), *count));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_publisher_that_is_killed_at_any_instant_is_finished_by_the_next() {
+        if !crate::support::need("strace") {
+            return;
+        }
+        let instants = instants();
+        assert!(instants.len() > 20, "{instants:?}");
+        for (call, count) in instants {
+            let instant = format!("killed at {call} {count}");
+            let scratch = Scratch::new();
+            let (bundle, target) = (bundle(&scratch), scratch.path().join("target"));
+            let inject = format!("inject={call}:signal=KILL:when={count}");
+            traced(&["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject], &bundle, &target);
+            let release = target.join("v1.0.0");
+            let seen = release.exists();
+            assert!(!seen || tree(&release).len() == FILES.len(), "half a release: {instant}");
+            let status = publish_from(&bundle, &target).unwrap().status;
+            assert_eq!(status == Status::Unchanged, seen, "{instant}");
+            assert_eq!(tree(&target), expected(), "{instant}");
+        }
     }
 
     fn staged(target: &Utf8Path) -> usize {

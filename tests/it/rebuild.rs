@@ -60,7 +60,7 @@ fn the_recorded_commit_gives_the_same_bytes() {
         assert_eq!(report["type"], "consign.rebuild/v1");
         assert_eq!(report["status"], "identical");
         assert_eq!(report["causes"], serde_json::json!([]));
-        assert_eq!(report["files"].as_array().unwrap().len(), 4, "{report:#}");
+        assert_eq!(report["files"].as_array().unwrap().len(), 5, "{report:#}");
     }
 }
 

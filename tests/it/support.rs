@@ -25,6 +25,14 @@ pub fn missing_unless(found: bool, what: &str) -> bool {
     found
 }
 
+/// Whether a container engine answers here.
+pub fn need_docker() -> bool {
+    static FOUND: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        Command::new("docker").args(["version"]).output().is_ok_and(|output| output.status.success())
+    });
+    missing_unless(*FOUND, "a container engine (`docker version` fails)")
+}
+
 /// A directory that is removed at the end of the test.
 pub struct Scratch {
     directory: tempfile::TempDir,
@@ -51,6 +59,25 @@ impl Scratch {
 /// The `consign` command, run in a directory without any setting of the machine's own.
 pub fn consign(directory: &Utf8Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_consign"));
+    command.current_dir(directory);
+    clean(&mut command);
+    command
+}
+
+/// The program with nothing but installing in it: the one that `CONSIGN_TEST_INSTALLER` names, or that
+/// which cargo has built beside the tests.
+pub fn installer(directory: &Utf8Path) -> Command {
+    installing(directory, env!("CARGO_BIN_EXE_consign-install"))
+}
+
+/// What is run by the tests of installing: `consign`, or the program that `CONSIGN_TEST_INSTALLER` names.
+pub fn any_installer(directory: &Utf8Path) -> Command {
+    installing(directory, env!("CARGO_BIN_EXE_consign"))
+}
+
+fn installing(directory: &Utf8Path, program: &str) -> Command {
+    let named = std::env::var("CONSIGN_TEST_INSTALLER");
+    let mut command = Command::new(named.as_deref().unwrap_or(program));
     command.current_dir(directory);
     clean(&mut command);
     command

@@ -8,22 +8,24 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use camino::Utf8Path;
 use consign::cli;
-use consign::config::{self, environment};
+use consign::config::environment::{self, Environment};
+use consign::config::{self, Overrides, Settings};
 use consign::model::{Code, Exit};
+use consign::pipeline::workflows::{self, Caller};
 use consign::world::files;
 
 /// A document and what it should be.
 struct Generated {
-    path: &'static str,
+    path: String,
     content: String,
 }
 
 /// Writes every document that is not current and gives back their paths.
-pub(crate) fn write(root: &Utf8Path) -> Result<Vec<&'static str>> {
+pub(crate) fn write(root: &Utf8Path) -> Result<Vec<String>> {
     let mut written = Vec::new();
-    for document in documents() {
+    for document in documents(root)? {
         if !is_current(root, &document) {
-            files::write(&root.join(document.path), document.content.as_bytes())?;
+            files::write(&root.join(&document.path), document.content.as_bytes())?;
             written.push(document.path);
         }
     }
@@ -31,21 +33,31 @@ pub(crate) fn write(root: &Utf8Path) -> Result<Vec<&'static str>> {
 }
 
 /// The documents that are not what the code says.
-pub(crate) fn stale(root: &Utf8Path) -> Vec<&'static str> {
-    documents().into_iter().filter(|document| !is_current(root, document)).map(|document| document.path).collect()
+pub(crate) fn stale(root: &Utf8Path) -> Result<Vec<String>> {
+    let stale = documents(root)?.into_iter().filter(|document| !is_current(root, document));
+    Ok(stale.map(|document| document.path).collect())
 }
 
-fn documents() -> Vec<Generated> {
-    vec![
-        Generated { path: "docs/cli.md", content: command_line() },
-        Generated { path: "docs/codes.md", content: codes() },
-        Generated { path: "docs/consign.schema.json", content: config::schema() },
-        Generated { path: "docs/environment.md", content: variables() },
-    ]
+fn documents(root: &Utf8Path) -> Result<Vec<Generated>> {
+    let mut documents = vec![
+        Generated { path: "docs/cli.md".to_owned(), content: command_line() },
+        Generated { path: "docs/codes.md".to_owned(), content: codes() },
+        Generated { path: "docs/consign.schema.json".to_owned(), content: config::schema() },
+        Generated { path: "docs/environment.md".to_owned(), content: variables() },
+    ];
+    // What this repository's consign.toml says, and nothing of the machine.
+    let settings = Settings::load(root, None, &Environment::default())?;
+    let request = settings.resolve(&Overrides::default())?.request;
+    let rendered = workflows::render(Caller::Xtask, &request, Utf8Path::new(""))?;
+    documents.extend(rendered.into_iter().map(|workflow| Generated {
+        path: format!("{}/{}", workflows::DIRECTORY, workflow.name),
+        content: workflow.content,
+    }));
+    Ok(documents)
 }
 
 fn is_current(root: &Utf8Path, document: &Generated) -> bool {
-    fs_err::read(root.join(document.path)).is_ok_and(|bytes| bytes == document.content.as_bytes())
+    fs_err::read(root.join(&document.path)).is_ok_and(|bytes| bytes == document.content.as_bytes())
 }
 
 fn opening(title: &str, home: &str) -> String {

@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod installer;
 mod repository;
 mod tidy;
 
@@ -55,6 +56,8 @@ enum Chore {
     },
     /// Measure Consign beside the programs that one would use instead
     Bench(bench::BenchArgs),
+    /// Build consign-install as it is released, static and small, and print where it is
+    Installer,
     /// Run the fast gate: format, clippy, tidy, spelling, dependencies, tests
     Ci,
 }
@@ -84,7 +87,7 @@ fn run(chore: &Chore) -> Result<bool> {
     match chore {
         Chore::Tidy => tidy::run(),
         Chore::Codegen { check: true } => {
-            let stale = codegen::stale(&root);
+            let stale = codegen::stale(&root)?;
             for path in &stale {
                 eprintln!("{path} is not what the code says; run `cargo xtask codegen`");
             }
@@ -97,6 +100,10 @@ fn run(chore: &Chore) -> Result<bool> {
             Ok(true)
         }
         Chore::Bench(arguments) => bench::run(arguments),
+        Chore::Installer => {
+            println!("{}", installer::build()?);
+            Ok(true)
+        }
         Chore::Ci => ci::run(),
     }
 }

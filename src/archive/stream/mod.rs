@@ -12,10 +12,12 @@
 
 mod compressed;
 mod inflate;
+mod plain;
 mod source;
 mod tar;
 mod zip;
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use crate::model::index::ArchiveFormat;
@@ -23,6 +25,7 @@ use crate::model::index::ArchiveFormat;
 use super::contents::{Date, Entry, Gathered, Problem};
 use super::{MAX_BYTES, frame};
 use compressed::{Gzip, Zstandard};
+use plain::{Places, Uncompressed};
 use source::Source;
 
 /// Content is read and hashed in pieces of at most this size.
@@ -96,6 +99,24 @@ pub fn read(
     budget.finish()?;
     let Gathered { stem, entries, date } = gathered;
     Ok(Accepted { stem, entries, date })
+}
+
+/// An accepted tar file that is not compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// What is in it.
+    pub accepted: Accepted,
+    /// Where in it the content of each file begins, in the order of the entries.
+    pub offsets: Vec<u64>,
+}
+
+/// The same for a tar file that is not compressed, as [`super::PlainWriter`] writes it.
+pub fn read_plain(source: &mut dyn Read) -> Result<Plain, Refused> {
+    let (mut source, taken) = (Source::new(source), Cell::new(0));
+    let mut places = Places { taken: &taken, offsets: Vec::new() };
+    let mut plain = Uncompressed { source: &mut source, taken: &taken };
+    let Gathered { stem, entries, date } = tar::read(&mut plain, &mut Budget::new(None)?, None, &mut places)?;
+    Ok(Plain { accepted: Accepted { stem, entries, date }, offsets: places.offsets })
 }
 
 /// How much an archive may unpack to.

@@ -13,6 +13,7 @@ use crate::cli::{Context, usage};
 use crate::config::Overrides;
 use crate::config::environment::CONSIGN_CATALOG_KEY;
 use crate::model::failure::Result;
+use crate::provider::Target;
 use crate::trust::key::Signer;
 use crate::world::clock;
 
@@ -41,7 +42,11 @@ pub fn repository(context: &Context, given: Option<&Utf8PathBuf>) -> Result<Repo
         usage("nobody said where the catalog is")
             .hint("name the directory of the versions, or set `[publish]` in consign.toml")
     })?;
-    Ok(Repository::at(&context.path(publish.target.as_str().into())))
+    match &publish.place {
+        Target::Directory(path) => Ok(Repository::at(&context.path(path))),
+        Target::Github(_) => Err(usage("the publishing target is no directory")
+            .hint("name the directory of a clone of the branch that holds the catalog")),
+    }
 }
 
 /// The private keys that sign, and how carefully.

@@ -10,9 +10,6 @@ use serde::Serialize;
 use super::{Release, programs, stem};
 use crate::model::Digest;
 
-pub(super) const FILE_NAME: &str = "dist-manifest.json";
-pub(super) const KIND: &str = "dist-manifest";
-
 /// The version of the schema that this was written after.
 const SCHEMA: &str = "0.28.0";
 

@@ -3,8 +3,6 @@
 use super::{Release, is_for, programs};
 use crate::model::index::Package;
 
-pub(super) const KIND: &str = "homebrew";
-
 /// Homebrew's word for a processor, and the platforms for it, the better one first.
 type Processor = (&'static str, &'static [&'static str]);
 

@@ -1,9 +1,10 @@
 //! What other installers read: documents in their own forms, each behind a switch.
 //!
-//! [`documents`] makes those that are asked for, from the same packages that the index lists. They
+//! [`of`] makes those that are asked for, from the same packages that the index lists. They
 //! belong to the reproducible set: nothing in them depends on when or where they were made. Each of
 //! them gives the addresses of archives, so that the address of the release has to be known.
 
+pub mod binstall;
 mod dist;
 mod homebrew;
 mod scoop;
@@ -11,9 +12,11 @@ mod versions;
 
 use semver::Version;
 
+use super::plan::Plan;
 use crate::model::failure::Result;
 use crate::model::index::Package;
-use crate::model::{Code, Failure, FileName, Platform};
+use crate::model::{Code, Failure, FileName, Platform, interop};
+use crate::world::cargo::Member;
 
 /// Which documents are made, and in which further forms assets are signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,15 +36,15 @@ pub struct Interop {
 
 /// What the documents tell of a release.
 #[derive(Clone, Copy, Debug)]
-pub struct Release<'a> {
+struct Release<'a> {
     /// The product's name.
-    pub name: &'a FileName,
+    name: &'a FileName,
     /// The version.
-    pub version: &'a Version,
+    version: &'a Version,
     /// The tag.
-    pub tag: &'a str,
+    tag: &'a str,
     /// The source's date.
-    pub date: jiff::Timestamp,
+    date: jiff::Timestamp,
     /// What cargo says of the product.
     pub about: &'a About,
     /// Where the files of the release can be fetched from, without a slash at its end.
@@ -73,41 +76,89 @@ pub struct Document {
 }
 
 impl Interop {
-    /// The names of the documents that are asked for, with what the index calls them.
-    pub fn files(self, product: &FileName) -> Result<Vec<(FileName, &'static str)>> {
-        let wanted = [
-            (self.dist_manifest, dist::FILE_NAME.to_owned(), dist::KIND),
-            (self.homebrew, format!("{product}.rb"), homebrew::KIND),
-            (self.scoop, format!("{product}.json"), scoop::KIND),
-            (self.versions, format!("{product}.ndjson"), versions::KIND),
-        ];
-        let wanted = wanted.into_iter().filter(|(wanted, ..)| *wanted);
-        wanted.map(|(_, name, kind)| Ok((checked(&name)?, kind))).collect()
+    /// The names of the documents that are asked for. Each of them gives addresses, so that those of the
+    /// release have to be known.
+    pub fn files(self, product: &FileName, base_url: Option<&str>) -> Result<Vec<FileName>> {
+        let files: Vec<_> = self.wanted(product).map(|(name, _)| checked(&name)).collect::<Result<_>>()?;
+        match (files.first(), base_url) {
+            (Some(file), None) => Err(Failure::new(
+                Code::ConfigInvalid,
+                format!("`{file}` needs the address that releases can be fetched from, and nobody says it"),
+            )
+            .subject("installer.base-url")
+            .hint("set `installer.base-url`, such as \"https://example.com/releases/{tag}\"")),
+            _ => Ok(files),
+        }
     }
 
-    /// Whether any of the documents is asked for.
-    pub fn needs_address(self) -> bool {
-        self.dist_manifest || self.homebrew || self.scoop || self.versions
+    /// The switches that give these files.
+    pub fn of_files(product: &FileName, files: &[String]) -> Self {
+        let has = |wanted: &str| {
+            let mut named = interop::documents(product.as_str()).into_iter();
+            named.any(|(name, kind)| kind == wanted && files.contains(&name))
+        };
+        Self {
+            dist_manifest: has(interop::DIST),
+            homebrew: has(interop::HOMEBREW),
+            scoop: has(interop::SCOOP),
+            versions: has(interop::VERSIONS),
+            minisign: false,
+        }
+    }
+
+    fn wanted(self, product: &FileName) -> impl Iterator<Item = (String, &'static str)> {
+        interop::documents(product.as_str()).into_iter().filter(move |(_, kind)| match *kind {
+            interop::DIST => self.dist_manifest,
+            interop::HOMEBREW => self.homebrew,
+            interop::SCOOP => self.scoop,
+            _ => self.versions,
+        })
     }
 }
 
-/// The documents that are asked for, sorted by name.
-pub fn documents(interop: Interop, release: &Release<'_>) -> Result<Vec<Document>> {
-    let files = interop.files(release.name)?;
-    let mut documents: Vec<_> = files
-        .into_iter()
+/// The documents that the plan has, of these packages.
+pub fn of(plan: &Plan, packages: &[Package]) -> Result<Vec<Document>> {
+    let Some(base_url) = &plan.installer.base_url else { return Ok(Vec::new()) };
+    let version = plan.release.version.to_string();
+    documents(
+        plan.interop,
+        &Release {
+            name: &plan.name,
+            version: &plan.release.version,
+            tag: &plan.release.tag,
+            date: plan.source.date,
+            about: &plan.about,
+            base_url: &base_url.replace("{tag}", &plan.release.tag).replace("{version}", &version),
+            packages,
+        },
+    )
+}
+
+fn documents(interop: Interop, release: &Release<'_>) -> Result<Vec<Document>> {
+    let wanted = interop.wanted(release.name);
+    wanted
         .map(|(name, kind)| {
             let bytes = match kind {
-                dist::KIND => dist::render(release),
-                homebrew::KIND => homebrew::render(release),
-                scoop::KIND => scoop::render(release),
+                interop::DIST => dist::render(release),
+                interop::HOMEBREW => homebrew::render(release),
+                interop::SCOOP => scoop::render(release),
                 _ => versions::render(release),
             };
-            Document { name, kind, bytes }
+            Ok(Document { name: checked(&name)?, kind, bytes })
         })
-        .collect();
-    documents.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(documents)
+        .collect()
+}
+
+impl About {
+    /// What the first package that says anything says of itself.
+    pub fn of(members: &[&Member]) -> Self {
+        let first = |of: fn(&Member) -> &Option<String>| members.iter().find_map(|member| of(member).clone());
+        Self {
+            description: first(|member| &member.description),
+            homepage: first(|member| &member.homepage).or_else(|| first(|member| &member.repository)),
+            licence: first(|member| &member.licence),
+        }
+    }
 }
 
 impl Release<'_> {

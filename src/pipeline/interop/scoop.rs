@@ -7,8 +7,6 @@ use serde::Serialize;
 use super::{Release, programs, stem};
 use crate::model::Digest;
 
-pub(super) const KIND: &str = "scoop";
-
 /// Scoop's word for each processor, and the platforms that are for it, the better one first.
 const ARCHITECTURES: [(&str, &[&str]); 3] =
     [("32bit", &["windows-386"]), ("64bit", &["windows-amd64", "windows-amd64-gnu"]), ("arm64", &["windows-arm64"])];

@@ -121,6 +121,8 @@ fn a_line_of_versions_is_one_line() {
 #[test]
 fn a_document_does_not_take_the_name_of_another() {
     let interop = Interop { scoop: true, ..Interop::default() };
-    assert!(interop.files(&"index".parse().unwrap()).is_err());
-    assert!(interop.files(&"tool".parse().unwrap()).is_ok());
+    let files = |name: &str, base_url| interop.files(&name.parse().unwrap(), base_url);
+    assert!(files("index", Some("https://example.com")).is_err());
+    assert_eq!(files("tool", Some("https://example.com")).unwrap()[0].as_str(), "tool.json");
+    assert!(files("tool", None).is_err(), "it would have no addresses");
 }

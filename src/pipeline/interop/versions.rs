@@ -7,8 +7,6 @@ use serde::Serialize;
 use super::Release;
 use crate::model::Digest;
 
-pub(super) const KIND: &str = "versions";
-
 #[derive(Serialize)]
 struct Line<'a> {
     version: String,

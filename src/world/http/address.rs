@@ -45,7 +45,7 @@ pub fn address(given: &str) -> Result<Url> {
 }
 
 /// Whether an address can only mean this machine.
-fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())

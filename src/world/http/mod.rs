@@ -27,7 +27,7 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header;
 
-pub use address::{Shown, address};
+pub use address::{Shown, address, is_loopback};
 pub use download::Download;
 
 use self::address::redirected;
@@ -73,6 +73,14 @@ impl Default for ClientOptions {
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(60),
         }
+    }
+}
+
+impl ClientOptions {
+    /// With another limit to how long the other side may be silent, or too slow.
+    #[must_use]
+    pub fn waiting(patience: Duration) -> Self {
+        Self { connect_timeout: patience, stall_timeout: patience, slow_start: patience, ..Self::default() }
     }
 }
 
@@ -280,6 +288,19 @@ impl Client {
     }
 }
 
+/// Where a redirect leads, for whoever follows it without [`Client`].
+pub fn redirect(from: &Url, location: &[u8]) -> Result<Url> {
+    redirected(from, location).map_err(|trouble| trouble.failure)
+}
+
+/// A random part of a pause, so that many who were turned away together do not come back together.
+pub fn jitter(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // Each of these hashers begins with another random key.
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    pause.mul_f64(f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX) / 2.0)
+}
+
 /// Something went wrong, and whether trying again makes sense.
 struct Trouble {
     failure: Failure,
@@ -375,14 +396,6 @@ fn broken_off(place: &Url, announced: Option<u64>, copied: u64, error: std::io::
         None => (Code::RemoteUnavailable, format!("`{shown}` broke off after {copied} bytes"), Again::Soon),
     };
     Trouble { failure: Failure::new(code, message).subject(shown).because(error).hint("try again later"), again }
-}
-
-/// A random part of a pause, so that many who were turned away together do not come back together.
-fn jitter(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // Each of these hashers begins with another random key.
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    pause.mul_f64(f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX) / 2.0)
 }
 
 /// The client in the cell, which is made when it is needed first.

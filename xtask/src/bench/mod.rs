@@ -6,6 +6,9 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
+mod install;
+mod installer;
+mod link;
 mod measure;
 mod scene;
 
@@ -29,32 +32,67 @@ pub(crate) struct BenchArgs {
     /// How often each is measured
     #[arg(long, value_name = "N", default_value = "7")]
     runs: std::num::NonZeroUsize,
+    /// The `consign` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    consign: Option<Utf8PathBuf>,
+    /// The `consign-install` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    installer: Option<Utf8PathBuf>,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
 }
 
 /// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Subject {
     /// `consign package` against libdeflate-gzip and sha256sum
     Package,
     /// `consign verify` against openssl and libdeflate-gunzip
     Verify,
     /// `consign verify` of a signed bundle of twelve packages against the same without signatures
-    #[value(name = "verify-signed")]
-    #[serde(rename = "verify-signed")]
+    VerifySigned,
+    /// `consign install` against curl over a slow link, and against what a careful user types
+    Install,
+    /// The size of `consign-install`, and the time until it says its version
+    Installer,
+}
+
+/// What is measured beside programs that do the same work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Comparison {
+    Package,
+    Verify,
     VerifySigned,
 }
 
-impl Subject {
+impl Comparison {
     /// The largest ratio of Consign's time to the others' that is accepted.
     const fn limit(self) -> f64 {
         match self {
             Self::Package => 1.15,
             Self::Verify => 0.8,
             Self::VerifySigned => 1.25,
+        }
+    }
+}
+
+/// One subject's numbers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Numbers {
+    Compared(Report),
+    Install(install::Report),
+    Installer(installer::Report),
+}
+
+impl Numbers {
+    fn passed(&self) -> bool {
+        match self {
+            Self::Compared(report) => report.passed,
+            Self::Install(report) => report.passed,
+            Self::Installer(report) => report.passed,
         }
     }
 }
@@ -70,7 +108,7 @@ const TOOLS: [(&str, &str); 4] = [
 /// One subject's numbers.
 #[derive(Debug, Serialize)]
 struct Report {
-    subject: Subject,
+    subject: Comparison,
     runs: usize,
     workers: usize,
     ours: Measured,
@@ -91,36 +129,64 @@ struct Report {
 
 /// Measures and tells whether every limit is kept.
 pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
-    for (tool, package) in TOOLS {
-        ensure!(
-            Program::new(tool).arg("-h").output().is_ok(),
-            "`{tool}` is not installed: `apt-get install {package}`"
-        );
-    }
-    let consign = build()?;
-    let subjects = match arguments.subjects.as_slice() {
-        [] => vec![Subject::Package, Subject::Verify, Subject::VerifySigned],
-        named => named.to_vec(),
-    };
-    let mut reports = Vec::new();
-    let mut scene: Option<(bool, Scene)> = None;
+    let subjects = if arguments.subjects.is_empty() { Subject::value_variants() } else { &arguments.subjects };
+    let runs = arguments.runs.get();
+    let mut ground = Ground { given: arguments.consign.clone(), consign: None, scene: None };
+    let mut all = Vec::new();
     for subject in subjects {
-        let is_large = subject == Subject::VerifySigned;
-        if scene.as_ref().is_none_or(|(large, _)| *large != is_large) {
-            // The scene before goes first: two of them need a lot of space.
-            drop(scene.take());
-            let extent = if is_large { Extent::LARGE } else { Extent::USUAL };
-            scene = Some((is_large, Scene::set(&consign, extent)?));
-        }
-        let Some((_, scene)) = &scene else { continue };
-        let report = measure(scene, subject, arguments.runs.get())?;
-        print(&report);
-        reports.push(report);
+        all.push(match subject {
+            Subject::Package => compare(&mut ground, Comparison::Package, runs)?,
+            Subject::Verify => compare(&mut ground, Comparison::Verify, runs)?,
+            Subject::VerifySigned => compare(&mut ground, Comparison::VerifySigned, runs)?,
+            Subject::Install => {
+                let report = install::measure(ground.consign(&install::TOOLS)?, runs)?;
+                install::print(&report);
+                Numbers::Install(report)
+            }
+            Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
+        });
     }
     if let Some(path) = &arguments.json {
-        fs_err::write(path, pretty(&reports))?;
+        fs_err::write(path, pretty(&all))?;
     }
-    Ok(reports.iter().all(|report| report.passed))
+    Ok(all.iter().all(Numbers::passed))
+}
+
+/// What comparisons need: the command, and the scene that was set last.
+struct Ground {
+    given: Option<Utf8PathBuf>,
+    consign: Option<Utf8PathBuf>,
+    scene: Option<(Extent, Scene)>,
+}
+
+impl Ground {
+    /// The command to measure, where the programs to compare it with are there.
+    fn consign(&mut self, tools: &[(&str, &str)]) -> Result<&Utf8Path> {
+        for (tool, package) in tools {
+            ensure!(
+                Program::new(*tool).arg("-h").output().is_ok(),
+                "`{tool}` is not installed: `apt-get install {package}`"
+            );
+        }
+        if self.consign.is_none() {
+            self.consign = Some(self.given.clone().map_or_else(build, |given| Ok(given.canonicalize_utf8()?))?);
+        }
+        self.consign.as_deref().context("it was built just now")
+    }
+}
+
+fn compare(ground: &mut Ground, comparison: Comparison, runs: usize) -> Result<Numbers> {
+    let consign = ground.consign(&TOOLS)?.to_owned();
+    let extent = if comparison == Comparison::VerifySigned { Extent::LARGE } else { Extent::USUAL };
+    if ground.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
+        // The scene before goes first: two of them need a lot of space.
+        drop(ground.scene.take());
+        ground.scene = Some((extent, Scene::set(&consign, extent)?));
+    }
+    let (_, scene) = ground.scene.as_ref().context("there is no scene")?;
+    let report = measure(scene, comparison, runs)?;
+    print(&report);
+    Ok(Numbers::Compared(report))
 }
 
 /// Builds the command as it is released, and gives back its path.
@@ -135,7 +201,7 @@ fn build() -> Result<Utf8PathBuf> {
     Ok(workspace.target_directory.join("release").join(format!("consign{}", std::env::consts::EXE_SUFFIX)))
 }
 
-fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
+fn measure(scene: &Scene, subject: Comparison, runs: usize) -> Result<Report> {
     let workers = std::thread::available_parallelism()?.get();
     let contenders = contenders(scene, subject, workers);
     let mut measured = measure::in_turns(&contenders, runs)?.into_iter();
@@ -166,29 +232,29 @@ fn measure(scene: &Scene, subject: Subject, runs: usize) -> Result<Report> {
 }
 
 /// Consign first, then what it is held against, then what is good to know.
-fn contenders(scene: &Scene, subject: Subject, workers: usize) -> Vec<Contender> {
+fn contenders(scene: &Scene, subject: Comparison, workers: usize) -> Vec<Contender> {
     let reference = match subject {
-        Subject::VerifySigned => String::new(),
-        Subject::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
-        Subject::Verify => parallel(
+        Comparison::VerifySigned => String::new(),
+        Comparison::Package => parallel(workers, "ls *.tar", "libdeflate-gzip -6 -k \"$0\""),
+        Comparison::Verify => parallel(
             workers,
             "ls *.tar.gz",
             "openssl dgst -sha256 \"$0\" && libdeflate-gunzip -c \"$0\" | openssl dgst -sha256",
         ),
     };
     match subject {
-        Subject::Package => vec![
+        Comparison::Package => vec![
             Contender::new("consign package", scene.package()).clearing(scene.packages()),
             Contender::new("libdeflate-gzip -6; sha256sum", scene.compress(&reference)).clearing(scene.compressed()),
             Contender::new("pigz -6; sha256sum", scene.compress(&format!("pigz -6 -k -n -p {workers} *.tar")))
                 .clearing(scene.compressed()),
             Contender::new("consign package --binaries", scene.take_in()).clearing(scene.packages()),
         ],
-        Subject::Verify => vec![
+        Comparison::Verify => vec![
             Contender::new("consign verify", scene.verify()),
             Contender::new("openssl; libdeflate-gunzip, openssl", scene.check(&reference)),
         ],
-        Subject::VerifySigned => vec![
+        Comparison::VerifySigned => vec![
             Contender::new("consign verify --pubkey", scene.verify_signed()),
             Contender::new("consign verify", scene.verify()),
         ],
@@ -210,7 +276,7 @@ fn print(report: &Report) {
     }
     let cpu = report.cpu_ratio.map_or(String::new(), |ratio| format!("; of the processor time {ratio:.3}"));
     println!("  ratio {:.3}, at most {:.2}{cpu}", report.ratio, report.limit);
-    if report.subject == Subject::Package {
+    if report.subject == Comparison::Package {
         let percent = report.ours_bytes as f64 / report.reference_bytes as f64 * 100.0;
         println!("  archives {} bytes, {percent:.3} % of {}", report.ours_bytes, report.reference_bytes);
     }

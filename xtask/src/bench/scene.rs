@@ -12,11 +12,13 @@ use super::files_in;
 use super::measure::Command;
 
 /// How much there is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     platforms: &'static [&'static str],
     /// The size of each program.
     program_bytes: usize,
+    /// What each program starts with.
+    head: &'static [u8],
 }
 
 impl Extent {
@@ -24,6 +26,7 @@ impl Extent {
     pub(super) const USUAL: Self = Self {
         platforms: &["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64", "windows-amd64", "windows-arm64"],
         program_bytes: 32 << 20,
+        head: b"",
     };
     /// Twelve packages of some 250 MB together.
     pub(super) const LARGE: Self = Self {
@@ -42,6 +45,13 @@ impl Extent {
             "freebsd-amd64",
         ],
         program_bytes: 56 << 20,
+        head: b"",
+    };
+    /// One package for this machine, with a program that can be started.
+    pub(super) const ONE: Self = Self {
+        platforms: &[if cfg!(target_arch = "aarch64") { "linux-arm64" } else { "linux-amd64" }],
+        program_bytes: 33_000_000,
+        head: b"#!/bin/sh\necho bench 1.0.0\nexit 0\n",
     };
 }
 
@@ -156,14 +166,14 @@ impl Scene {
             .find(|(name, _)| name.starts_with("librustc_driver"))
             .with_context(|| format!("there is no librustc_driver in `{lib}` to cut programs from"))?;
         let bytes = fs_err::read(lib.join(library.0))?;
-        let Extent { platforms, program_bytes } = self.extent;
+        let Extent { platforms, program_bytes, head } = self.extent;
         let spare = bytes.len().checked_sub(program_bytes).context("the compiler's library is too small")?;
         for (number, platform) in platforms.iter().enumerate() {
-            let start = spare / (platforms.len() - 1) * number;
+            let start = spare / (platforms.len() - 1).max(1) * number;
             let name = if platform.starts_with("windows") { "bench.exe" } else { "bench" };
             let directory = self.programs().join(platform);
             fs_err::create_dir_all(&directory)?;
-            fs_err::write(directory.join(name), &bytes[start..start + program_bytes])?;
+            fs_err::write(directory.join(name), [head, &bytes[start..start + program_bytes - head.len()]].concat())?;
         }
         Ok(())
     }
@@ -193,12 +203,37 @@ impl Scene {
         Ok(())
     }
 
+    /// The command that is measured.
+    pub(super) fn command(&self) -> &Utf8Path {
+        &self.consign
+    }
+
+    /// Where it is installed.
+    pub(super) fn prefix(&self) -> Utf8PathBuf {
+        self.place("installed/prefix")
+    }
+
+    /// Where everything is that an installation writes.
+    pub(super) fn installed(&self) -> Utf8PathBuf {
+        self.place("installed")
+    }
+
+    /// Where the programs of a careful user work.
+    pub(super) fn by_hand(&self) -> Utf8PathBuf {
+        self.place("by-hand")
+    }
+
+    /// Where a server has what it needs for itself.
+    pub(super) fn server(&self) -> Utf8PathBuf {
+        self.place("server")
+    }
+
     fn place(&self, name: &str) -> Utf8PathBuf {
         // The prefix and the names are ours; only an odd temporary directory could be anything else.
         Utf8PathBuf::from(self.directory.path().join(name).to_string_lossy().into_owned())
     }
 
-    fn workspace(&self) -> Utf8PathBuf {
+    pub(super) fn workspace(&self) -> Utf8PathBuf {
         self.place("workspace")
     }
 
@@ -214,7 +249,7 @@ impl Scene {
         self.place("bundle")
     }
 
-    fn signed(&self) -> Utf8PathBuf {
+    pub(super) fn signed(&self) -> Utf8PathBuf {
         self.place("signed")
     }
 
@@ -222,7 +257,7 @@ impl Scene {
         self.place("key.pem")
     }
 
-    fn public(&self) -> Utf8PathBuf {
+    pub(super) fn public(&self) -> Utf8PathBuf {
         self.place("key.pub.pem")
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn run() -> Result<bool> {
     for finding in &findings {
         eprintln!("{finding}");
     }
-    let stale = codegen::stale(&root);
+    let stale = codegen::stale(&root)?;
     for path in &stale {
         eprintln!("{path}:1: is not what the code says; run `cargo xtask codegen`");
     }
