@@ -48,6 +48,12 @@ variables! {
     GH_ENTERPRISE_TOKEN = "The token for a GitHub Enterprise server.";
     GITHUB_ENTERPRISE_TOKEN = "The same, if `GH_ENTERPRISE_TOKEN` is not set.";
     GH_HOST = "The GitHub server that is meant where a target names none [default: github.com].";
+    CONSIGN_SERVER = "The address of the artifact registry.";
+    CONSIGN_TOKEN = "The token for the artifact registry.";
+    CONSIGN_SERVER_DATA = "The data directory of `consign-server`.";
+    CONSIGN_SERVER_DATABASE = "The address of a PostgreSQL database for `consign-server`, in the place of the embedded one.";
+    CONSIGN_SERVER_LISTEN = "The address on which `consign-server` answers.";
+    CONSIGN_SERVER_METRICS = "The address on which `consign-server` answers operators.";
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";
     GITHUB_REF_NAME = "The short ref of the workflow run, which the version guard compares.";
