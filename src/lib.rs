@@ -14,8 +14,12 @@
 //! Start reading at [`pipeline`]: the whole story stands there on one screen.
 
 pub mod archive;
+#[cfg(feature = "server")]
+pub mod artifacts;
 pub mod catalog;
 pub mod cli;
+#[cfg(feature = "toolchain")]
+pub mod client;
 pub mod config;
 pub mod install;
 pub mod model;
@@ -23,5 +27,9 @@ pub mod model;
 pub mod pipeline;
 #[cfg(feature = "toolchain")]
 pub mod provider;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod store;
 pub mod trust;
 pub mod world;

@@ -32,7 +32,7 @@ use crate::world::docker::{self, Address};
 The logs are dist/docker-smoke/<service>.log; the last line of each is its verdict.")]
 pub struct DockerSmokeArgs {
     /// What to do with the services
-    #[arg(value_name = "run|list|validate", hide_possible_values = true, default_value = "run")]
+    #[arg(value_name = "run|list|validate|schema", hide_possible_values = true, default_value = "run")]
     action: Action,
     /// Where the services are listed [default: docker/smoke.toml, here or above]
     #[arg(long, value_name = "FILE")]
@@ -68,6 +68,8 @@ enum Action {
     List,
     /// Check the file.
     Validate,
+    /// Print the JSON schema of such a file.
+    Schema,
 }
 
 /// The document of `list` and `validate`.
@@ -96,6 +98,10 @@ struct Row<'a> {
 
 impl DockerSmokeArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        if self.action == Action::Schema {
+            context.output.document(smoke_matrix::schema().as_bytes())?;
+            return Ok(Exit::Done);
+        }
         let choice = Choice { services: self.services.clone(), labels: self.labels.clone() };
         let matrix = self.read(context)?.select(&choice)?;
         if self.action != Action::Run {
@@ -105,9 +111,7 @@ impl DockerSmokeArgs {
         let wants_bundle = matrix.services.values().any(|service| service.has_bundle);
         let (dist, bundle) = match (dist, &self.bundle) {
             (Some(dist), Some(bundle)) => (dist, Some(context.path(bundle))),
-            (dist, bundle) => {
-                self.places(context, dist, bundle.as_ref().map(|bundle| context.path(bundle)), wants_bundle)?
-            }
+            (dist, bundle) => places(context, dist, bundle.as_ref().map(|bundle| context.path(bundle)), wants_bundle)?,
         };
         if let Some(bundle) = bundle.as_ref().filter(|_| wants_bundle) {
             self.require_whole(context, bundle)?;
@@ -133,26 +137,6 @@ impl DockerSmokeArgs {
             None => smoke_matrix::find(&context.directory)?,
         };
         smoke_matrix::read(&path, &context.directory, &bases(&self.bases)?)
-    }
-
-    /// Where to write, and the bundle if one is wanted: those of the workspace, if they are not named.
-    fn places(
-        &self,
-        context: &Context,
-        dist: Option<Utf8PathBuf>,
-        bundle: Option<Utf8PathBuf>,
-        wants_bundle: bool,
-    ) -> Result<(Utf8PathBuf, Option<Utf8PathBuf>)> {
-        if bundle.is_some() || !wants_bundle {
-            let dist = dist.unwrap_or_else(|| {
-                context.path(context.environment.get(environment::CONSIGN_DIST).unwrap_or("dist").into())
-            });
-            return Ok((dist, bundle));
-        }
-        let mut release = ReleaseArgs::default();
-        release.dist = dist;
-        let plan = planning::plan(context, &release, None, None, &Selection::default())?.plan;
-        Ok((plan.places.dist, Some(plan.places.bundle)))
     }
 
     /// A bundle that is not whole is not worth a container.
@@ -197,6 +181,26 @@ impl DockerSmokeArgs {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Where to write, and the bundle if one is wanted: those of the workspace, if they are not named.
+#[expect(clippy::field_reassign_with_default, reason = "not every field of the flags is public")]
+fn places(
+    context: &Context,
+    dist: Option<Utf8PathBuf>,
+    bundle: Option<Utf8PathBuf>,
+    wants_bundle: bool,
+) -> Result<(Utf8PathBuf, Option<Utf8PathBuf>)> {
+    if bundle.is_some() || !wants_bundle {
+        let dist = dist.unwrap_or_else(|| {
+            context.path(context.environment.get(environment::CONSIGN_DIST).unwrap_or("dist").into())
+        });
+        return Ok((dist, bundle));
+    }
+    let mut release = ReleaseArgs::default();
+    release.dist = dist;
+    let plan = planning::plan(context, &release, None, None, &Selection::default())?.plan;
+    Ok((plan.places.dist, Some(plan.places.bundle)))
 }
 
 /// What the command line puts in the place of bases.

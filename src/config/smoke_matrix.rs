@@ -108,7 +108,7 @@ struct ServiceTable {
     probe: Vec<ProbeTable>,
     /// What it is connected to: bridge, none; default: bridge.
     network: Network,
-    /// Capabilities to keep, such as NET_BIND_SERVICE; all others are dropped.
+    /// Capabilities to keep, such as `NET_BIND_SERVICE`; all others are dropped.
     capabilities: Vec<String>,
     /// How long it may take from its start on, such as 90s or 10m; default: 5m.
     time_limit: Option<String>,
@@ -268,7 +268,7 @@ fn base(table: &BaseTable, around: &Surroundings<'_>) -> Read<Source> {
 /// A base from the command line: a file if it looks like one.
 fn replaced(given: &str, around: &Surroundings<'_>) -> Source {
     let path = around.directory.join(given);
-    if given.ends_with(".tar") || path.is_file() {
+    if path.extension() == Some("tar") || path.is_file() {
         Source::Tar(path)
     } else {
         Source::Image { name: given.to_owned(), pull: Pull::Missing }
@@ -413,6 +413,7 @@ fn platform(text: &str) -> Read<Platform> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what a failure is mapped by")]
 fn said(failure: Failure) -> String {
     match failure.way_out() {
         Some(hint) => format!("{failure}; {hint}"),
@@ -512,8 +513,8 @@ mod tests {
         let text =
             [one("e", ""), one("a", "\"e\""), one("d", "\"c\""), one("c", ""), one("b", "\"e\", \"d\""), one("f", "")];
         let groups = matrix(&text.concat()).expect("a matrix").groups();
-        let shown: Vec<_> = groups.iter().map(|(name, leader)| format!("{name}{leader}")).collect();
-        assert_eq!(shown, ["aa", "ba", "ca", "da", "ea"]);
+        let shown: Vec<_> = groups.iter().map(|(name, leader)| format!("{name}>{leader}")).collect();
+        assert_eq!(shown, ["a>a", "b>a", "c>a", "d>a", "e>a"]);
     }
 
     #[test]

@@ -79,6 +79,7 @@ struct Page {
     environment: String,
     catalog_environment: String,
     attestations: bool,
+    platforms: Option<String>,
     provider_from_variables: bool,
     on_windows: bool,
     cron: &'static str,
@@ -107,6 +108,7 @@ fn page(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Page> {
     let dist = if request.dist.is_absolute() { request.dist.clone() } else { below.join(&request.dist) };
     let action = |(name, action, commit, tag): (_, &str, &str, &str)| (name, format!("{action}@{commit} # {tag}"));
     let settings = &request.workflows;
+    let names: Vec<_> = settings.platforms.iter().map(|platform| platform.name()).collect();
     Ok(Page {
         own,
         consign: if own { "cargo xtask" } else { "consign" },
@@ -120,6 +122,7 @@ fn page(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Page> {
         environment: quoted(&settings.environment),
         catalog_environment: quoted(&format!("{}-catalog", settings.environment)),
         attestations: settings.attestations,
+        platforms: if names.is_empty() { None } else { Some(quoted(&names.join(" "))) },
         provider_from_variables: request.publish.is_none(),
         on_windows: false,
         cron: if request.catalog.timestamp < DAILY_FROM { "\"17 * * * *\"" } else { "\"17 4 * * *\"" },

@@ -176,8 +176,9 @@ impl Forge {
         for part in ["temp", "work", "files"] {
             fs_err::create_dir_all(job_here.machine.join(part)).unwrap();
         }
-        let env = evaluated(&job["env"], &job_here.contexts);
-        job_here.contexts.insert("env".to_owned(), env);
+        let of = |level: &Value| evaluated(&level["env"], &job_here.contexts).as_object().cloned().unwrap_or_default();
+        let env: Map<_, _> = of(workflow).into_iter().chain(of(job)).collect();
+        job_here.contexts.insert("env".to_owned(), env.into());
         let below = workflow["defaults"]["run"]["working-directory"].as_str().unwrap_or_default();
         for step in job["steps"].as_array().unwrap() {
             job_here.step(step, below, done);
@@ -277,6 +278,7 @@ impl Job<'_> {
             "actions/upload-artifact" => {
                 let (from, to) = (place("path"), stored(with["name"].as_str().unwrap()));
                 let is_left_out = with["if-no-files-found"] == "ignore" && !from.exists();
+                assert_eq!(with["overwrite"], json!(true), "a job can be run again");
                 if !is_left_out {
                     copy(&from, &if from.is_dir() { to } else { to.join(from.file_name().unwrap()) });
                 }
@@ -285,11 +287,13 @@ impl Job<'_> {
                 Some(name) => copy(&stored(name), &place("path")),
                 None => {
                     let start = with["pattern"].as_str().unwrap().strip_suffix('*').unwrap();
-                    for entry in fs_err::read_dir(self.forge.artifacts()).unwrap() {
-                        let name = entry.unwrap().file_name().into_string().unwrap();
-                        if name.starts_with(start) {
-                            copy(&stored(&name), &place("path").join(&name));
-                        }
+                    let entries = fs_err::read_dir(self.forge.artifacts()).unwrap();
+                    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                    let names: Vec<_> = names.filter(|name| name.starts_with(start)).collect();
+                    for name in &names {
+                        // The action gives each a directory of its own, unless there is but one.
+                        let to = if names.len() == 1 { place("path") } else { place("path").join(name) };
+                        copy(&stored(name), &to);
                     }
                 }
             },

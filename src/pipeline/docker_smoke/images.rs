@@ -67,7 +67,7 @@ impl<'a> Images<'a> {
         let wanted = platform.map(preflight::docker_platform);
         let image = match source {
             Source::Image { name, pull } => self.named(name, *pull, wanted.as_deref(), log, &patience)?,
-            Source::Tar(path) => self.from_file(path, wanted.as_deref(), log, &patience)?,
+            Source::Tar(path) => self.brought(path, wanted.as_deref(), log, &patience)?,
             Source::Dockerfile { path, context, arguments, base } => {
                 let mut arguments: HashMap<_, _> = arguments.clone().into_iter().collect();
                 if let Some(base) = base {
@@ -110,7 +110,7 @@ impl<'a> Images<'a> {
     }
 
     /// An image from a file. A root directory is imported once and kept under the digest of the file.
-    fn from_file(&self, path: &Utf8Path, platform: Option<&str>, log: &Log, patience: &Patience) -> Result<Image> {
+    fn brought(&self, path: &Utf8Path, platform: Option<&str>, log: &Log, patience: &Patience) -> Result<Image> {
         let is_saved = holds_an_image(path)?;
         if is_saved {
             log.note(&format!("load {path}"));

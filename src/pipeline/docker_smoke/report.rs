@@ -1,5 +1,5 @@
 //! What a run says in the end: a verdict for each service, a summary of all, and the same for machines
-//! that read JUnit's XML.
+//! that read the XML of `JUnit`.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::world::files;
 
 /// The name of the summary.
 pub const SUMMARY_FILE_NAME: &str = "summary.json";
-/// The name of the same for machines that read JUnit's XML.
+/// The name of the same for machines that read the XML of `JUnit`.
 pub const JUNIT_FILE_NAME: &str = "junit.xml";
 
 /// How something ended.

@@ -99,7 +99,7 @@ pub(super) fn attend(
     let mut learnt = Learnt::default();
     let ended = std::thread::scope(|scope| {
         let ended = attended.live(scope, &mut learnt);
-        let ended = attended.explained(ended);
+        let ended = explained(ended);
         // Whoever still listens stops when the container is gone.
         attended.take_down();
         ended
@@ -193,7 +193,7 @@ impl<'a> Attended<'a> {
         }
         if plan.ends {
             let state = self.end_of(id, patience)?;
-            self.wait_for_the_tail(listener);
+            self.wait_for_the_tail(&listener);
             self.judge_end(&state)?;
             learnt.passed("exit-code", state.exit_code.to_string());
         }
@@ -336,7 +336,7 @@ impl<'a> Attended<'a> {
         }
     }
 
-    fn wait_for_the_tail(&self, listener: Listener<'_>) {
+    fn wait_for_the_tail(&self, listener: &Listener<'_>) {
         let patience = Patience::of(TAIL_TIME, self.shared.interrupt);
         while !listener.is_finished() && !patience.is_over() && patience.sleep(Duration::from_millis(5)).is_ok() {}
     }
@@ -488,20 +488,6 @@ impl<'a> Attended<'a> {
         Ok(())
     }
 
-    /// Every trouble in words.
-    fn explained(&self, ended: Step<()>) -> Result<(), Wrong> {
-        ended.map_err(|trouble| match trouble {
-            Trouble::Wrong(wrong) => wrong,
-            Trouble::Failure(failure) if failure.code() == Code::Interrupted => {
-                ("interrupted".to_owned(), "the run was interrupted".to_owned())
-            }
-            Trouble::Failure(failure) => {
-                let hint = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
-                (failure.code().to_string(), format!("{}{hint}", failure.chain().join(": ")))
-            }
-        })
-    }
-
     fn take_down(&self) {
         let Some(id) = self.container.get() else { return };
         if let Err(failure) = self.shared.engine.remove_container(id, &Patience::stubborn(REMOVAL_TIME)) {
@@ -510,6 +496,20 @@ impl<'a> Attended<'a> {
             self.over.set();
         }
     }
+}
+
+/// Every trouble in words.
+fn explained(ended: Step<()>) -> Result<(), Wrong> {
+    ended.map_err(|trouble| match trouble {
+        Trouble::Wrong(wrong) => wrong,
+        Trouble::Failure(failure) if failure.code() == Code::Interrupted => {
+            ("interrupted".to_owned(), "the run was interrupted".to_owned())
+        }
+        Trouble::Failure(failure) => {
+            let hint = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
+            (failure.code().to_string(), format!("{}{hint}", failure.chain().join(": ")))
+        }
+    })
 }
 
 /// How a service is run: its container's process, what runs beside that, what is run afterwards, and

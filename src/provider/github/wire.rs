@@ -415,6 +415,11 @@ impl Answer {
                 format!("GitHub knows nothing of {what}"),
                 "check the target, and that the token may see it",
             ),
+            status if status.is_redirection() => (
+                Code::RemoteNotFound,
+                format!("{what} has another address now"),
+                "name the repository as it is called now",
+            ),
             _ => (Code::RemoteUnavailable, format!("GitHub answers {what} with status {status}"), "try again later"),
         };
         let failure = Failure::new(code, message).subject(what.trim_matches('`')).hint(hint);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::body_try_stream;
+use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkCreateRequest, NetworkingConfig,
@@ -11,8 +12,10 @@ use bollard::models::{
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
     InspectContainerOptions, KillContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
-    UploadToContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder, WaitContainerOptions,
 };
+
+use futures_util::StreamExt as _;
 
 use super::archive::{self, Entry};
 use super::{Engine, Output, Patience, trouble};
@@ -135,8 +138,20 @@ impl Engine {
 
     /// How it is.
     pub fn state(&self, id: &str, patience: &Patience) -> Result<State> {
-        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        let state = self.call("ask how the container is", patience, inspect)?.state.unwrap_or_default();
+        let deed = "ask how the container is";
+        let inspect = || self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let inspected = match self.attempt(deed, patience, inspect())? {
+            // Podman has a word of its own for what has ended and was not tidied up yet.
+            Err(Error::JsonDataError { message, .. }) if message.contains("`stopped`") => {
+                let exit_code = self.wait(id, patience)?;
+                match self.attempt(deed, patience, inspect())? {
+                    Ok(inspected) => inspected,
+                    Err(_) => return Ok(State { exit_code, ..State::default() }),
+                }
+            }
+            inspected => inspected.map_err(|error| trouble::failure(deed, error))?,
+        };
+        let state = inspected.state.unwrap_or_default();
         let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
         Ok(State {
             is_running: state.running.unwrap_or(false),
@@ -147,13 +162,26 @@ impl Engine {
         })
     }
 
+    /// Waits for the end of the container's process, and gives back what it ended with.
+    fn wait(&self, id: &str, patience: &Patience) -> Result<i64> {
+        let deed = "wait for the container's end";
+        let mut waiting = Box::pin(self.docker.wait_container(id, None::<WaitContainerOptions>));
+        match self.attempt(deed, patience, waiting.next())? {
+            Some(Ok(ended)) => Ok(ended.status_code),
+            // Any code but zero comes as an error.
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(trouble::failure(deed, error)),
+            None => Ok(0),
+        }
+    }
+
     /// The port of this machine that leads to a container's port.
     pub fn published_port(&self, id: &str, port: u16, patience: &Patience) -> Result<Option<u16>> {
         let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         let inspected = self.call("ask for the container's ports", patience, inspect)?;
         let ports = inspected.network_settings.and_then(|network| network.ports).unwrap_or_default();
         let bindings = ports.get(&format!("{port}/tcp")).and_then(Option::as_ref);
-        Ok(bindings.into_iter().flatten().filter_map(|binding| binding.host_port.as_ref()?.parse().ok()).next())
+        Ok(bindings.into_iter().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok()))
     }
 
     /// Starts a command in a running container.

@@ -7,6 +7,7 @@ use bollard::errors::Error;
 use bollard::models::BuildInfo;
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder,
+    TagImageOptionsBuilder,
 };
 use camino::Utf8Path;
 use fs_err::File;
@@ -107,7 +108,17 @@ impl Engine {
         let body = body_try_stream(futures_util::stream::iter(archive::pieces_of_file(file)));
         let imported = self.docker.create_image(Some(options.build()), Some(body), None);
         let deed = format!("import `{tar}`");
-        self.drained(&deed, patience, imported, |info| info.error_detail.and_then(|detail| detail.message))
+        let mut id = None;
+        self.drained(&deed, patience, imported, |info| {
+            id = info.status.filter(|status| status.starts_with("sha256:")).or(id.take());
+            info.error_detail.and_then(|detail| detail.message)
+        })?;
+        // Podman names it in its own way.
+        let Some(id) = id.filter(|_| !matches!(self.image(&format!("{name}:{tag}"), patience), Ok(Some(_)))) else {
+            return Ok(());
+        };
+        let options = TagImageOptionsBuilder::new().repo(name).tag(tag).build();
+        self.call(&deed, patience, self.docker.tag_image(&id, Some(options)))
     }
 
     /// Loads what `docker save` wrote, and gives back the name or id of the first image in it.

@@ -10,6 +10,7 @@ use crate::model::text::shown;
 use crate::model::{Code, Failure};
 
 /// The failure of something that the engine was asked for.
+#[expect(clippy::needless_pass_by_value, reason = "whoever has the failure needs the error no more")]
 pub(super) fn failure(deed: &str, error: Error) -> Failure {
     let said = said(&error);
     if said.contains("no space left on device") {

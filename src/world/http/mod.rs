@@ -13,6 +13,8 @@
 
 mod address;
 mod download;
+#[cfg(feature = "toolchain")]
+pub mod exchange;
 
 use std::io::{Read as _, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
