@@ -40,15 +40,33 @@ enum Place {
     Parcel(Arc<Parcel>),
 }
 
+/// Where the releases of a repository on GitHub are, for a catalog that lies in one of its branches:
+/// `https://raw.githubusercontent.com/OWNER/REPOSITORY/BRANCH`, or `…/OWNER/REPOSITORY/raw/BRANCH` on any
+/// such server.
+fn releases_beside(catalog: &str) -> Option<String> {
+    let (scheme, rest) = catalog.split_once("://")?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    match parts.as_slice() {
+        ["raw.githubusercontent.com", owner, repository, _] => {
+            Some(format!("{scheme}://github.com/{owner}/{repository}/releases/download"))
+        }
+        [server, owner, repository, "raw", _] => {
+            Some(format!("{scheme}://{server}/{owner}/{repository}/releases/download"))
+        }
+        _ => None,
+    }
+}
+
 impl Source {
     /// The catalog beside the versions at an address (https, http of this machine, `file://`) or a
     /// path: the directory that holds `tuf/`, or that `tuf/` itself, or a parcel.
     pub fn of_catalog(given: &str) -> Result<Self> {
         let place = match Place::parse(given)? {
-            Place::Web { metadata, .. } => match metadata.strip_suffix("/tuf") {
-                Some(targets) => Place::Web { targets: targets.to_owned(), metadata },
-                None => Place::Web { metadata: format!("{metadata}/{DIRECTORY}"), targets: metadata },
-            },
+            Place::Web { metadata, .. } => {
+                let beside = metadata.strip_suffix("/tuf").unwrap_or(&metadata);
+                let targets = releases_beside(beside).unwrap_or_else(|| beside.to_owned());
+                Place::Web { metadata: format!("{beside}/{DIRECTORY}"), targets }
+            }
             Place::Directory { metadata, .. } => match metadata.parent() {
                 Some(parent) if metadata.file_name() == Some(DIRECTORY) => {
                     Place::Directory { targets: parent.to_owned(), metadata }
@@ -271,6 +289,22 @@ fn too_large(path: &Utf8Path, max_bytes: u64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_of_a_catalog_in_a_branch_are_the_releases_of_its_repository() {
+        for (catalog, files) in [
+            ("https://raw.githubusercontent.com/o/r/catalog", "https://github.com/o/r/releases/download"),
+            ("https://raw.githubusercontent.com/o/r/catalog/tuf", "https://github.com/o/r/releases/download"),
+            ("https://github.com/o/r/raw/catalog/", "https://github.com/o/r/releases/download"),
+            ("https://ghe.example.com/o/r/raw/catalog", "https://ghe.example.com/o/r/releases/download"),
+            ("https://example.com/releases/tuf", "https://example.com/releases"),
+            ("https://example.com/o/r/raw", "https://example.com/o/r/raw"),
+            ("https://example.com/o/r/raw/branch/main", "https://example.com/o/r/raw/branch/main"),
+        ] {
+            let source = Source::of_catalog(catalog).expect(catalog);
+            assert_eq!(source.files().shown(), files, "{catalog}");
+        }
+    }
 
     #[test]
     fn names_never_lead_anywhere_else() {

@@ -3,7 +3,7 @@
 use clap::Args;
 use owo_colors::OwoColorize as _;
 
-use super::selection::ReleaseArgs;
+use super::selection::{PublishArgs, ReleaseArgs};
 use super::{Context, output, planning};
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -17,19 +17,26 @@ use crate::pipeline::request::Mode;
 #[command(after_help = "Examples:
   consign doctor
   consign doctor --platform linux-arm64,windows-amd64-gnu
-  consign doctor --mode release          also the rules of a real release")]
+  consign doctor --mode release          also the rules of a real release
+  consign doctor --provider github --target owner/tool")]
 pub struct DoctorArgs {
     #[command(flatten)]
     release: ReleaseArgs,
     /// Look at what a rehearsal needs, or at what the release needs
     #[arg(long, value_name = "MODE", default_value = "validate", value_parser = super::selection::mode_values())]
     mode: Mode,
+    #[command(flatten)]
+    publish: PublishArgs,
 }
 
 impl DoctorArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
-        let planned = planning::plan(context, &self.release, None, Some(self.mode), &Selection::default())?;
-        let examination = preflight::examine(&planned.plan);
+        let planned =
+            planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &Selection::default())?;
+        // A rehearsal needs no place to publish to, and none is asked unless it is named.
+        let is_meant = self.mode == Mode::Release || self.publish.provider.is_some();
+        let place = planned.plan.publish.as_ref().filter(|_| is_meant).map(|publish| &publish.place);
+        let examination = preflight::examine(&planned.plan, place);
         context.output.result(&examination, || describe(&examination))?;
         let first_wrong = examination.checks.iter().find_map(|check| check.code);
         Ok(first_wrong.map_or(Exit::Done, super::super::model::code::Code::exit))

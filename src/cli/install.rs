@@ -182,6 +182,8 @@ impl SourceArgs {
     pub(super) fn install_index(&self, context: &Context, how: &HowArgs, place: Place) -> Result<Installation> {
         if matches!(place, Place::Web(_)) {
             self.stay_here(&place.shown())?;
+            // The machine is looked at while the first answer is on its way.
+            drop(std::thread::spawn(Host::look));
         }
         let client = Client::new(context.client_options()?);
         let (named, pins) = self.anchor(context)?;

@@ -22,6 +22,10 @@ pub mod upgrade;
 #[cfg(feature = "toolchain")]
 pub mod anchor;
 #[cfg(feature = "toolchain")]
+pub mod artifact;
+#[cfg(feature = "toolchain")]
+pub mod audit;
+#[cfg(feature = "toolchain")]
 pub mod build;
 #[cfg(feature = "toolchain")]
 pub mod bundle;
@@ -39,6 +43,8 @@ pub mod doctor;
 pub mod init;
 #[cfg(feature = "toolchain")]
 pub mod key;
+#[cfg(feature = "toolchain")]
+pub mod login;
 #[cfg(feature = "toolchain")]
 pub mod man;
 #[cfg(feature = "toolchain")]
@@ -58,11 +64,15 @@ pub mod publish;
 #[cfg(feature = "toolchain")]
 pub mod rebuild;
 #[cfg(feature = "toolchain")]
+pub mod registry;
+#[cfg(feature = "toolchain")]
 pub mod release_pipeline;
 #[cfg(feature = "toolchain")]
 pub mod remote_verify;
 #[cfg(feature = "toolchain")]
 pub mod selection;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "toolchain")]
 mod settings;
 #[cfg(feature = "toolchain")]

@@ -13,13 +13,15 @@ use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
-use crate::pipeline::{Tools, attestation, package, stages};
+use crate::pipeline::{Tools, attestation, notes, package, stages};
+use crate::provider::ProviderKind;
 
 /// The arguments of `publish`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign publish --provider directory --target /srv/releases
-  consign publish v1.2.3 --provider directory --target /mnt/mirror/v1.2.3 --pubkey release.pub")]
+  consign publish v1.2.3 --provider directory --target /mnt/mirror/v1.2.3 --pubkey release.pub
+  consign publish v1.2.3 --provider github --target owner/tool     with the token of GH_TOKEN")]
 pub struct PublishVerbArgs {
     #[command(flatten)]
     release: ReleaseArgs,
@@ -40,7 +42,7 @@ impl PublishVerbArgs {
         let (plan, tools) = (&planned.plan, Tools { requirements, ..planned.tools(context, Guard::default()) });
         if plan.publish.is_none() {
             return Err(Failure::new(Code::ProviderMissing, "there is nowhere to publish to")
-                .hint("name a place with `--provider directory --target DIR`, or in `[publish]` of consign.toml"));
+                .hint("name a place with `--provider directory --target DIR` or `--provider github --target OWNER/REPOSITORY`, or in `[publish]` of consign.toml"));
         }
         let mut run = Run::alone(plan, tools.listener, tools.now)?;
         run.stage(Stage::Guard, || stages::guard(plan, &tools), || Ok(()))?;
@@ -49,6 +51,11 @@ impl PublishVerbArgs {
             attestation::attach(plan, &context.path(path), tools.listener)?;
         }
         let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, &tools), || Ok(None))?;
+        // A release on GitHub is a page as well; notes that are there already may have been edited.
+        let is_page = plan.publish.as_ref().is_some_and(|publish| publish.provider == ProviderKind::Github);
+        if is_page && !plan.places.releases.join(notes::FILE_NAME).exists() {
+            run.stage(Stage::Notes, || stages::notes(plan, &tools), || Ok(()))?;
+        }
         let published = run.stage(Stage::Publish, || stages::publish(plan, verified.as_ref(), &tools), || Ok(None))?;
         run.end()?;
         let Some(published) = published else { return Ok(Exit::Done) };

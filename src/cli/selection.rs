@@ -137,7 +137,8 @@ fn builder_values() -> impl TypedValueParser<Value = Builder> {
         .map(|word| ALL.into_iter().find(|builder| builder.as_str() == word).unwrap_or_default())
 }
 
-fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
+/// The providers, as clap reads them.
+pub fn provider_values() -> impl TypedValueParser<Value = ProviderKind> {
     PossibleValuesParser::new(ProviderKind::ALL.map(ProviderKind::as_str)).map(|word| {
         ProviderKind::ALL.into_iter().find(|provider| provider.as_str() == word).unwrap_or(ProviderKind::Directory)
     })

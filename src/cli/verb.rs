@@ -10,9 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, build, bundle, catalog, completions, config, docker_smoke, doctor, init, install, installed, key,
-    man, merge, notes, package, parse, plan, publish, rebuild, release_pipeline, remote_verify, revert, run_by, sign,
-    smoke, summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
+    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, docker_smoke, doctor, init,
+    install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, release_pipeline,
+    remote_verify, revert, run_by, sign, smoke, summary, trust, uninstall, upgrade, verify, verify_blob, version_guard,
 };
 use crate::model::Exit;
 use crate::model::failure::Result;
@@ -78,6 +78,14 @@ pub enum Verb {
     Trust(trust::TrustArgs),
     /// List versions in a catalog that any TUF client reads
     Catalog(catalog::CatalogArgs),
+    /// Write the record of a build, push it to the registry, and look at what is there
+    Artifact(artifact::ArtifactArgs),
+    /// Read the registry's log of every change, and check that nothing was taken out of it
+    Audit(audit::AuditArgs),
+    /// Keep a token for the registry
+    Login(login::LoginArgs),
+    /// Forget a token for the registry
+    Logout(login::LogoutArgs),
     /// Make, show, inspect and encrypt signing keys
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
@@ -118,6 +126,10 @@ impl Verb {
             Self::Bundle(verb) => verb.run(context),
             Self::Trust(verb) => verb.run(context),
             Self::Catalog(verb) => verb.run(context),
+            Self::Artifact(verb) => verb.run(context),
+            Self::Audit(verb) => verb.run(context),
+            Self::Login(verb) => verb.run(context),
+            Self::Logout(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),

@@ -225,6 +225,8 @@ pub(super) struct WorkflowsTable {
     pub(super) attestations: Option<bool>,
     /// The branch that a released commit has to be part of; default: any.
     pub(super) branch: Option<String>,
+    /// The platforms that they release for, where this machine has no need of them; default: platforms.
+    pub(super) platforms: Option<Vec<String>>,
 }
 
 /// What other installers are given to read; all of it is off by default.

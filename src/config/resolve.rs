@@ -415,7 +415,10 @@ impl<'a> Layers<'a> {
                 values::forge_name(name).map_err(|failure| blame(failure, key, &self.place(key)))?;
             }
         }
-        Ok(Workflows { environment, attestations, branch })
+        let platforms = self.file(|file| file.workflows.platforms.clone());
+        let platforms = self.pick("workflows.platforms", None, None, platforms, "those of platforms");
+        let platforms = platforms.map_or(Ok(Vec::new()), |(names, origin)| parse_platforms(&names, &origin))?;
+        Ok(Workflows { environment, attestations, branch, platforms })
     }
 
     fn hooks(&mut self) -> Result<BTreeMap<String, Vec<Vec<String>>>> {

@@ -3,6 +3,7 @@
 //! [`Host::look`] asks the machine, and [`Host::platforms`] turns what it says into platforms, the
 //! best first. A program that was linked statically against musl runs on every Linux of its processor.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::glibc;
@@ -33,10 +34,14 @@ pub enum Libc {
 }
 
 impl Host {
-    /// This machine.
+    /// This machine, at which is looked once.
     pub fn look() -> Self {
-        let libc = if cfg!(target_os = "linux") { look_for_glibc() } else { Libc::Other };
-        Self { system: std::env::consts::OS.to_owned(), processor: processor(), libc }
+        static SEEN: OnceLock<Host> = OnceLock::new();
+        let look = || {
+            let libc = if cfg!(target_os = "linux") { look_for_glibc() } else { Libc::Other };
+            Self { system: std::env::consts::OS.to_owned(), processor: processor(), libc }
+        };
+        SEEN.get_or_init(look).clone()
     }
 
     /// The platforms whose programs it runs, the best first.

@@ -13,6 +13,7 @@
 //! after it: a kill at any instant leaves the old version or the new one working.
 
 pub mod activate;
+mod behind;
 pub mod current;
 #[cfg(feature = "toolchain")]
 pub mod export;

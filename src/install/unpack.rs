@@ -10,13 +10,14 @@
 //! own. Where the files go afterwards, and who may believe the index, is decided elsewhere.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::archive::stream::{self, Refused, Sink};
 use crate::archive::{self, Entry, MAX_BYTES, Problem};
+use crate::install::behind::Behind;
 use crate::install::receipt::InstalledFile;
 use crate::model::digest::Hasher;
 use crate::model::failure::Result;
@@ -234,19 +235,20 @@ struct Spool<'a> {
     staging: &'a Utf8Path,
     directory: Utf8PathBuf,
     number: usize,
-    file: Option<File>,
+    behind: Behind,
 }
 
 impl<'a> Spool<'a> {
     fn open(staging: &'a Utf8Path) -> Result<Self> {
         let directory = staging.join(SPOOL);
         create_private(&directory).map_err(|error| files::failed("create directory", &directory, error))?;
-        Ok(Self { staging, directory, number: 0, file: None })
+        let behind = Behind::start().map_err(|error| files::failed("unpack into", staging, error))?;
+        Ok(Self { staging, directory, number: 0, behind })
     }
 
     /// Gives the files their names and modes, and makes all of it survive a power cut.
     fn settle(mut self, entries: Vec<Entry>) -> Result<Vec<InstalledFile>> {
-        self.file = None;
+        self.behind.finish().map_err(|error| files::failed("unpack into", self.staging, error))?;
         let mut directories = BTreeSet::new();
         for (number, entry) in entries.iter().enumerate() {
             let spooled = self.directory.join(number.to_string());
@@ -287,13 +289,13 @@ impl Sink for Spool<'_> {
             use std::os::unix::fs::OpenOptionsExt as _;
             options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         }
-        self.file = Some(options.open(self.directory.join(self.number.to_string()))?);
+        self.behind.begin(options.open(self.directory.join(self.number.to_string()))?)?;
         self.number += 1;
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.as_mut().map_or(Err(ErrorKind::NotFound.into()), |file| file.write_all(bytes))
+        self.behind.write(bytes)
     }
 }
 

@@ -141,6 +141,23 @@ codes! {
     ImageMissing = "image_missing", Remote, "An image is not there and cannot be pulled.";
     RemoteForbidden = "remote_forbidden", Remote, "The remote place does not accept the token, or does not allow it what was asked for.";
     RedirectRefused = "redirect_refused", Verification, "A redirect leads to a weaker or unknown place.";
+    // The registry.
+    RequestInvalid = "request_invalid", Usage, "A request to the server is not understood.";
+    RequestTimeout = "request_timeout", Remote, "The server gave up on a request that took too long.";
+    RouteUnknown = "route_unknown", Remote, "The server has nothing at this address, or not by this method.";
+    Unauthenticated = "unauthenticated", Refused, "The server asks for a token, and none that it knows was given.";
+    Forbidden = "forbidden", Refused, "The token does not allow it.";
+    TokenUnknown = "token_unknown", Refused, "The server has issued no such token.";
+    ArtifactInvalid = "artifact_invalid", Verification, "A text is not a record of an artifact.";
+    ArtifactUnknown = "artifact_unknown", Remote, "The registry has no such artifact, or the token may not see it.";
+    ArtifactExists = "artifact_exists", Refused, "The registry has another artifact by this id.";
+    ArtifactFailed = "artifact_failed", Failed, "The run that built the artifact failed.";
+    ArtifactUnfinished = "artifact_unfinished", Failed, "The run that builds the artifact did not end in time.";
+    BlobMissing = "blob_missing", Verification, "A record names bytes that were not uploaded.";
+    UploadMisplaced = "upload_misplaced", Remote, "A piece of an upload does not begin where the one before ended.";
+    KeyReused = "idempotency_key_reused", Refused, "An idempotency key was used for another request before.";
+    StoreUnavailable = "store_unavailable", Remote, "The server's database or its blobs cannot be reached.";
+    StoreDamaged = "store_damaged", Verification, "The server's database, its blobs and its log contradict each other.";
     // Rules.
     GuardRef = "guard_ref", Refused, "The version is not the one of the current tag or ref.";
     GuardTag = "guard_tag", Refused, "The release tag does not exist, or is not the current commit.";

@@ -4,6 +4,10 @@
 //! a process, the network, the environment or a clock; whoever needs those lives on a higher floor.
 
 pub mod address;
+#[cfg(feature = "toolchain")]
+pub mod artifact;
+#[cfg(feature = "toolchain")]
+pub mod audit;
 pub mod checksums;
 pub mod code;
 pub mod digest;
@@ -19,6 +23,8 @@ pub mod metadata;
 pub mod name;
 pub mod platform;
 pub mod provenance;
+#[cfg(feature = "toolchain")]
+pub mod registry;
 pub mod release;
 #[cfg(feature = "toolchain")]
 pub mod sbom;

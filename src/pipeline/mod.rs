@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod attestation;
 pub mod build;
+pub mod cataloguing;
 mod choice;
 pub mod describe;
 pub mod docker_smoke;

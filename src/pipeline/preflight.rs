@@ -13,6 +13,7 @@ use super::verify::Requirements;
 use crate::model::failure::Result;
 use crate::model::stage::Stage;
 use crate::model::{Code, Failure};
+use crate::provider::{self, Target};
 use crate::world::cargo;
 use crate::world::process::{self, Program, safe_line};
 
@@ -45,8 +46,8 @@ pub struct Check {
     pub hint: Option<String>,
 }
 
-/// Looks at everything that the plan needs.
-pub fn examine(plan: &Plan) -> Examination {
+/// Looks at everything that the plan needs, and at the place to publish to, if one is given.
+pub fn examine(plan: &Plan, place: Option<&Target>) -> Examination {
     let mut outcomes: Vec<(String, Result<String>)> = vec![
         ("cargo".into(), version(plan.environment.get("CARGO").map_or("cargo", String::as_str), "-V")),
         ("compiler".into(), compiler(plan)),
@@ -70,13 +71,18 @@ pub fn examine(plan: &Plan) -> Examination {
             }
         }
     }
+    if let Some(place) = place {
+        outcomes.extend(publishing(plan, place));
+    }
     let checks: Vec<Check> = outcomes.into_iter().map(|(name, outcome)| check(name, outcome)).collect();
     Examination { kind: "consign.doctor/v1", ready: checks.iter().all(|check| check.ok), checks }
 }
 
 /// Looks at everything and fails with the first thing that is missing; all of them are its causes.
 pub fn require(plan: &Plan) -> Result<Examination> {
-    let examination = examine(plan);
+    let publishes = plan.stages.iter().any(|planned| planned.stage == Stage::Publish && planned.runs);
+    let place = plan.publish.as_ref().filter(|_| publishes).map(|publish| &publish.place);
+    let examination = examine(plan, place);
     let wrong: Vec<_> = examination.checks.iter().filter(|check| !check.ok).collect();
     let Some(first) = wrong.first() else { return Ok(examination) };
     let mut failure =
@@ -105,6 +111,17 @@ pub fn require_key(plan: &Plan, requirements: &Requirements) -> Result<()> {
     Err(Failure::new(Code::KeyMissing, "signatures are demanded, and there is no key to make them with")
         .subject("sign")
         .hint("give `--key FILE`, or set CONSIGN_SIGNING_KEY"))
+}
+
+/// What the place itself has to say.
+fn publishing(plan: &Plan, place: &Target) -> Vec<(String, Result<String>)> {
+    match provider::open(place) {
+        Ok(provider) => {
+            let looks = provider.preflight(&plan.release, plan.source.commit.as_deref());
+            looks.into_iter().map(|look| (look.name.to_owned(), look.outcome)).collect()
+        }
+        Err(failure) => vec![("publishing target".to_owned(), Err(failure))],
+    }
 }
 
 fn check(name: String, outcome: Result<String>) -> Check {

@@ -7,21 +7,21 @@
 
 use std::time::Instant;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::cataloguing::Catalogue;
 use super::notes;
 use super::plan::Plan;
 use super::request::Publish;
 use super::verify::{Requirements, verify};
-use crate::catalog::edit::{self, Act, Hand, Listing, Outcome};
-use crate::catalog::repository::Repository;
+use crate::catalog::edit::{Act, Hand, Outcome};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
+use crate::model::pretty;
 use crate::model::stage::Stage;
-use crate::model::{pretty, text};
-use crate::provider::{self, Asset, ProviderKind, Status, Target, Upload};
+use crate::provider::{self, Asset, Provider, ProviderKind, Status, Upload};
 use crate::trust::key::Signer;
 use crate::trust::{self, Bundle, Verified};
 use crate::world::files;
@@ -35,6 +35,8 @@ pub const URL_FILE_NAME: &str = "release-url.txt";
 /// The names of what was published, one on each line.
 pub const ASSETS_FILE_NAME: &str = "release-assets.txt";
 
+/// The largest report that is read back, in bytes.
+const MAX_REPORT_BYTES: usize = 16 << 20;
 /// The longest notes that are read, in bytes.
 const MAX_NOTES_BYTES: usize = 4 << 20;
 
@@ -89,7 +91,7 @@ pub fn publish(
         evidence: bundle.evidence.iter().map(asset).collect(),
     };
     let (began, task) = (Instant::now(), target.target.clone());
-    let catalog = catalog_of(&upload, target)?;
+    let catalogue = Catalogue::find(&upload, target)?;
     let hand = Hand {
         signers: publishing.signers.iter().map(AsRef::as_ref).collect(),
         now: publishing.now,
@@ -97,8 +99,8 @@ pub fn publish(
         act: Act::Write,
     };
     // A key that cannot add the version is told before anything becomes visible.
-    if let Some((repository, _)) = catalog.as_ref().filter(|_| !hand.signers.is_empty()) {
-        edit::require(repository, &hand)?;
+    if let Some(catalogue) = catalogue.as_ref().filter(|_| !hand.signers.is_empty()) {
+        catalogue.require(&hand)?;
     }
     listener.hear(&Event::TaskStarted { stage: Stage::Publish, task: task.clone() });
     let check = |directory: &Utf8Path| {
@@ -111,12 +113,10 @@ pub fn publish(
         Status::Unchanged => 0,
     };
     listener.hear(&Event::TaskFinished { stage: Stage::Publish, task, bytes, duration: began.elapsed() });
-    let catalog = match catalog {
-        Some((repository, place)) => list(bundle, &repository, &place, &hand, listener)?,
+    let catalog = match catalogue {
+        Some(catalogue) => list(bundle, &upload, &*provider, &catalogue, &hand, listener)?,
         None => None,
     };
-    let mut files: Vec<Asset> = upload.files().cloned().collect();
-    files.sort_by(|one, other| one.name.cmp(&other.name));
     let publication = Publication {
         kind: TYPE,
         provider: target.provider,
@@ -124,43 +124,40 @@ pub fn publish(
         url: published.address.page,
         base_url: published.address.base,
         status: published.status,
-        assets: files,
+        assets: published.files,
         catalog,
     };
     write(&publication, &plan.places.releases)?;
     Ok(publication)
 }
 
-/// The catalog beside the releases, if there is one, and where in it this release lies.
-fn catalog_of(upload: &Upload<'_>, target: &Publish) -> Result<Option<(Repository, Utf8PathBuf)>> {
-    match &target.place {
-        Target::Directory(path) => {
-            let place = provider::directory::place_of(&upload.release.directory()?, path)?;
-            let repository = Repository::at(place.parent().unwrap_or(&place));
-            Ok(repository.exists().then_some((repository, place)))
-        }
-        Target::Github(_) => Ok(None),
+/// Where the last run that published a release has put it, if there was one.
+pub fn recorded_base_url(reports: &Utf8Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        #[serde(rename = "type")]
+        kind: String,
+        base_url: String,
     }
+    let bytes = files::read_bounded(&reports.join(FILE_NAME), MAX_REPORT_BYTES).ok()?;
+    let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
+    (recorded.kind == TYPE).then_some(recorded.base_url)
 }
 
-/// Adds the release to the catalog.
+/// Adds the release to the catalog, if there is one and a key for it.
 fn list(
     bundle: &Verified<Bundle>,
-    repository: &Repository,
-    place: &Utf8Path,
+    upload: &Upload<'_>,
+    provider: &dyn Provider,
+    catalogue: &Catalogue,
     hand: &Hand<'_>,
     listener: &dyn Listener,
 ) -> Result<Option<Outcome>> {
     if hand.signers.is_empty() {
-        let (place, target) = (text::shown(place.as_str()), text::shown(repository.target().as_str()));
-        let message = format!(
-            "the catalog does not list this release yet: run `consign catalog add {place} --target {target} --key FILE`, \
-             or set CONSIGN_CATALOG_KEY"
-        );
-        listener.hear(&Event::Warning { message });
+        listener.hear(&Event::Warning { message: catalogue.advice() });
         return Ok(None);
     }
-    let outcome = edit::add(repository, &[Listing::of(bundle, place, None)?], hand)?;
+    let outcome = catalogue.list(bundle, upload, provider, hand)?;
     for message in outcome.warnings.iter().cloned().chain(outcome.missing.iter().map(ToString::to_string)) {
         listener.hear(&Event::Warning { message });
     }

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,6 +26,7 @@ use crate::model::failure::Result;
 use crate::model::index::{self, Index};
 use crate::model::stage::Stage;
 use crate::model::{Code, Exit, Failure, FileName, Finding, Release, markdown, pretty, provenance, text};
+use crate::provider::{self, Target};
 use crate::trust::anchor::InCatalog;
 use crate::trust::bundle::{self, Asset, finding};
 use crate::trust::evidence::NotChecked;
@@ -58,6 +59,8 @@ pub struct Published {
     expected: Option<Release>,
     /// Where the reports go, if anywhere.
     reports: Option<Utf8PathBuf>,
+    /// What was brought here, because a stranger may not fetch it.
+    closed: Option<Arc<scratch::Directory>>,
 }
 
 /// What came of it.
@@ -97,7 +100,7 @@ pub struct RemoteReport {
 impl Published {
     /// The directory at an address: https, http of this machine, `file://`, or a path.
     pub fn of_base_url(given: &str) -> Result<Self> {
-        Ok(Self { base: Place::parse(given, index::FILE_NAME)?, expected: None, reports: None })
+        Ok(Self { base: Place::parse(given, index::FILE_NAME)?, expected: None, reports: None, closed: None })
     }
 
     /// The directory of an `index.json`.
@@ -108,6 +111,16 @@ impl Published {
                 .hint("the address of an index ends with `/index.json`"));
         };
         Self::of_base_url(base)
+    }
+
+    /// A release at a place to publish to: where everybody finds it or, where the place is private, what
+    /// the place hands out to those it knows.
+    pub fn of_target(target: &Target, release: &Release) -> Result<Self> {
+        let provider = provider::open(target)?;
+        let place = Self::of_base_url(&provider.address(release)?.base)?.expecting(release.clone());
+        let closed = scratch::Directory::new("consign-remote-")?;
+        let is_closed = provider.fetch_closed(release, closed.path())?.is_some();
+        Ok(Self { closed: is_closed.then(|| Arc::new(closed)), ..place })
     }
 
     /// Where a plan's release should be found, with the reports in the plan's place.
@@ -161,6 +174,10 @@ pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
                 .hint("unpack it with `tar xf`, and name the directory of the version in it"));
         }
         Place::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
+        Place::Web(base) if place.closed.is_some() => {
+            let directory = place.closed.as_ref().map_or(Utf8Path::new(""), |closed| closed.path());
+            (Some(verify_from(base, directory, expected, &tools.requirements, tools.listener)?), Vec::new())
+        }
         Place::Web(base) => {
             let scratch = scratch::Directory::new("consign-remote-")?;
             let demanded = tools.requirements.require_signatures || tools.requirements.anchor.is_checked();

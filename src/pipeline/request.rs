@@ -222,6 +222,8 @@ pub struct Workflows {
     pub attestations: bool,
     /// The branch that a released commit has to be part of.
     pub branch: Option<String>,
+    /// The platforms, if they are not those of the settings.
+    pub platforms: Vec<Platform>,
 }
 
 /// Services in containers.

@@ -66,6 +66,7 @@ pub struct Workflow {
 
 /// Everything that the templates use. Texts from settings are quoted already.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that the templates ask")]
 struct Page {
     own: bool,
     consign: &'static str,
@@ -79,6 +80,7 @@ struct Page {
     environment: String,
     catalog_environment: String,
     attestations: bool,
+    platforms: Option<String>,
     provider_from_variables: bool,
     on_windows: bool,
     cron: &'static str,
@@ -90,7 +92,7 @@ pub fn render(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Vec
     let page = Value::from(Serde(page(caller, request, below)?));
     let environment = environment()?;
     let refreshed = request.catalog.refresh == Refresh::Scheduled;
-    let wanted = |name: &str| name.ends_with(".yml") && (refreshed || name != "catalog-refresh.yml");
+    let wanted = |name: &str| name.strip_suffix(".yml").is_some() && (refreshed || name != "catalog-refresh.yml");
     TEMPLATES
         .iter()
         .filter(|(name, _)| wanted(name))
@@ -107,6 +109,7 @@ fn page(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Page> {
     let dist = if request.dist.is_absolute() { request.dist.clone() } else { below.join(&request.dist) };
     let action = |(name, action, commit, tag): (_, &str, &str, &str)| (name, format!("{action}@{commit} # {tag}"));
     let settings = &request.workflows;
+    let names: Vec<_> = settings.platforms.iter().map(|platform| platform.name()).collect();
     Ok(Page {
         own,
         consign: if own { "cargo xtask" } else { "consign" },
@@ -120,6 +123,7 @@ fn page(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Page> {
         environment: quoted(&settings.environment),
         catalog_environment: quoted(&format!("{}-catalog", settings.environment)),
         attestations: settings.attestations,
+        platforms: if names.is_empty() { None } else { Some(quoted(&names.join(" "))) },
         provider_from_variables: request.publish.is_none(),
         on_windows: false,
         cron: if request.catalog.timestamp < DAILY_FROM { "\"17 * * * *\"" } else { "\"17 4 * * *\"" },

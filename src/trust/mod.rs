@@ -31,6 +31,8 @@ pub mod sigstore;
 mod spki;
 #[cfg(feature = "toolchain")]
 pub mod transparency;
+#[cfg(feature = "toolchain")]
+pub mod tree;
 pub mod tuf;
 #[cfg(feature = "toolchain")]
 mod unambiguous;

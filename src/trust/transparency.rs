@@ -28,7 +28,7 @@ pub fn leaf_hash(body: &[u8]) -> Digest {
     hasher.finish()
 }
 
-fn node_hash(left: &Digest, right: &Digest) -> Digest {
+pub(super) fn node_hash(left: &Digest, right: &Digest) -> Digest {
     let mut hasher = Hasher::default();
     hasher.update(&[1]);
     hasher.update(left.as_bytes());
@@ -192,7 +192,7 @@ fn is_log(name: &str, origin: &str) -> bool {
 }
 
 /// The ways in which a key is hinted at: by the digest of its SPKI, or as the C2SP has it.
-fn hints(key: &PublicKey, name: &str) -> Vec<[u8; 4]> {
+pub(super) fn hints(key: &PublicKey, name: &str) -> Vec<[u8; 4]> {
     let start = |digest: Digest| -> [u8; 4] {
         let bytes = digest.as_bytes();
         [bytes[0], bytes[1], bytes[2], bytes[3]]

@@ -168,7 +168,7 @@ fn a_tag_that_is_moved_while_services_run_moves_nothing_here() {
     let waiting = "--- image consign-test/moving";
     super::docker_scene::wait_for(|| log(scratch.path(), "late").contains(waiting));
     super::docker_scene::wait_for(|| log(scratch.path(), "first").contains("--- run "));
-    scratch.write("other/Dockerfile", &format!("FROM {IMAGE}\nCOPY Dockerfile /other\n"));
+    scratch.write("other/Dockerfile", format!("FROM {IMAGE}\nCOPY Dockerfile /other\n"));
     docker(&["build", "-q", "-t", &tag, scratch.path().join("other").as_str()]);
     let first = super::docker_scene::container_of(scratch.path(), "first");
     super::docker_scene::wait_for(|| {

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use consign::model::Digest;
 use serde_json::{Value, json};
 
+use crate::github_git::Git;
 use crate::http::{Request, Server, answer, send};
 
 /// The token that is let in.
@@ -29,9 +30,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub struct GitHub {
     pub world: Arc<World>,
     pub api: Server,
-    pub uploads: Server,
     pub web: Server,
-    pub storage: Server,
+    _others: [Server; 2],
 }
 
 /// What all of its doors share.
@@ -39,6 +39,7 @@ pub struct World {
     pub state: Mutex<State>,
     doors: OnceLock<Doors>,
     in_flight: AtomicUsize,
+    arrived: Condvar,
     gate: Gate,
 }
 
@@ -50,6 +51,7 @@ struct Doors {
 }
 
 /// Everything that it knows.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that one test turns")]
 pub struct State {
     /// Tags: the kind of what they point to (`commit`, `tag`), and its id.
     pub tags: BTreeMap<String, (String, String)>,
@@ -69,6 +71,8 @@ pub struct State {
     /// Where uploads are to be sent, if not to the stand-in's own door.
     pub upload_door: Option<String>,
     pub faults: Vec<Fault>,
+    /// What git knows of the repository.
+    pub git: Git,
     /// Every request is turned down from this one on.
     pub dead_from: Option<usize>,
     /// What a release has to hold whenever it can be seen.
@@ -77,6 +81,8 @@ pub struct State {
     pub log: Vec<Seen>,
     /// What no client should do.
     pub violations: Vec<String>,
+    /// So many uploads wait for each other before the first is taken.
+    pub party: usize,
     /// The most uploads that were under way at a time.
     pub most_uploads: usize,
     next_id: u64,
@@ -169,15 +175,18 @@ impl GitHub {
                 serves_bytes_itself: false,
                 upload_door: None,
                 faults: Vec::new(),
+                git: Git::default(),
                 dead_from: None,
                 whole: None,
                 log: Vec::new(),
                 violations: Vec::new(),
+                party: 0,
                 most_uploads: 0,
                 next_id: 100,
             }),
             doors: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
+            arrived: Condvar::new(),
             gate: Gate::default(),
         });
         let open = |door: &'static str| {
@@ -188,7 +197,7 @@ impl GitHub {
         let url = |server: &Server| server.url("").trim_end_matches('/').to_owned();
         let doors = Doors { api: url(&api), uploads: url(&uploads), web: url(&web), storage: url(&storage) };
         assert!(world.doors.set(doors).is_ok());
-        Self { world, api, uploads, web, storage }
+        Self { world, api, web, _others: [uploads, storage] }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -379,11 +388,18 @@ impl World {
         if matches!(fault, Some(Harm::Lost)) {
             return;
         }
-        self.wait_at_the_gate(number, false);
+        // Whoever asked is dead by the time that the gate opens, and the request never came.
+        if self.is_held_at_the_gate(number, false) {
+            return;
+        }
         if door == "uploads" {
             let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
             let mut state = self.state.lock().unwrap();
             state.most_uploads = state.most_uploads.max(now);
+            while state.most_uploads < state.party {
+                state = self.arrived.wait(state).unwrap();
+            }
+            self.arrived.notify_all();
         }
         let body = read_body(&request.head, stream);
         if door == "uploads" {
@@ -394,7 +410,7 @@ impl World {
         let asked = Asked { door, method: &method, path, query, head: &request.head, body };
         let mut reply = {
             let mut state = self.state.lock().unwrap();
-            self.check_manners(&mut state, &asked);
+            Self::check_manners(&mut state, &asked);
             match &fault {
                 Some(Harm::Answer(status, headers, document)) => {
                     let mut reply = Reply::json(status, document);
@@ -402,7 +418,7 @@ impl World {
                     reply
                 }
                 Some(Harm::Starter) => {
-                    self.upload(&mut state, &asked, "starter");
+                    Self::upload(&mut state, &asked, "starter");
                     Reply::json("502 Bad Gateway", &json!({ "message": "Server Error" }))
                 }
                 Some(Harm::Meanwhile(change)) => {
@@ -417,7 +433,9 @@ impl World {
             state.look_as_a_stranger();
             state.log[number].status = reply.status[..3].parse().unwrap();
         }
-        self.wait_at_the_gate(number, true);
+        if self.is_held_at_the_gate(number, true) {
+            return;
+        }
         match fault {
             Some(Harm::LostAnswer) => return,
             Some(Harm::BadGateway) => reply = Reply::json("502 Bad Gateway", &json!({ "message": "Server Error" })),
@@ -433,19 +451,20 @@ impl World {
         Some(state.faults.remove(at).harm)
     }
 
-    fn wait_at_the_gate(&self, number: usize, is_done: bool) {
+    fn is_held_at_the_gate(&self, number: usize, is_done: bool) -> bool {
         let mut gate = self.gate.state.lock().unwrap();
         if gate.at != Some((number, is_done)) {
-            return;
+            return false;
         }
         gate.is_reached = true;
         while gate.at == Some((number, is_done)) {
             gate = self.gate.changed.wait(gate).unwrap();
         }
+        true
     }
 
     /// What holds for every request.
-    fn check_manners(&self, state: &mut State, asked: &Asked<'_>) {
+    fn check_manners(state: &mut State, asked: &Asked<'_>) {
         let token = asked.header("authorization");
         let count = asked.head.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).count();
         let wants_token = matches!(asked.door, "api" | "uploads");
@@ -471,13 +490,17 @@ impl World {
         match asked.door {
             "web" => self.download(state, asked),
             "storage" => stored_bytes(state, asked),
-            "uploads" => self.upload(state, asked, "uploaded"),
+            "uploads" => Self::upload(state, asked, "uploaded"),
             _ => self.api(state, asked),
         }
     }
 
     /// The page's own downloads: for everybody, of what is published.
     fn download(&self, state: &State, asked: &Asked<'_>) -> Reply {
+        if let Some(path) = asked.path.strip_prefix(&format!("/{REPOSITORY}/raw/")) {
+            let found = path.split_once('/').and_then(|(branch, path)| state.git.file(branch, &unquoted(path)));
+            return found.map_or_else(Reply::not_found, Reply::bytes);
+        }
         let prefix = format!("/{REPOSITORY}/releases/download/");
         let rest = asked.path.strip_prefix(&prefix).filter(|_| !state.private).map(unquoted);
         let Some((tag, name)) = rest.as_deref().and_then(|rest| rest.rsplit_once('/')) else {
@@ -490,7 +513,7 @@ impl World {
         }
     }
 
-    fn upload(&self, state: &mut State, asked: &Asked<'_>, stored_as: &'static str) -> Reply {
+    fn upload(state: &mut State, asked: &Asked<'_>, stored_as: &'static str) -> Reply {
         let id = asked.path.rsplit('/').nth(1).and_then(|id| id.parse::<u64>().ok());
         let (Some(id), Some(name)) = (id, asked.parameter("name")) else { return Reply::not_found() };
         let Some(at) = state.releases.iter().position(|release| release.id == id) else { return Reply::not_found() };
@@ -542,6 +565,31 @@ impl World {
                 Some((kind, sha)) => Reply::json("200 OK", &json!({ "object": { "type": kind, "sha": sha } })),
                 None => Reply::not_found(),
             },
+            ("GET", ["git", "ref", "heads", name @ ..]) => match state.git.branches.get(&name.join("/")) {
+                Some(commit) => Reply::json("200 OK", &json!({ "object": { "type": "commit", "sha": commit } })),
+                None => Reply::not_found(),
+            },
+            ("GET", ["git", kind @ ("commits" | "trees" | "blobs"), sha]) => match state.git.read(kind, sha) {
+                Some(document) => Reply::json("200 OK", &document),
+                None => Reply::not_found(),
+            },
+            ("POST", ["git", kind @ ("commits" | "trees" | "blobs")]) => {
+                match state.git.make(kind, &asked.document()) {
+                    Some(sha) => Reply::json("201 Created", &json!({ "sha": sha })),
+                    None => Reply::invalid("Validation Failed", "invalid", kind),
+                }
+            }
+            ("PATCH", ["git", "refs", "heads", name @ ..]) => {
+                let document = asked.document();
+                if document["force"] != json!(false) {
+                    state.violation("a branch was changed with force");
+                }
+                if state.git.forward(&name.join("/"), document["sha"].as_str().unwrap_or_default()) {
+                    Reply::json("200 OK", &json!({}))
+                } else {
+                    Reply::invalid("Update is not a fast forward", "custom", "ref")
+                }
+            }
             ("GET", ["git", "tags", sha]) => match state.tag_objects.get(*sha) {
                 Some((kind, sha)) => Reply::json("200 OK", &json!({ "object": { "type": kind, "sha": sha } })),
                 None => Reply::not_found(),

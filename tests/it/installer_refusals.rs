@@ -89,7 +89,6 @@ fn both_refuse_the_same_releases_by_the_same_word() {
             4,
             "document_invalid",
         ),
-        ("an index with a path out", index(|text| text.replace("bin/tool\"", "bin/../../x\"")), 4, "document_invalid"),
         ("an index with an escape", index(|text| text.replace("bin/tool", "bin/to\\u006fl")), 4, "document_invalid"),
         (
             "an index with another tag",
@@ -164,6 +163,7 @@ fn hostile_archives_are_refused_although_all_digests_are_right() {
         // entries take it long.
         let packing = [
             "an empty second member",
+            "zeros after",
             "gzip header",
             "the trailer twice",
             "hidden before",
@@ -368,7 +368,10 @@ fn a_prefix_that_is_not_safe_is_refused_by_both() {
     both_refuse("prefix_refused", &|prefix| symlink(&elsewhere, user.path(prefix).join("lib")).unwrap());
     both_refuse("prefix_refused", &|prefix| symlink(&elsewhere, user.path(prefix).join("bin")).unwrap());
     both_refuse("prefix_refused", &|prefix| _ = user.scratch.write(&format!("{prefix}/bin"), "x"));
-    both_refuse("prefix_refused", &|prefix| _ = user.scratch.write(&format!("{prefix}/lib/consign/tool/1.0.0"), "x"));
+    both_refuse("prefix_refused", &|prefix| {
+        user.scratch.write(&format!("{prefix}/lib/consign/tool/1.0.0"), "x");
+        fs_err::create_dir(user.path(prefix).join("bin")).unwrap();
+    });
     both_refuse("prefix_refused", &|prefix| _ = user.scratch.write(&format!("{prefix}/lib/consign/tool/current"), "x"));
     both_refuse("file_exists", &|prefix| _ = user.scratch.write(&format!("{prefix}/bin/tool/x"), "x"));
     both_refuse("program_taken", &|prefix| {

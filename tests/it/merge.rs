@@ -1,6 +1,5 @@
 //! Bundles of several machines, joined to the one that a single machine would have made.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
@@ -253,17 +252,14 @@ fn a_part_that_was_tampered_with_is_refused() {
     let files = read_directory(&part);
     let index: Index = serde_json::from_slice(&files["index.json"]).unwrap();
     let archive = index.packages[0].archive.as_str();
-    let attempts: BTreeMap<&str, (&str, Vec<u8>)> = BTreeMap::from([
-        (archive, ("digest_mismatch", [files[archive].split_last().unwrap().1, b"x"].concat())),
-        ("checksums.txt", ("digest_mismatch", files["checksums.txt"].to_ascii_uppercase())),
-    ]);
-    for (name, (_, bytes)) in &attempts {
+    let changed = [files[archive].split_last().unwrap().1, b"x"].concat();
+    for (name, bytes) in [(archive, changed), ("checksums.txt", files["checksums.txt"].to_ascii_uppercase())] {
         fs_err::write(part.join(name), bytes).unwrap();
         let ran = forge.merge(&[]);
         assert_eq!(ran.code, 4, "{name}: {}", ran.out);
         assert!(ran.json()["message"].as_str().unwrap().contains("does not verify"), "{}", ran.out);
         forge.is_untouched();
-        fs_err::write(part.join(name), &files[*name]).unwrap();
+        fs_err::write(part.join(name), &files[name]).unwrap();
     }
     for missing in ["provenance.json", "sbom.spdx.json", "index.json", archive] {
         fs_err::remove_file(part.join(missing)).unwrap();
@@ -319,7 +315,7 @@ fn signatures_of_parts_are_left_behind() {
     run(consign(forge.path()).args(["sign", "--key", key.as_str(), forge.part("linux-arm64").as_str()])).passed();
     let merged = forge.merge(&[]).passed();
     assert!(merged.err.contains("is not taken along"), "{}", merged.err);
-    assert!(names(&read_directory(&bundle(forge.path()))).iter().all(|name| !name.ends_with(".sig")));
+    assert!(names(&read_directory(&bundle(forge.path()))).iter().all(|name| !name.contains(".sig")));
 }
 
 #[test]

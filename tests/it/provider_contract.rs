@@ -47,24 +47,24 @@ impl Bundle {
         Self { scratch, files }
     }
 
+    /// The one that lies in a directory already.
+    fn upload_of(directory: &Utf8Path, asset: impl Fn(&str) -> Asset + Copy) -> Upload<'_> {
+        Upload {
+            release: Release::parse(TAG).unwrap(),
+            commit: Some(COMMIT.into()),
+            notes: "# What is new\n".into(),
+            directory,
+            assets: ASSETS.map(asset).to_vec(),
+            evidence: EVIDENCE.map(asset).to_vec(),
+        }
+    }
+
     pub fn path(&self) -> &Utf8Path {
         self.scratch.path()
     }
 
     pub fn upload(&self) -> Upload<'_> {
-        let asset = |name: &str| Asset {
-            name: name.parse().unwrap(),
-            size_bytes: self.files[name].len() as u64,
-            sha256: Digest::of(&self.files[name]),
-        };
-        Upload {
-            release: Release::parse(TAG).unwrap(),
-            commit: Some(COMMIT.into()),
-            notes: "# What is new\n".into(),
-            directory: self.scratch.path(),
-            assets: ASSETS.map(asset).to_vec(),
-            evidence: EVIDENCE.map(asset).to_vec(),
-        }
+        Self::upload_of(self.scratch.path(), |name| asset_of(name, &self.files[name]))
     }
 
     /// Publishes it; what is stored has to be just what is here, but for the evidence.
@@ -80,6 +80,10 @@ impl Bundle {
         };
         provider::publish(provider, &self.upload(), &check, &Silence)
     }
+}
+
+fn asset_of(name: &str, bytes: &[u8]) -> Asset {
+    Asset { name: name.parse().unwrap(), size_bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
 }
 
 fn read(directory: &Utf8Path) -> Files {
@@ -233,14 +237,20 @@ pub fn hasty() -> github::Options {
 
 /// The stand-in's repository, as a workflow on it would see it.
 pub fn target(server: &GitHub) -> Target {
-    let url = |server: &crate::http::Server| server.url("").trim_end_matches('/').to_owned();
-    let access = Access {
-        token: Some(Token::new(TOKEN).unwrap()),
-        server_url: Some(url(&server.web)),
-        api_url: Some(format!("{}/api/v3", url(&server.api))),
-        ..Access::default()
-    };
+    target_at(&server.api.url("api/v3"), server.web.url("").trim_end_matches('/'))
+}
+
+fn target_at(api: &str, web: &str) -> Target {
+    let (server_url, api_url) = (Some(web.to_owned()), Some(api.to_owned()));
+    let access = Access { token: Some(Token::new(TOKEN).unwrap()), server_url, api_url, ..Access::default() };
     Target::parse(REPOSITORY, &access).unwrap()
+}
+
+/// What a publisher does that is a process of its own.
+pub fn publish_directory(bundle: &Utf8Path, api: &str, web: &str) -> Result<Published> {
+    let upload = Bundle::upload_of(bundle, |name| asset_of(name, &fs_err::read(bundle.join(name)).unwrap()));
+    let provider = github::GitHub::connect(&target_at(api, web), hasty())?;
+    provider::publish(&provider, &upload, &|_| Ok(()), &Silence)
 }
 
 impl OnGitHub {
@@ -349,7 +359,7 @@ mod contract {
         site.publish(&bundle).unwrap();
         // ECDSA signs the same bytes differently each time.
         let again =
-            Bundle::of(|name| if name.ends_with(".sig") { b"another".to_vec() } else { bundle.files[name].clone() });
+            Bundle::of(|name| if name == "index.json.sig" { b"another".to_vec() } else { bundle.files[name].clone() });
         site.tamper("checksums.txt.minisig", Some(b"added later"));
         assert_eq!(site.publish(&again).unwrap().status, Status::Unchanged);
         assert_eq!(site.visible().unwrap()["index.json.sig"], bundle.files["index.json.sig"], "what is there stays");

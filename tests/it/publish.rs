@@ -352,6 +352,62 @@ mod processes {
         assert!(halves > 0, "no publisher was caught at work");
     }
 
+    /// Every system call that can change what a file system remembers.
+    const CALLS: &str = "openat,write,pwrite64,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,\
+                         fchmod,fchmodat,ftruncate,copy_file_range,sendfile,fsync";
+
+    /// A publisher whose system calls are watched.
+    fn traced(watch: &[&str], bundle: &Utf8Path, target: &Utf8Path) -> std::process::Output {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq"]).args(watch).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "publish::processes::child", "--quiet", "--test-threads=1"]);
+        command.env(BUNDLE, bundle).env(TARGET, target).output().unwrap()
+    }
+
+    /// Every instant at which publishing can be killed: the name of a call, and the how manieth of its name.
+    fn instants() -> Vec<(String, usize)> {
+        let scratch = Scratch::new();
+        let (bundle, target, log) = (bundle(&scratch), scratch.path().join("target"), scratch.path().join("log"));
+        let output = traced(&["-o", log.as_str(), "-e", &format!("trace={CALLS}")], &bundle, &target);
+        assert!(output.status.success(), "{output:?}");
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let (mut found, mut begun) = (Vec::new(), false);
+        for line in fs_err::read_to_string(&log).unwrap().lines() {
+            let (process, call) = line.split_once(' ').unwrap();
+            let Some((call, _)) = call.trim_start().split_once('(') else { continue };
+            let count = counts.entry((process.to_owned(), call.to_owned())).or_default();
+            *count += 1;
+            begun |= line.contains(target.as_str());
+            let changes = !line.contains(" = -1 ") && (call != "openat" || line.contains("O_CREAT"));
+            if begun && changes {
+                found.push((call.to_owned(), *count));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_publisher_that_is_killed_at_any_instant_is_finished_by_the_next() {
+        if !crate::support::need("strace") {
+            return;
+        }
+        let instants = instants();
+        assert!(instants.len() > 20, "{instants:?}");
+        for (call, count) in instants {
+            let instant = format!("killed at {call} {count}");
+            let scratch = Scratch::new();
+            let (bundle, target) = (bundle(&scratch), scratch.path().join("target"));
+            let inject = format!("inject={call}:signal=KILL:when={count}");
+            traced(&["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject], &bundle, &target);
+            let release = target.join("v1.0.0");
+            let seen = release.exists();
+            assert!(!seen || tree(&release).len() == FILES.len(), "half a release: {instant}");
+            let status = publish_from(&bundle, &target).unwrap().status;
+            assert_eq!(status == Status::Unchanged, seen, "{instant}");
+            assert_eq!(tree(&target), expected(), "{instant}");
+        }
+    }
+
     fn staged(target: &Utf8Path) -> usize {
         let Ok(list) = fs_err::read_dir(target) else { return 0 };
         list.flatten()

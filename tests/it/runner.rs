@@ -33,6 +33,9 @@ pub fn yaml(text: &str) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
+/// A job, and what is done just before it.
+pub type Before = (&'static str, fn(&Forge));
+
 /// The forge, with one repository.
 pub struct Forge {
     /// The repository that is cloned.
@@ -46,7 +49,7 @@ pub struct Forge {
     /// Before everything else on the path: programs that stand in for others.
     pub programs: Utf8PathBuf,
     /// What is done just before a job.
-    pub before: Option<(&'static str, fn(&Self))>,
+    pub before: Option<Before>,
     place: Scratch,
 }
 
@@ -176,8 +179,9 @@ impl Forge {
         for part in ["temp", "work", "files"] {
             fs_err::create_dir_all(job_here.machine.join(part)).unwrap();
         }
-        let env = evaluated(&job["env"], &job_here.contexts);
-        job_here.contexts.insert("env".to_owned(), env);
+        let of = |level: &Value| evaluated(&level["env"], &job_here.contexts).as_object().cloned().unwrap_or_default();
+        let env: Map<_, _> = of(workflow).into_iter().chain(of(job)).collect();
+        job_here.contexts.insert("env".to_owned(), env.into());
         let below = workflow["defaults"]["run"]["working-directory"].as_str().unwrap_or_default();
         for step in job["steps"].as_array().unwrap() {
             job_here.step(step, below, done);
@@ -252,11 +256,11 @@ impl Job<'_> {
             .map(|line| line.split_once('=').expect("name=value"))
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
-        self.remember(step["id"].as_str(), outputs.into());
+        self.remember(step["id"].as_str(), &outputs.into());
         if output.status.success() { Ok(told) } else { Err(told) }
     }
 
-    fn remember(&mut self, id: Option<&str>, outputs: Value) {
+    fn remember(&mut self, id: Option<&str>, outputs: &Value) {
         if let Some(id) = id {
             self.contexts["steps"][id] = json!({ "outputs": outputs });
         }
@@ -277,28 +281,32 @@ impl Job<'_> {
             "actions/upload-artifact" => {
                 let (from, to) = (place("path"), stored(with["name"].as_str().unwrap()));
                 let is_left_out = with["if-no-files-found"] == "ignore" && !from.exists();
+                assert_eq!(with["overwrite"], json!(true), "a job can be run again");
                 if !is_left_out {
                     copy(&from, &if from.is_dir() { to } else { to.join(from.file_name().unwrap()) });
                 }
             }
-            "actions/download-artifact" => match with["name"].as_str() {
-                Some(name) => copy(&stored(name), &place("path")),
-                None => {
+            "actions/download-artifact" => {
+                if let Some(name) = with["name"].as_str() {
+                    copy(&stored(name), &place("path"));
+                } else {
                     let start = with["pattern"].as_str().unwrap().strip_suffix('*').unwrap();
-                    for entry in fs_err::read_dir(self.forge.artifacts()).unwrap() {
-                        let name = entry.unwrap().file_name().into_string().unwrap();
-                        if name.starts_with(start) {
-                            copy(&stored(&name), &place("path").join(&name));
-                        }
+                    let entries = fs_err::read_dir(self.forge.artifacts()).unwrap();
+                    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                    let names: Vec<_> = names.filter(|name| name.starts_with(start)).collect();
+                    for name in &names {
+                        // The action gives each a directory of its own, unless there is but one.
+                        let to = if names.len() == 1 { place("path") } else { place("path").join(name) };
+                        copy(&stored(name), &to);
                     }
                 }
-            },
+            }
             "actions/attest-build-provenance" => {
                 assert_eq!(with["subject-path"], "release/*/*");
                 let files = super::workspaces::files_below(&work.join("release"));
                 let path = self.machine.join("temp/attestation.json");
                 fs_err::write(&path, attestation(&files)).unwrap();
-                self.remember(id, json!({ "bundle-path": path }));
+                self.remember(id, &json!({ "bundle-path": path }));
             }
             other => panic!("{other} is not played here"),
         }

@@ -15,8 +15,7 @@ use super::support::{Scratch, commit, consign, git, missing_unless, need, small_
 use super::workspaces::{files_below, json, rehearse, run};
 
 /// Every switch that changes a workflow, the other way round than its default.
-const ALL_SWITCHES: &str =
-    "[catalog]\nrefresh = \"14d\"\n[workflows]\nenvironment = \"production\"\nbranch = \"main\"\n";
+const ALL_SWITCHES: &str = "[catalog]\nrefresh = \"14d\"\n[workflows]\nplatforms = [\"linux-amd64\", \"windows-arm64\"]\nenvironment = \"production\"\nbranch = \"main\"\n";
 const FEWEST: &str = "[publish]\nprovider = \"directory\"\ntarget = \"../published\"\n[catalog]\nrefresh = \"24h\"\n[workflows]\nattestations = false\n";
 
 /// The workflows of a user with these settings, in a workspace below the repository's root if so wanted.
@@ -343,7 +342,9 @@ fn this_repository_s_own_release_calls_the_same_verbs() {
     }
     let released = Released::new(TWO_PLATFORMS);
     let own = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows/release.yml");
-    let Some(workflow) = yaml(&fs_err::read_to_string(own).unwrap()) else { return };
+    let Some(mut workflow) = yaml(&fs_err::read_to_string(own).unwrap()) else { return };
+    // Its four platforms have machines of their own; the workspace has two that can be built here.
+    assert!(workflow["env"].as_object_mut().unwrap().remove("CONSIGN_PLATFORMS").is_some());
     // `cargo xtask` compiles this repository and then is the same program.
     let cargo = succeed(Command::new("sh").args(["-c", "command -v cargo"]));
     let program = env!("CARGO_BIN_EXE_consign");
@@ -458,6 +459,31 @@ fn a_new_user_releases_installs_and_reverts() {
         .passed();
     assert_eq!(succeed(&mut Command::new(prefix.join("bin/tool"))), "tool 1.2.3\n");
     eprintln!("a new user's two releases, two installations and the way back took {:.1?}", began.elapsed());
+}
+
+#[test]
+fn the_workflows_keep_a_catalog() {
+    if !is_here() {
+        return;
+    }
+    let mut released = Released::new("[catalog]\nrefresh = \"14d\"\n");
+    let keys = Scratch::new();
+    let key = keys.path().join("ci.pem");
+    json(keys.path(), &["key", "generate", "--out", key.as_str()]).passed();
+    let published = released.published.path().to_owned();
+    let roles = ["--root-key", "--targets-key", "--snapshot-key", "--timestamp-key"].map(|role| [role, key.as_str()]);
+    json(keys.path(), &[&["trust", "init", published.as_str()][..], roles.as_flattened()].concat()).passed();
+    released.forge.secrets.insert("RELEASE_CATALOG_KEY", fs_err::read_to_string(&key).unwrap());
+    if released.release().is_none() {
+        return;
+    }
+    let listed = json(keys.path(), &["catalog", "show", published.as_str()]).passed();
+    assert!(listed.out.contains("1.2.3"), "{}", listed.out);
+    let timestamp = || fs_err::read_to_string(published.join("tuf/timestamp.json")).unwrap();
+    let before = timestamp();
+    let done = released.forge.run(&released.workflow("catalog-refresh.yml").unwrap());
+    assert_eq!(done.failed, None, "{}", done.log());
+    assert_ne!(timestamp(), before);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! and once more right before it is published.
 
 mod body;
+mod branch;
 mod documents;
 mod drafts;
 mod files;
@@ -30,6 +31,7 @@ use crate::model::{Code, Digest, Failure, Release as ReleaseName, text};
 use crate::world::http::{Client, ClientOptions};
 use crate::world::place::quoted;
 
+pub use branch::Branch;
 pub use target::{Access, Target, Token};
 pub use wire::Options;
 

@@ -13,6 +13,10 @@
 
 mod address;
 mod download;
+#[cfg(feature = "toolchain")]
+pub mod exchange;
+#[cfg(feature = "toolchain")]
+pub mod foreign;
 
 use std::io::{Read as _, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -74,17 +74,17 @@ fn print(report: &Report) {
 
 /// Whether an ELF file of 64 bits names no other program that would have to load it.
 fn is_static(bytes: &[u8]) -> Result<bool> {
-    const LOADER: u32 = 3;
+    const LOADER: usize = 3;
     let number = |at: usize, length: usize| -> Result<usize> {
         let field = bytes.get(at..at + length).context("it is cut off")?;
-        Ok(field.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+        Ok(field.iter().rev().fold(0, |number, byte| (number << 8) | usize::from(*byte)))
     };
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
         bail!("it is no ELF file of 64 bits, little end first");
     }
     let (table, length, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
     for row in 0..count {
-        if number(table + row * length, 4)? == LOADER as usize {
+        if number(table + row * length, 4)? == LOADER {
             return Ok(false);
         }
     }

@@ -35,6 +35,9 @@ pub(crate) struct BenchArgs {
     /// The `consign` to measure [default: it is built as it is released]
     #[arg(long, value_name = "FILE")]
     consign: Option<Utf8PathBuf>,
+    /// The `consign-install` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    installer: Option<Utf8PathBuf>,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
@@ -140,7 +143,7 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 install::print(&report);
                 Numbers::Install(report)
             }
-            Subject::Installer => Numbers::Installer(installer::measure(runs)?),
+            Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
         });
     }
     if let Some(path) = &arguments.json {

@@ -12,7 +12,7 @@ use super::files_in;
 use super::measure::Command;
 
 /// How much there is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     platforms: &'static [&'static str],
     /// The size of each program.

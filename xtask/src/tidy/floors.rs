@@ -51,6 +51,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("watch", "manager"),
     ("daemon", "manager"),
     ("cli", "config"),
+    ("cli", "server"),
     ("server", "config"),
 ];
 

@@ -1,0 +1,187 @@
+//! The artifact registry: what is taken in, what is asked for, and what is said about it.
+//!
+//! A [`Registry`] joins the database, the blobs and whom to believe. [`Registry::push`] is its one
+//! door: a record is kept once everything that it names is there and has been verified. Who may do what
+//! is decided in front of it; here everybody may.
+
+mod backup;
+mod door;
+mod fsck;
+pub mod summary;
+
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::model::artifact::Artifact;
+use crate::model::failure::Result;
+use crate::model::registry::Report;
+use crate::model::{Code, Digest, Failure, FileName};
+use crate::store::blobs::Blobs;
+use crate::store::{Change, NewArtifact, NewOutcome, Pushed, Row, Store};
+use crate::trust::key::{PublicKey, Signer};
+
+pub use backup::{Backup, restore};
+pub use door::Verdict;
+pub use fsck::{Condition, Problem};
+
+/// How many bundles are verified at once; each may need as much memory as its largest file.
+const AT_ONCE: usize = 2;
+
+/// Whom the registry believes.
+#[derive(Clone, Debug, Default)]
+pub enum Belief {
+    /// Nobody: only that bundles are whole is checked, and their verdict says so.
+    #[default]
+    Nobody,
+    /// Whoever has one of these keys.
+    Keys(Vec<PublicKey>),
+    /// Whom this root trusts with releases. It is read again for every bundle, so that it can be replaced.
+    Root(Utf8PathBuf),
+}
+
+/// The registry.
+#[derive(Clone)]
+pub struct Registry {
+    /// The database.
+    pub store: Store,
+    /// The blobs.
+    pub blobs: Blobs,
+    belief: Belief,
+    signer: Arc<dyn Signer>,
+    turns: Arc<Semaphore>,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The name in the audit log.
+    pub subject: String,
+    /// The time of the request.
+    pub at: Timestamp,
+}
+
+/// What became of a push.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Whether it is new.
+    pub is_new: bool,
+    /// What is kept.
+    pub row: Row,
+}
+
+impl Registry {
+    /// A registry over a database and blobs, which believes somebody and signs with a key of its own.
+    pub fn new(store: Store, blobs: Blobs, belief: Belief, signer: Arc<dyn Signer>) -> Self {
+        Self { store, blobs, belief, signer, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// The key that it signs with.
+    pub fn signer(&self) -> &dyn Signer {
+        &*self.signer
+    }
+
+    /// Takes in a record: the same one again is fine, another one by its id is not.
+    pub async fn push(&self, artifact: Artifact, idempotency: Option<String>, caller: &Caller) -> Result<Kept> {
+        let sha256 = artifact.digest();
+        let (service, id) = (artifact.service.clone(), artifact.id.clone());
+        if let Some(row) = self.find(&service, &id).await? {
+            return same(&artifact, sha256, row);
+        }
+        for (name, blob) in artifact.blobs() {
+            match self.blobs.size(&blob.sha256).await? {
+                Some(size) if size == blob.size_bytes => {}
+                Some(_) => {
+                    return Err(Failure::new(
+                        Code::SizeMismatch,
+                        format!("`{name}` has another size than the record says"),
+                    )
+                    .subject(name));
+                }
+                None => {
+                    return Err(Failure::new(
+                        Code::BlobMissing,
+                        format!("`{name}` ({}) was not uploaded", blob.sha256),
+                    )
+                    .subject(name)
+                    .hint("upload every file before the record that names it"));
+                }
+            }
+        }
+        let judged = self.judge(&artifact, caller.at).await?;
+        let record = String::from_utf8(artifact.render()).expect("JSON is text");
+        let change = Change {
+            at: caller.at,
+            subject: caller.subject.clone(),
+            verb: "artifact.push",
+            object: format!("{service}/{id}"),
+            sha256: Some(sha256),
+            note: Some(format!("bundle {}", judged.verdict)),
+        };
+        let new = NewArtifact {
+            artifact: &artifact,
+            record: &record,
+            sha256,
+            verdict: judged.verdict.as_str(),
+            summary: judged.summary,
+            idempotency: idempotency.map(|name| (name, sha256)),
+        };
+        let pushed = self.store.push(&new, &change).await?;
+        if pushed == Pushed::OtherRequest {
+            return Err(Failure::new(Code::KeyReused, "the idempotency key was used for another record")
+                .hint("use a new key for every record"));
+        }
+        let row = self.find(&service, &id).await?.ok_or_else(|| {
+            // Nothing is ever taken away, so this is a database that forgot what it acknowledged.
+            Failure::new(Code::StoreDamaged, format!("`{service}/{id}` was kept and is not there"))
+        })?;
+        match pushed {
+            Pushed::New => Ok(Kept { is_new: true, row }),
+            _ => same(&artifact, sha256, row),
+        }
+    }
+
+    /// Notes how the run that built an artifact ended. The first word stands.
+    pub async fn report(&self, row: &Row, report: Report, caller: &Caller) -> Result<()> {
+        let Report { outcome, note } = report;
+        let artifact = read(row)?;
+        let change = Change {
+            at: caller.at,
+            subject: caller.subject.clone(),
+            verb: "artifact.outcome",
+            object: format!("{}/{}", artifact.service, artifact.id),
+            sha256: Some(row.sha256),
+            note: Some(outcome.as_str().to_owned()),
+        };
+        let stands = self.store.report(row.sequence, &NewOutcome { outcome: outcome.as_str(), note }, &change).await?;
+        if stands != outcome.as_str() {
+            return Err(Failure::new(Code::ArtifactExists, format!("the run was reported to be {stands} before"))
+                .subject(artifact.id.as_str())
+                .hint("a run ends once; build again under another id"));
+        }
+        Ok(())
+    }
+
+    /// One artifact, if it is there.
+    pub async fn find(&self, service: &FileName, id: &FileName) -> Result<Option<Row>> {
+        self.store.artifact(service.as_str(), id.as_str()).await
+    }
+}
+
+/// The record in a row.
+pub fn read(row: &Row) -> Result<Artifact> {
+    Artifact::read(row.record.as_bytes())
+        .map_err(|failure| Failure::new(Code::StoreDamaged, "a record that is kept cannot be read").because(failure))
+}
+
+fn same(artifact: &Artifact, sha256: Digest, row: Row) -> Result<Kept> {
+    if row.sha256 == sha256 {
+        return Ok(Kept { is_new: false, row });
+    }
+    let message = format!("`{}/{}` is there with other content", artifact.service, artifact.id);
+    Err(Failure::new(Code::ArtifactExists, message)
+        .subject(artifact.id.as_str())
+        .hint("an artifact never changes: push it under another id"))
+}

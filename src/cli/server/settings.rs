@@ -1,0 +1,83 @@
+//! The settings of every verb of `consign-server`: flag, then environment, then default.
+
+use std::net::SocketAddr;
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use super::super::pubkeys::PubkeyArgs;
+use super::super::{Context, usage};
+use crate::artifacts::Belief;
+use crate::config::environment;
+use crate::model::failure::Result;
+use crate::server::{Limits, Settings};
+
+/// Where everything is kept if nobody says otherwise.
+const DATA: &str = "consign-data";
+/// Where requests are answered if nobody says otherwise.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// What every verb has to know. Its name is also the id of a group.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Server options")]
+pub(super) struct ServerArgs {
+    /// Where blobs, the server's key and an embedded database are [default: that of `CONSIGN_SERVER_DATA`, else consign-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<Utf8PathBuf>,
+    /// A PostgreSQL database in the place of the embedded one; better named in `CONSIGN_SERVER_DATABASE`, which no list of processes shows
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Where requests are answered; port 0 takes one that is free [default: that of `CONSIGN_SERVER_LISTEN`, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where `/metrics` is answered [default: that of `CONSIGN_SERVER_METRICS`, else nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// The root.json whose keys have to have signed every bundle that is pushed
+    #[arg(long, value_name = "FILE", conflicts_with = "pubkey")]
+    trust_root: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pubkeys: PubkeyArgs,
+    /// The server's own Ed25519 key, which replicas share [default: server.key in the data directory, made at the first start]
+    #[arg(long, value_name = "FILE")]
+    key: Option<Utf8PathBuf>,
+    /// The largest file that is taken in, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_blob_bytes, hide_default_value = true)]
+    max_blob_bytes: u64,
+}
+
+impl ServerArgs {
+    pub(super) fn settings(&self, context: &Context) -> Result<Settings> {
+        let variable = |name: &'static str| context.environment.get(name);
+        let address = |flag: Option<SocketAddr>,
+                       name: &'static str,
+                       default: Option<&str>|
+         -> Result<Option<SocketAddr>> {
+            let Some(text) = variable(name).or(default).filter(|_| flag.is_none()) else { return Ok(flag) };
+            let read = text.parse().map(Some);
+            read.map_err(|error| {
+                usage(format!("`{name}` is not an address with a port")).because(error).hint("such as 127.0.0.1:8080")
+            })
+        };
+        let data = self.data.clone().or_else(|| variable(environment::CONSIGN_SERVER_DATA).map(Into::into));
+        let listen = address(self.listen, environment::CONSIGN_SERVER_LISTEN, Some(LISTEN))?;
+        Ok(Settings {
+            data: context.path(&data.unwrap_or_else(|| DATA.into())),
+            database: self
+                .database
+                .clone()
+                .or_else(|| variable(environment::CONSIGN_SERVER_DATABASE).map(str::to_owned)),
+            listen: listen.ok_or_else(|| usage("it is not said where to listen"))?,
+            metrics: address(self.metrics, environment::CONSIGN_SERVER_METRICS, None)?,
+            belief: match &self.trust_root {
+                Some(path) => Belief::Root(context.path(path)),
+                None => match self.pubkeys.keys(context)? {
+                    keys if keys.is_empty() => Belief::Nobody,
+                    keys => Belief::Keys(keys),
+                },
+            },
+            key: self.key.as_ref().map(|path| context.path(path)),
+            limits: Limits { max_blob_bytes: self.max_blob_bytes, ..Limits::default() },
+        })
+    }
+}

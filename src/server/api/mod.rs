@@ -1,0 +1,8 @@
+//! The resources: one file each, one function per method. A handler reads the request, asks the
+//! registry once, and writes the answer.
+
+pub(super) mod artifacts;
+pub(super) mod audit;
+pub(super) mod blobs;
+mod query;
+pub(super) mod service;

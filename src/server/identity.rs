@@ -1,0 +1,103 @@
+//! Who asks: the token of a request, looked up by its digest.
+//!
+//! A digest is compared by the database, so how long that takes says nothing about a token. Without a
+//! token that counts nobody is anybody.
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::problem::Refusal;
+use super::tokens::PREFIX;
+use super::wrap::Asker;
+use super::{App, Grants, Verb};
+use crate::artifacts::Caller;
+use crate::model::failure::Result;
+use crate::model::{Code, Digest, Failure, FileName};
+use crate::world::clock;
+
+/// How often it is noted that a token was used, in seconds.
+const NOTED_EVERY_SECONDS: i64 = 60;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// The name in the audit log.
+    pub(super) subject: String,
+    /// What the token is called.
+    pub(super) name: String,
+    /// What it allows.
+    pub(super) grants: Grants,
+    /// When the request came.
+    pub(super) at: jiff::Timestamp,
+}
+
+impl Identity {
+    /// The one whom the registry is told of.
+    pub(super) fn caller(&self) -> Caller {
+        Caller { subject: self.subject.clone(), at: self.at }
+    }
+
+    /// Refuses what is not granted.
+    pub(super) fn need(&self, verb: Verb, service: Option<&FileName>) -> Result<()> {
+        if self.grants.allow(verb, service) {
+            return Ok(());
+        }
+        Err(not_allowed(verb, service.map_or("*", FileName::as_str)))
+    }
+
+    /// Refuses what is granted for no service.
+    pub(super) fn need_somewhere(&self, verb: Verb) -> Result<()> {
+        if self.grants.allow_somewhere(verb) { Ok(()) } else { Err(not_allowed(verb, "*")) }
+    }
+}
+
+fn not_allowed(verb: Verb, service: &str) -> Failure {
+    Failure::new(Code::Forbidden, format!("the token does not allow `{}:{service}`", verb.as_str()))
+        .hint("ask whoever runs the server for a token that does")
+}
+
+impl FromRequestParts<App> for Identity {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Refusal> {
+        let refuse = |why: &str| {
+            Failure::new(Code::Unauthenticated, why)
+                .hint("send `Authorization: Bearer TOKEN`; `consign login` keeps a token")
+        };
+        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(given), None) = (given.next(), given.next()) else {
+            return Err(refuse("a token is needed").into());
+        };
+        let token = given.to_str().ok().and_then(|given| given.split_once(' '));
+        let token = token.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX));
+        let (_, token) = token.ok_or_else(|| refuse("this is no token of this server"))?;
+        let at = clock::now();
+        let row = app.registry.store.token(&Digest::of(token.as_bytes())).await?;
+        let counts = |row: &crate::store::TokenRow| {
+            row.revoked_at.is_none() && row.expires_at.is_none_or(|expires| at < expires)
+        };
+        // Whether it never was or is no more is nobody's business who does not have a better one.
+        let row = row.filter(counts).ok_or_else(|| refuse("the token does not count, or no longer"))?;
+        let noted = row.last_used_at.map_or(i64::MAX, |used| at.as_second() - used.as_second());
+        if noted >= NOTED_EVERY_SECONDS {
+            // Not knowing it is no reason to answer nobody.
+            if let Err(failure) = app.registry.store.touch_token(&row.id, at).await {
+                tracing::warn!(cause = failure.chain().join(": "), "the use of a token was not noted");
+            }
+        }
+        let identity = Self {
+            subject: format!("token:{}", row.id),
+            name: row.name,
+            grants: row.grants.parse().map_err(|failure| {
+                Failure::new(Code::StoreDamaged, "the grants of a token cannot be read").because(failure)
+            })?,
+            at,
+        };
+        if let Some(Asker(asker)) = parts.extensions.get() {
+            // It is set once for every request, and this is the request.
+            let _ = asker.set(identity.subject.clone());
+        }
+        Ok(identity)
+    }
+}

@@ -1,0 +1,69 @@
+//! The route table.
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, put};
+use axum::{Router, middleware};
+
+use super::api::{artifacts, audit, blobs, service};
+use super::problem::Refusal;
+use super::{App, wrap};
+use crate::model::{Code, Failure};
+
+/// The route whose bodies may be large.
+pub(super) const BLOB: &str = "/api/v1/blobs/{sha256}";
+/// The routes that are asked all the time by those who only look whether somebody is there.
+const PROBES: [&str; 3] = ["/ping", "/healthz", "/readyz"];
+
+/// Whether a route is asked all the time and not worth a line in the log.
+pub(super) fn is_probe(route: &str) -> bool {
+    PROBES.contains(&route)
+}
+
+/// Everything that is answered on the public address.
+pub(super) fn public(app: App) -> Router {
+    Router::new()
+        .route("/ping", get(service::ping))
+        .route("/healthz", get(service::healthz))
+        .route("/readyz", get(service::readyz))
+        .route("/api/v1/openapi.json", get(service::openapi))
+        .route("/api/v1/whoami", get(service::whoami))
+        .route("/api/v1/key", get(service::key))
+        .route("/api/v1/artifacts", get(artifacts::list).post(artifacts::push))
+        .route("/api/v1/services/{service}/artifacts/{id}", get(artifacts::show))
+        .route("/api/v1/services/{service}/artifacts/{id}/outcome", put(artifacts::report))
+        .route("/api/v1/services/{service}/artifacts/{id}/files/{name}", get(artifacts::file))
+        .route(BLOB, put(blobs::upload).head(blobs::look))
+        .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
+        .route("/api/v1/audit/leaves", get(audit::leaves))
+        .route("/api/v1/audit/consistency", get(audit::consistency))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_so)
+        // Every handler bounds what it reads by itself.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(app.clone(), wrap::around))
+        .with_state(app)
+}
+
+/// Everything that is answered on the address for operators.
+pub(super) fn operators(app: App) -> Router {
+    Router::new().route("/metrics", get(metrics)).fallback(nothing_here).with_state(app)
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.render())
+        .into_response()
+}
+
+async fn nothing_here() -> Refusal {
+    Refusal(
+        Failure::new(Code::RouteUnknown, "there is nothing at this address")
+            .hint("/api/v1/openapi.json lists what there is"),
+    )
+}
+
+async fn not_so() -> Response {
+    let failure = Failure::new(Code::RouteUnknown, "this address is not asked by this method");
+    Refusal(failure.hint("/api/v1/openapi.json lists what there is")).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}

@@ -1,0 +1,188 @@
+//! From settings to a server that answers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use super::connection;
+use super::metrics::Metrics;
+use super::tokens::{self, Issued};
+use super::{App, Limits, Parts, key, routes};
+use crate::artifacts::{Belief, Registry};
+use crate::model::failure::Result;
+use crate::model::{Code, Failure};
+use crate::store::blobs::Blobs;
+use crate::store::{self, Place, Store};
+use crate::trust::signatures::short;
+use crate::world::{clock, files};
+
+/// How often it is looked for uploads that nobody goes on with.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Everything that a server has to be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where blobs, the key and an embedded database are.
+    pub data: Utf8PathBuf,
+    /// The address of a PostgreSQL database, if it is not an embedded one. It is never shown.
+    pub database: Option<String>,
+    /// Where requests are answered.
+    pub listen: SocketAddr,
+    /// Where operators are answered, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Whom the registry believes.
+    pub belief: Belief,
+    /// The server's own key, if it is not the one in the data directory.
+    pub key: Option<Utf8PathBuf>,
+    /// How much and how long.
+    pub limits: Limits,
+}
+
+/// What a server would work with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// The data directory.
+    pub data: Utf8PathBuf,
+    /// Which database: `sqlite` or `postgres`.
+    pub database: &'static str,
+    /// Where requests are answered.
+    pub listen: SocketAddr,
+    /// Where operators are answered.
+    pub metrics: Option<SocketAddr>,
+    /// The id of the server's own key.
+    pub key_id: String,
+    /// Whom it believes: `nobody`, `keys` or `trust-root`.
+    pub belief: &'static str,
+}
+
+/// A server that has its addresses and has not answered yet.
+pub struct Running {
+    app: App,
+    listener: TcpListener,
+    operators: Option<TcpListener>,
+    /// Where requests are answered.
+    pub address: SocketAddr,
+    /// Where operators are answered.
+    pub metrics: Option<SocketAddr>,
+    /// The token of the administrator, where this is the first start.
+    pub first_token: Option<Issued>,
+}
+
+/// Opens the registry that the settings name.
+pub async fn open(settings: &Settings) -> Result<Registry> {
+    make_data_directory(&settings.data)?;
+    let place = match &settings.database {
+        Some(address) => Place::Postgres(address.clone()),
+        None => Place::Sqlite(settings.data.join(store::FILE_NAME)),
+    };
+    // Whom nobody can be believed by is known before anything is begun.
+    settings.belief.anchor(clock::now())?;
+    let key = key::open(settings.key.as_deref(), &settings.data)?;
+    let store = Store::open(&place).await?;
+    let blobs = Blobs::open(&settings.data.join("blobs"))?;
+    Ok(Registry::new(store, blobs, settings.belief.clone(), Arc::new(key)))
+}
+
+/// Looks whether a server could start with these settings.
+pub async fn check(settings: &Settings) -> Result<Checked> {
+    let registry = open(settings).await?;
+    registry.store.ping().await?;
+    registry.store.close().await;
+    Ok(Checked {
+        data: settings.data.clone(),
+        database: if settings.database.is_some() { "postgres" } else { "sqlite" },
+        listen: settings.listen,
+        metrics: settings.metrics,
+        key_id: registry.signer().public().id().to_string(),
+        belief: match settings.belief {
+            Belief::Nobody => "nobody",
+            Belief::Keys(_) => "keys",
+            Belief::Root(_) => "trust-root",
+        },
+    })
+}
+
+/// Opens everything and takes the addresses.
+pub async fn start(settings: &Settings) -> Result<Running> {
+    let registry = open(settings).await?;
+    registry.blobs.sweep(clock::now())?;
+    let first_token = tokens::issue_first(&registry.store, clock::now()).await?;
+    let (listener, address) = bind(settings.listen).await?;
+    let operators = match settings.metrics {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let origin = format!("consign.audit/{}", short(registry.signer().public().id()));
+    let (operators, metrics) = operators.unzip();
+    let parts = Parts { registry, metrics: Metrics::new(), limits: settings.limits.clone(), origin };
+    Ok(Running { app: App(Arc::new(parts)), listener, operators, address, metrics, first_token })
+}
+
+impl Running {
+    /// Answers until this process is told to stop.
+    pub async fn serve(self) {
+        self.serve_until(connection::told_to_stop()).await;
+    }
+
+    /// Answers until something comes, and then ends what was begun.
+    pub async fn serve_until(self, stop: impl Future<Output = ()>) {
+        let Self { app, listener, operators, .. } = self;
+        let operators = operators.map(|listener| {
+            let (router, limits, open) =
+                (routes::operators(app.clone()), app.limits.clone(), app.metrics.connections.clone());
+            tokio::spawn(
+                async move { connection::serve(listener, router, &limits, open, std::future::pending()).await },
+            )
+        });
+        let sweeper = tokio::spawn(sweep(app.clone()));
+        let (limits, open) = (app.limits.clone(), app.metrics.connections.clone());
+        connection::serve(listener, routes::public(app.clone()), &limits, open, stop).await;
+        for task in operators.into_iter().chain([sweeper]) {
+            task.abort();
+        }
+        app.registry.store.close().await;
+    }
+}
+
+/// Throws away, now and then, what uploads left that nobody goes on with.
+async fn sweep(app: App) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(failure) = app.registry.blobs.sweep(clock::now()) {
+            tracing::warn!(cause = failure.chain().join(": "), "forgotten uploads could not be thrown away");
+        }
+    }
+}
+
+async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let refused = |error| {
+        Failure::new(Code::Io, format!("failed to listen on `{wanted}`"))
+            .subject(wanted.to_string())
+            .because(error)
+            .hint("choose another address; port 0 takes one that is free")
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// Makes the data directory where there is none. The database in it is nobody else's business; a
+/// directory that is there already stays as its owner made it.
+fn make_data_directory(directory: &Utf8Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    files::create_directory(directory)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+            .map_err(|error| files::failed("set the permissions of", directory, error))?;
+    }
+    Ok(())
+}

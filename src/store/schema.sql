@@ -1,0 +1,77 @@
+-- One schema for both databases: texts and 64-bit integers only, times in microseconds since 1970,
+-- digests as hexadecimal digits, documents as the JSON that they are.
+
+CREATE TABLE artifact (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    service TEXT NOT NULL,
+    id TEXT NOT NULL,
+    branch TEXT,
+    event TEXT NOT NULL,
+    sha TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    pushed_by TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    record TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    summary TEXT,
+    UNIQUE (service, id)
+);
+CREATE INDEX artifact_of_service ON artifact (service, sequence);
+CREATE INDEX artifact_of_branch ON artifact (service, branch, sequence);
+CREATE INDEX artifact_of_event ON artifact (service, event, sequence);
+CREATE INDEX artifact_of_sha ON artifact (sha, sequence);
+
+CREATE TABLE artifact_blob (
+    sequence BIGINT NOT NULL REFERENCES artifact (sequence),
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    PRIMARY KEY (sequence, name)
+);
+CREATE INDEX artifact_blob_of_digest ON artifact_blob (sha256);
+
+CREATE TABLE outcome (
+    sequence BIGINT NOT NULL PRIMARY KEY REFERENCES artifact (sequence),
+    outcome TEXT NOT NULL,
+    note TEXT,
+    reported_at BIGINT NOT NULL,
+    reported_by TEXT NOT NULL
+);
+
+CREATE TABLE idempotency (
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    request TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (subject, name)
+);
+
+CREATE TABLE token (
+    id TEXT NOT NULL PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    grants TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT,
+    last_used_at BIGINT
+);
+
+CREATE TABLE audit_leaf (
+    number BIGINT NOT NULL PRIMARY KEY,
+    leaf TEXT NOT NULL
+);
+CREATE TABLE audit_node (
+    level BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    hash TEXT NOT NULL,
+    PRIMARY KEY (level, number)
+);
+-- One row: the log's size and the roots of the whole trees that it is made of. Whoever writes takes
+-- its lock first, so that changes have one order.
+CREATE TABLE audit_head (
+    one BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    size BIGINT NOT NULL,
+    roots TEXT NOT NULL
+);
+INSERT INTO audit_head (one, size, roots) VALUES (1, 0, '');

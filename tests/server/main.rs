@@ -1,0 +1,25 @@
+//! The artifact registry, seen from outside: through its store on both databases, and through the real
+//! programs. It is a target of its own, so that the ordinary tests need no database and no web server.
+
+#![expect(unreachable_pub, reason = "what the modules share is public to each other and to nobody else")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says what it skips"
+)]
+
+mod access;
+mod crash;
+mod door;
+#[path = "../it/fixture.rs"]
+#[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
+mod fixture;
+mod openapi;
+mod outage;
+mod place;
+mod postgres;
+mod store;
+#[path = "../it/support.rs"]
+#[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
+mod support;
+mod tour;
