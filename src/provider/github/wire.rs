@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::target::{Target, Token};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
-use crate::world::http::{foreign, jitter};
+use crate::world::http::{jitter, speaker};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
@@ -147,8 +147,7 @@ impl Wire {
     /// Sets everything up; nothing is sent. Has to be called inside of a runtime.
     pub(super) fn new(target: &Target, options: Options) -> Result<Self> {
         let api = &target.api;
-        let client = foreign::client(target.api.starts_with("https:"), options.connect_timeout)
-            .map_err(|error| unusable(api, error))?;
+        let client = speaker(api, options.connect_timeout).map_err(|error| unusable(api, error))?;
         let origin = origin(api);
         let mut builder = Octocrab::builder()
             .base_uri(origin.as_str())
