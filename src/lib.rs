@@ -7,9 +7,9 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 1 core | [`model`], [`archive`], [`trust`] | nouns, their written forms, the verifier: no I/O, no clock |
-//! | 2 outside | [`world`], [`provider`] | one file per thing we touch: processes, files, git, cargo, http |
-//! | 3 work | [`catalog`], [`pipeline`], [`install`] | the TUF client and repository; plan, build, package, describe, verify, smoke, publish; and the way back |
-//! | 4 faces | [`cli`], [`config`] | flags and files become values; values become text, JSON and exit codes |
+//! | 2 outside | [`world`], [`provider`], `store`, [`client`] | one file per thing we touch: processes, files, git, cargo, http, containers; the registry's database |
+//! | 3 work | [`catalog`], [`pipeline`], [`install`], `artifacts` | the TUF client and repository; plan, build, package, describe, verify, smoke, publish; the way back; the registry |
+//! | 4 faces | [`cli`], [`config`], `server` | flags and files become values; values become text, JSON, answers and exit codes |
 //!
 //! Start reading at [`pipeline`]: the whole story stands there on one screen.
 

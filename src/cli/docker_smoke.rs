@@ -32,7 +32,7 @@ use crate::world::docker::{self, Address};
 The logs are dist/docker-smoke/<service>.log; the last line of each is its verdict.")]
 pub struct DockerSmokeArgs {
     /// What to do with the services
-    #[arg(value_name = "run|list|validate", hide_possible_values = true, default_value = "run")]
+    #[arg(value_name = "run|list|validate|schema", hide_possible_values = true, default_value = "run")]
     action: Action,
     /// Where the services are listed [default: docker/smoke.toml, here or above]
     #[arg(long, value_name = "FILE")]
@@ -68,6 +68,8 @@ enum Action {
     List,
     /// Check the file.
     Validate,
+    /// Print the JSON schema of such a file.
+    Schema,
 }
 
 /// The document of `list` and `validate`.
@@ -96,6 +98,10 @@ struct Row<'a> {
 
 impl DockerSmokeArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
+        if self.action == Action::Schema {
+            context.output.document(smoke_matrix::schema().as_bytes())?;
+            return Ok(Exit::Done);
+        }
         let choice = Choice { services: self.services.clone(), labels: self.labels.clone() };
         let matrix = self.read(context)?.select(&choice)?;
         if self.action != Action::Run {

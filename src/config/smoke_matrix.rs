@@ -513,8 +513,8 @@ mod tests {
         let text =
             [one("e", ""), one("a", "\"e\""), one("d", "\"c\""), one("c", ""), one("b", "\"e\", \"d\""), one("f", "")];
         let groups = matrix(&text.concat()).expect("a matrix").groups();
-        let shown: Vec<_> = groups.iter().map(|(name, leader)| format!("{name}{leader}")).collect();
-        assert_eq!(shown, ["aa", "ba", "ca", "da", "ea"]);
+        let shown: Vec<_> = groups.iter().map(|(name, leader)| format!("{name}>{leader}")).collect();
+        assert_eq!(shown, ["a>a", "b>a", "c>a", "d>a", "e>a"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn is_base_url(text: &str) -> bool {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
-        let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
+        let is_loopback = |ip: core::net::IpAddr| ip.is_loopback();
         name == "localhost" || name.trim_matches(['[', ']']).parse().is_ok_and(is_loopback)
     };
     match filled.split_once("://") {

@@ -57,6 +57,9 @@ pub struct Facts<'a> {
 /// A document: its name and kind, and its bytes.
 type Rendered = ((&'static str, &'static str), Vec<u8>);
 
+/// What makes one.
+type Script = fn(&Facts<'_>) -> Result<Vec<u8>>;
+
 /// Every installer that the plan has.
 pub fn render(plan: &Plan, packages: &[Package]) -> Result<Vec<Rendered>> {
     let root = match &plan.installer.root {
@@ -65,7 +68,7 @@ pub fn render(plan: &Plan, packages: &[Package]) -> Result<Vec<Rendered>> {
     };
     let (base_url, root) = (plan.installer.base_url.as_deref(), root.as_deref());
     let facts = Facts { name: &plan.name, release: &plan.release, packages, base_url, root };
-    let scripts: [(_, fn(&Facts<'_>) -> Result<Vec<u8>>); 2] = [(installer::SH, sh), (installer::PS1, ps1)];
+    let scripts: [(_, Script); 2] = [(installer::SH, sh), (installer::PS1, ps1)];
     let wanted = |name: &str| plan.installer.files.iter().any(|file| file.as_str() == name);
     let wanted = scripts.into_iter().filter(|((name, _), _)| wanted(name));
     wanted.map(|(document, render)| Ok((document, render(&facts)?))).collect()
@@ -132,7 +135,7 @@ fn sh_word(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// A word that PowerShell reads as nothing but itself.
+/// A word that `PowerShell` reads as nothing but itself.
 fn ps1_word(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }

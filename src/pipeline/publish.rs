@@ -117,8 +117,6 @@ pub fn publish(
         Some(catalogue) => list(bundle, &upload, &*provider, &catalogue, &hand, listener)?,
         None => None,
     };
-    let mut files: Vec<Asset> = upload.files().cloned().collect();
-    files.sort_by(|one, other| one.name.cmp(&other.name));
     let publication = Publication {
         kind: TYPE,
         provider: target.provider,
@@ -126,7 +124,7 @@ pub fn publish(
         url: published.address.page,
         base_url: published.address.base,
         status: published.status,
-        assets: files,
+        assets: published.files,
         catalog,
     };
     write(&publication, &plan.places.releases)?;

@@ -3,6 +3,7 @@
 //! The deeds themselves stand in the stage's own module; here they are put together with the plan.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use camino::Utf8Path;
 
@@ -20,6 +21,7 @@ use crate::model::failure::Result;
 use crate::model::index;
 use crate::model::stage::Stage;
 use crate::model::{Code, Failure};
+use crate::provider::{ProviderKind, Status};
 use crate::trust::bundle::Bundle;
 use crate::trust::{Verified, documents};
 use crate::world::files;
@@ -111,6 +113,10 @@ pub(crate) fn notes(plan: &Plan, tools: &Tools<'_>) -> Done<()> {
     Ok(((), path.strip_prefix(&plan.places.root).unwrap_or(&path).to_string()))
 }
 
+/// How long to wait, again and again, for what was just published to be there for everybody.
+const PROPAGATION_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(10)];
+
 /// The largest template that is read, in bytes.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
@@ -197,7 +203,19 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
                 .hint("name one with `--base-url`"));
         }
     };
-    let report = remote_verify::remote_verify(&place, tools)?;
+    // GitHub takes a moment until what it has just published can be fetched by everybody.
+    let is_fresh = published
+        .is_some_and(|published| published.status == Status::Published && published.provider == ProviderKind::Github);
+    let mut pauses = if is_fresh { PROPAGATION_PAUSES.iter() } else { [].iter() };
+    let report = loop {
+        match remote_verify::remote_verify(&place, tools) {
+            Err(failure) if failure.code() == Code::RemoteNotFound => match pauses.next() {
+                Some(pause) => std::thread::sleep(*pause),
+                None => return Err(failure),
+            },
+            verified => break verified?,
+        }
+    };
     Ok((
         RemoteStatus::Passed,
         format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),

@@ -66,6 +66,7 @@ pub struct Workflow {
 
 /// Everything that the templates use. Texts from settings are quoted already.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that the templates ask")]
 struct Page {
     own: bool,
     consign: &'static str,
@@ -91,7 +92,7 @@ pub fn render(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Vec
     let page = Value::from(Serde(page(caller, request, below)?));
     let environment = environment()?;
     let refreshed = request.catalog.refresh == Refresh::Scheduled;
-    let wanted = |name: &str| name.ends_with(".yml") && (refreshed || name != "catalog-refresh.yml");
+    let wanted = |name: &str| name.strip_suffix(".yml").is_some() && (refreshed || name != "catalog-refresh.yml");
     TEMPLATES
         .iter()
         .filter(|(name, _)| wanted(name))

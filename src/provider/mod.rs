@@ -210,6 +210,8 @@ pub enum State {
 pub struct Published {
     /// Where the release is.
     pub address: Address,
+    /// Every file that is there, sorted by name. Evidence may be that of an earlier run.
+    pub files: Vec<Asset>,
     /// Whether anything had to be done.
     pub status: Status,
 }

@@ -28,29 +28,25 @@ pub fn publish(
     check: Check<'_>,
     listener: &dyn Listener,
 ) -> Result<Published> {
-    let done = |status| Ok(Published { address: provider.address(&upload.release)?, status });
+    let done = |files, status| Ok(Published { address: provider.address(&upload.release)?, files, status });
     for _ in 0..ROUNDS {
         if let Some(shelf) = provider.find(upload)? {
-            require_same(&*shelf, upload)?;
-            return done(Status::Unchanged);
+            return done(require_same(&*shelf, upload)?, Status::Unchanged);
         }
         let mut draft = match provider.draft(upload)? {
             Turn::Draft(draft) => draft,
-            Turn::Published(shelf) => {
-                require_same(&*shelf, upload)?;
-                return done(Status::Unchanged);
-            }
+            Turn::Published(shelf) => return done(require_same(&*shelf, upload)?, Status::Unchanged),
         };
-        prove(&mut *draft, upload, check, listener)?;
+        let files = prove(&mut *draft, upload, check, listener)?;
         if draft.flip(upload)? {
-            return done(Status::Published);
+            return done(files, Status::Published);
         }
     }
     Err(unsettled(upload, "somebody else keeps changing it"))
 }
 
-/// Fills a draft until what it holds is what was verified here, by its own bytes.
-fn prove(draft: &mut dyn Draft, upload: &Upload<'_>, check: Check<'_>, listener: &dyn Listener) -> Result<()> {
+/// Fills a draft until what it holds is what was verified here, by its own bytes; gives what it holds.
+fn prove(draft: &mut dyn Draft, upload: &Upload<'_>, check: Check<'_>, listener: &dyn Listener) -> Result<Vec<Asset>> {
     fill(draft, upload, Evidence::Kept, listener)?;
     let first = examine(draft, check);
     match first {
@@ -62,9 +58,10 @@ fn prove(draft: &mut dyn Draft, upload: &Upload<'_>, check: Check<'_>, listener:
         examined => examined?,
     }
     // Fetching takes its time, in which somebody may have changed what is there.
-    match differences(draft, upload)?.iter().find(|difference| difference.is_of_asset()) {
+    let stored = draft.list()?;
+    match differences(draft, upload, &stored)?.iter().find(|difference| difference.is_of_asset()) {
         Some(difference) => Err(unsettled(upload, &format!("`{}` was changed meanwhile", difference.name()))),
-        None => Ok(()),
+        None => files(draft, upload, &stored),
     }
 }
 
@@ -80,7 +77,7 @@ enum Evidence {
 /// Takes away what is wrong and uploads what is missing, the index last.
 fn fill(draft: &mut dyn Draft, upload: &Upload<'_>, evidence: Evidence, listener: &dyn Listener) -> Result<()> {
     for _ in 0..ROUNDS {
-        let mut found = differences(draft, upload)?;
+        let mut found = differences(draft, upload, &draft.list()?)?;
         if let Some(Difference::Foreign(stored)) = found.iter().find(|one| matches!(one, Difference::Foreign(_))) {
             let (name, draft) = (text::shown(&stored.name), draft.name());
             return Err(Failure::new(
@@ -125,7 +122,7 @@ fn examine(draft: &mut dyn Draft, check: Check<'_>) -> Result<()> {
 }
 
 fn differs_in_evidence(draft: &dyn Draft, upload: &Upload<'_>) -> Result<bool> {
-    Ok(differences(draft, upload)?.iter().any(Difference::is_of_evidence))
+    Ok(differences(draft, upload, &draft.list()?)?.iter().any(Difference::is_of_evidence))
 }
 
 /// One file that is not as it is here.
@@ -155,14 +152,17 @@ impl Difference<'_> {
 }
 
 /// Compares what is stored with what is here. More evidence than ours is no difference.
-fn differences<'a>(shelf: &(impl Shelf + ?Sized), upload: &'a Upload<'_>) -> Result<Vec<Difference<'a>>> {
-    let there: BTreeMap<String, Stored> =
-        shelf.list()?.into_iter().map(|stored| (stored.name.clone(), stored)).collect();
+fn differences<'a>(
+    shelf: &(impl Shelf + ?Sized),
+    upload: &'a Upload<'_>,
+    stored: &[Stored],
+) -> Result<Vec<Difference<'a>>> {
+    let there: BTreeMap<&str, &Stored> = stored.iter().map(|stored| (stored.name.as_str(), stored)).collect();
     let ours: BTreeMap<&str, &Asset> = upload.files().map(|asset| (asset.name.as_str(), asset)).collect();
-    let names: BTreeSet<&str> = there.keys().map(String::as_str).chain(ours.keys().copied()).collect();
+    let names: BTreeSet<&str> = there.keys().chain(ours.keys()).copied().collect();
     let mut found = Vec::new();
     for name in names {
-        let difference = match (there.get(name).cloned(), ours.get(name)) {
+        let difference = match (there.get(name).copied().cloned(), ours.get(name)) {
             (None, Some(asset)) => Difference::Missing(asset),
             (None, None) => continue,
             (Some(stored), None) if is_evidence(name) && matches!(stored.state, State::Whole { .. }) => continue,
@@ -189,12 +189,26 @@ pub(super) fn is_same(shelf: &(impl Shelf + ?Sized), stored: &Stored, asset: &As
     }
 }
 
-/// Refuses a published release that is another one than ours.
-fn require_same(shelf: &(impl Shelf + ?Sized), upload: &Upload<'_>) -> Result<()> {
-    let found = differences(shelf, upload)?;
+/// Every whole file of a shelf whose assets are ours.
+fn files(shelf: &(impl Shelf + ?Sized), upload: &Upload<'_>, stored: &[Stored]) -> Result<Vec<Asset>> {
+    let mut files = Vec::new();
+    for one in stored {
+        let (State::Whole { size_bytes, sha256 }, Ok(name)) = (&one.state, one.name.parse()) else { continue };
+        let known = if is_evidence(&one.name) { *sha256 } else { upload.file(&one.name).map(|asset| asset.sha256) };
+        let sha256 = known.map_or_else(|| shelf.digest(one), Ok)?;
+        files.push(Asset { name, size_bytes: *size_bytes, sha256 });
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+/// Refuses a published release that is another one than ours; gives what it holds.
+fn require_same(shelf: &(impl Shelf + ?Sized), upload: &Upload<'_>) -> Result<Vec<Asset>> {
+    let stored = shelf.list()?;
+    let found = differences(shelf, upload, &stored)?;
     // Signatures may have been added or made again, and are never a reason to refuse.
     let mut wrong = found.iter().filter(|one| one.is_of_asset() || matches!(one, Difference::Foreign(_)));
-    let Some(first) = wrong.next() else { return Ok(()) };
+    let Some(first) = wrong.next() else { return files(shelf, upload, &stored) };
     let problem = match first {
         Difference::Missing(_) => "is not among the published files",
         Difference::Other(..) => "has other bytes there",

@@ -1,8 +1,6 @@
 //! A bundle on its way into containers, from the command and from the pipeline; and the example of the
 //! documentation.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use camino::Utf8Path;
 
 use super::docker_scene::{IMAGE, base_images, log, need_scene, nothing_stands, scene, service, smoke, standing};

@@ -1,7 +1,5 @@
 //! What containers print is never believed, and never shown as it is.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use super::docker_scene::{log, need_scene, nothing_stands, run_smoke, scene, service, smoke, verdict};
 use super::workspaces::run;
 

@@ -1,7 +1,5 @@
 //! Runs that are interrupted or killed, and the runs beside and after them.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::docker_scene::{

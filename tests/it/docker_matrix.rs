@@ -17,7 +17,12 @@ fn validate(text: &str) -> Ran {
 fn a_mistake_names_its_line_and_the_way_out() {
     let service = |rest: &str| format!("[service.a]\nimage = \"x\"\n{rest}\n");
     for (text, message, subject, hint) in [
-        (service("comands = []"), "unknown key `service.a.comands`", "docker/smoke.toml:3", "did you mean `commands`?"),
+        (
+            service("commandz = []"),
+            "unknown key `service.a.commandz`",
+            "docker/smoke.toml:3",
+            "did you mean `commands`?",
+        ),
         (
             service("[[service.a.probe]]\nprot = 1"),
             "unknown key `service.a.probe.prot`",
@@ -100,10 +105,19 @@ fn what_is_good_is_listed_without_the_values_of_its_variables() {
 }
 
 #[test]
+fn the_schema_tells_every_key() {
+    let schema = json(Scratch::new().path(), &["docker-smoke", "schema"]).passed().json();
+    let service = &schema["properties"]["service"]["additionalProperties"]["properties"];
+    for key in ["image", "dockerfile", "needs", "probe", "time-limit", "output-matches"] {
+        assert!(service[key]["description"].is_string(), "{key}: {service}");
+    }
+}
+
+#[test]
 fn a_choice_that_means_nothing_names_the_nearest() {
     let scratch = matrix("[service.debian]\nimage = \"x\"\nlabels = [\"amd64\"]\n[base.b]\nimage = \"x\"\n");
     for (arguments, hint) in [
-        (["--service", "debain"], "`debian`"),
+        (["--service", "debiann"], "`debian`"),
         (["--label", "arm64"], "`amd64`"),
         (["--base", "c=x"], "`b`"),
         (["--base", "b"], "--base NAME=IMAGE"),

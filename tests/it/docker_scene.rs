@@ -142,8 +142,8 @@ pub fn container_of(directory: &Utf8Path, service: &str) -> String {
         let format = "{{.ID}} {{.Label \"consign.smoke.owner\"}}";
         let filter = format!("label=consign.smoke.service={service}");
         let listed = docker(&["ps", "--filter", &filter, "--format", format]);
-        found = listed.lines().find(|line| line.contains(&owner)).unwrap_or_default().to_owned();
-        found = found.split(' ').next().unwrap_or_default().to_owned();
+        let line = listed.lines().find(|line| line.contains(&owner)).unwrap_or_default();
+        line.split(' ').next().unwrap_or_default().clone_into(&mut found);
         !found.is_empty()
     });
     found

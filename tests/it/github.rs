@@ -306,6 +306,10 @@ fn evidence_in_a_draft_is_kept_while_it_is_good() {
     site.publish_checked(&before, &refuse).unwrap_err();
     site.publish_checked(&now, &|_| Ok(())).unwrap();
     assert_eq!(site.visible(), Some(before.files.clone()), "good evidence is not made again");
+    let told = site.publish_checked(&now, &|_| Ok(())).unwrap().files;
+    let told: BTreeMap<String, Digest> = told.into_iter().map(|file| (file.name.to_string(), file.sha256)).collect();
+    let there = before.files.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes)));
+    assert_eq!(told, there.collect(), "what is there is told, and not what is here");
     // And when it is worth nothing, ours takes its place.
     let site = OnGitHub::default();
     site.publish_checked(&before, &refuse).unwrap_err();
@@ -392,7 +396,13 @@ fn a_token_that_is_missing_or_refused_is_told_and_never_shown() {
     let (site, bundle) = (OnGitHub::default(), Bundle::new());
     let failure = publish_with(&site.0, None, &bundle).unwrap_err();
     assert_eq!((failure.code(), requests(&site)), (Code::TokenMissing, 0));
-    for (status, code) in [("401 Unauthorized", 5), ("403 Forbidden", 5), ("404 Not Found", 5), ("500 Oops", 5)] {
+    for (status, code) in [
+        ("401 Unauthorized", 5),
+        ("403 Forbidden", 5),
+        ("404 Not Found", 5),
+        ("500 Oops", 5),
+        ("301 Moved Permanently", 5),
+    ] {
         let site = OnGitHub::default();
         let message = json!({ "message": "Bad credentials \u{1b}[31m" });
         for _ in 0..4 {

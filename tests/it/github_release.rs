@@ -1,7 +1,5 @@
 //! Releases on GitHub through the command itself, against the stand-in.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use std::process::Command;
 
 use camino::Utf8Path;

@@ -651,6 +651,7 @@ impl Zip {
 }
 
 /// Zip files of which two readers read different things, or that ask for what Consign does not do.
+#[expect(clippy::too_many_lines, reason = "a list of cases, one after another")]
 fn zips() -> Vec<Case> {
     let tool = |change: fn(&mut Member)| Zip::changed(|zip| change(&mut zip.members[TOOL]));
     let zip64 = |size: u32| {

@@ -315,7 +315,7 @@ fn signatures_of_parts_are_left_behind() {
     run(consign(forge.path()).args(["sign", "--key", key.as_str(), forge.part("linux-arm64").as_str()])).passed();
     let merged = forge.merge(&[]).passed();
     assert!(merged.err.contains("is not taken along"), "{}", merged.err);
-    assert!(names(&read_directory(&bundle(forge.path()))).iter().all(|name| !name.ends_with(".sig")));
+    assert!(names(&read_directory(&bundle(forge.path()))).iter().all(|name| !name.contains(".sig")));
 }
 
 #[test]

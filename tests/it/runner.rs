@@ -33,6 +33,9 @@ pub fn yaml(text: &str) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
+/// A job, and what is done just before it.
+pub type Before = (&'static str, fn(&Forge));
+
 /// The forge, with one repository.
 pub struct Forge {
     /// The repository that is cloned.
@@ -46,7 +49,7 @@ pub struct Forge {
     /// Before everything else on the path: programs that stand in for others.
     pub programs: Utf8PathBuf,
     /// What is done just before a job.
-    pub before: Option<(&'static str, fn(&Self))>,
+    pub before: Option<Before>,
     place: Scratch,
 }
 
@@ -253,11 +256,11 @@ impl Job<'_> {
             .map(|line| line.split_once('=').expect("name=value"))
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
-        self.remember(step["id"].as_str(), outputs.into());
+        self.remember(step["id"].as_str(), &outputs.into());
         if output.status.success() { Ok(told) } else { Err(told) }
     }
 
-    fn remember(&mut self, id: Option<&str>, outputs: Value) {
+    fn remember(&mut self, id: Option<&str>, outputs: &Value) {
         if let Some(id) = id {
             self.contexts["steps"][id] = json!({ "outputs": outputs });
         }
@@ -283,9 +286,10 @@ impl Job<'_> {
                     copy(&from, &if from.is_dir() { to } else { to.join(from.file_name().unwrap()) });
                 }
             }
-            "actions/download-artifact" => match with["name"].as_str() {
-                Some(name) => copy(&stored(name), &place("path")),
-                None => {
+            "actions/download-artifact" => {
+                if let Some(name) = with["name"].as_str() {
+                    copy(&stored(name), &place("path"));
+                } else {
                     let start = with["pattern"].as_str().unwrap().strip_suffix('*').unwrap();
                     let entries = fs_err::read_dir(self.forge.artifacts()).unwrap();
                     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -296,13 +300,13 @@ impl Job<'_> {
                         copy(&stored(name), &to);
                     }
                 }
-            },
+            }
             "actions/attest-build-provenance" => {
                 assert_eq!(with["subject-path"], "release/*/*");
                 let files = super::workspaces::files_below(&work.join("release"));
                 let path = self.machine.join("temp/attestation.json");
                 fs_err::write(&path, attestation(&files)).unwrap();
-                self.remember(id, json!({ "bundle-path": path }));
+                self.remember(id, &json!({ "bundle-path": path }));
             }
             other => panic!("{other} is not played here"),
         }

@@ -142,7 +142,7 @@ impl<'a> Attended<'a> {
         let listener = self.start(scope, id, &patience)?;
         learnt.passed("start", "the container was started");
         let patience = Patience::of(service.limits.time, shared.interrupt);
-        match self.work(scope, id, &plan, listener, &patience, learnt) {
+        match self.work(scope, id, &plan, &listener, &patience, learnt) {
             // The engine was still being asked when the time was over.
             Err(Trouble::Failure(failure)) if failure.code() == Code::EngineFailed && patience.is_over() => {
                 return self.too_slow();
@@ -169,7 +169,7 @@ impl<'a> Attended<'a> {
         scope: &'scope Scope<'scope, '_>,
         id: &'scope str,
         plan: &Plan<'_>,
-        listener: Listener<'scope>,
+        listener: &Listener<'scope>,
         patience: &Patience,
         learnt: &mut Learnt,
     ) -> Step<()> {
@@ -193,7 +193,7 @@ impl<'a> Attended<'a> {
         }
         if plan.ends {
             let state = self.end_of(id, patience)?;
-            self.wait_for_the_tail(&listener);
+            self.wait_for_the_tail(listener);
             self.judge_end(&state)?;
             learnt.passed("exit-code", state.exit_code.to_string());
         }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::target::{Target, Token};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
-use crate::world::http::jitter;
+use crate::world::http::{jitter, speaker};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
@@ -147,7 +147,7 @@ impl Wire {
     /// Sets everything up; nothing is sent. Has to be called inside of a runtime.
     pub(super) fn new(target: &Target, options: Options) -> Result<Self> {
         let api = &target.api;
-        let client = client(target, &options).map_err(|error| unusable(api, error))?;
+        let client = speaker(api, options.connect_timeout).map_err(|error| unusable(api, error))?;
         let origin = origin(api);
         let mut builder = Octocrab::builder()
             .base_uri(origin.as_str())
@@ -415,6 +415,11 @@ impl Answer {
                 format!("GitHub knows nothing of {what}"),
                 "check the target, and that the token may see it",
             ),
+            status if status.is_redirection() => (
+                Code::RemoteNotFound,
+                format!("{what} has another address now"),
+                "name the repository as it is called now",
+            ),
             _ => (Code::RemoteUnavailable, format!("GitHub answers {what} with status {status}"), "try again later"),
         };
         let failure = Failure::new(code, message).subject(what.trim_matches('`')).hint(hint);
@@ -473,21 +478,6 @@ fn request(method: Method, address: &str, accept: &str) -> http::request::Builde
         .uri(address)
         .header(ACCEPT, accept)
         .header("x-github-api-version", "2022-11-28")
-}
-
-fn client(target: &Target, options: &Options) -> reqwest::Result<reqwest::Client> {
-    // An error means that a provider is installed already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(options.connect_timeout);
-    if target.api.starts_with("https:") {
-        return builder.https_only(true).build();
-    }
-    // Plain http is spoken with this machine only.
-    builder.no_proxy().tls_certs_only([]).build()
 }
 
 /// Scheme, host and port alone: octocrab would put a path before addresses that have it already.

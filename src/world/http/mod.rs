@@ -288,6 +288,22 @@ impl Client {
     }
 }
 
+/// What speaks with one server for a library that has its own requests, as strictly as [`Client`] does:
+/// https alone, or plain http with this machine, and no redirects. Times and bounds are its user's.
+pub fn speaker(address: &str, connect_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    // An error means that a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(connect_timeout);
+    if address.starts_with("https:") {
+        return builder.https_only(true).build();
+    }
+    builder.no_proxy().tls_certs_only([]).build()
+}
+
 /// Where a redirect leads, for whoever follows it without [`Client`].
 pub fn redirect(from: &Url, location: &[u8]) -> Result<Url> {
     redirected(from, location).map_err(|trouble| trouble.failure)
