@@ -10,8 +10,8 @@ use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::store::Filter;
 
-/// How many rows are looked at together.
-const TOGETHER: u32 = 500;
+/// How many rows are looked at together. A record may be large.
+const TOGETHER: u32 = 50;
 
 /// What was found.
 #[derive(Clone, Debug, Serialize)]

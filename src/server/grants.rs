@@ -53,6 +53,11 @@ impl Grants {
         Self(vec![Grant { verb: Verb::Admin, service: None }])
     }
 
+    /// What any of several allow.
+    pub(super) fn joined<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        Self(all.flat_map(|grants| grants.0.iter().cloned()).collect())
+    }
+
     /// Whether something is allowed; nought as a service is for what belongs to none.
     pub fn allow(&self, verb: Verb, service: Option<&FileName>) -> bool {
         self.0.iter().any(|grant| {

@@ -1,4 +1,4 @@
-//! Who asks: the token of a request, looked up by its digest.
+//! Who asks: the token of a request, looked up by its digest, or judged by its issuer's keys.
 //!
 //! A digest is compared by the database, so how long that takes says nothing about a token. Without a
 //! token that counts nobody is anybody.
@@ -33,6 +33,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Lets the log know who asked.
+    fn tell(&self, parts: &Parts) {
+        if let Some(Asker(asker)) = parts.extensions.get() {
+            // It is set once for every request, and this is the request.
+            let _ = asker.set(self.subject.clone());
+        }
+    }
+
     /// The one whom the registry is told of.
     pub(super) fn caller(&self) -> Caller {
         Caller { subject: self.subject.clone(), at: self.at }
@@ -70,9 +78,16 @@ impl FromRequestParts<App> for Identity {
             return Err(refuse("a token is needed").into());
         };
         let token = given.to_str().ok().and_then(|given| given.split_once(' '));
-        let token = token.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX));
-        let (_, token) = token.ok_or_else(|| refuse("this is no token of this server"))?;
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (_, token) = token.ok_or_else(|| refuse("a bearer token is needed"))?;
         let at = clock::now();
+        if !token.starts_with(PREFIX) {
+            let judged = app.federation.judge(token, at).await?;
+            let (subject, claims, grants) = judged.ok_or_else(|| refuse("the token does not count here"))?;
+            let identity = Self { subject, name: claims.subject, grants, at };
+            identity.tell(parts);
+            return Ok(identity);
+        }
         let row = app.registry.store.token(&Digest::of(token.as_bytes())).await?;
         let counts = |row: &crate::store::TokenRow| {
             row.revoked_at.is_none() && row.expires_at.is_none_or(|expires| at < expires)
@@ -94,10 +109,7 @@ impl FromRequestParts<App> for Identity {
             })?,
             at,
         };
-        if let Some(Asker(asker)) = parts.extensions.get() {
-            // It is set once for every request, and this is the request.
-            let _ = asker.set(identity.subject.clone());
-        }
+        identity.tell(parts);
         Ok(identity)
     }
 }

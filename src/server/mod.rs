@@ -6,6 +6,7 @@
 
 mod api;
 mod connection;
+pub mod federation;
 mod grants;
 mod identity;
 mod key;
@@ -26,6 +27,7 @@ pub use start::{Checked, Running, Settings, check, open, start};
 pub use tokens::{Issued, Wanted, issue, revoke};
 
 use crate::artifacts::Registry;
+use federation::Federation;
 use metrics::Metrics;
 
 /// What every request is answered from.
@@ -36,6 +38,7 @@ struct Parts {
     registry: Registry,
     metrics: Metrics,
     limits: Limits,
+    federation: Federation,
     /// The name of the audit log in its checkpoints.
     origin: String,
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::connection;
+use super::federation::Federation;
 use super::metrics::Metrics;
 use super::tokens::{self, Issued};
 use super::{App, Limits, Parts, key, routes};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub belief: Belief,
     /// The server's own key, if it is not the one in the data directory.
     pub key: Option<Utf8PathBuf>,
+    /// The issuers whose tokens count.
+    pub federation: Federation,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -119,7 +122,8 @@ pub async fn start(settings: &Settings) -> Result<Running> {
     };
     let origin = format!("consign.audit/{}", short(registry.signer().public().id()));
     let (operators, metrics) = operators.unzip();
-    let parts = Parts { registry, metrics: Metrics::new(), limits: settings.limits.clone(), origin };
+    let (limits, federation) = (settings.limits.clone(), settings.federation.clone());
+    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, origin };
     Ok(Running { app: App(Arc::new(parts)), listener, operators, address, metrics, first_token })
 }
 

@@ -18,6 +18,8 @@ pub mod encrypted;
 pub mod evidence;
 #[cfg(feature = "toolchain")]
 mod judge;
+#[cfg(feature = "server")]
+pub mod jwt;
 pub mod key;
 #[cfg(feature = "toolchain")]
 pub mod minisign;

@@ -11,6 +11,7 @@
 mod access;
 mod crash;
 mod door;
+mod federation;
 #[path = "../it/fixture.rs"]
 #[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
 mod fixture;

@@ -56,7 +56,12 @@ impl Place {
 
     /// Lets every server that starts here believe whoever has this key.
     pub fn believe(&mut self, pubkey: &str) {
-        self.options.extend(["--pubkey".to_owned(), pubkey.to_owned()]);
+        self.option("--pubkey", pubkey);
+    }
+
+    /// An option of every server that starts here.
+    pub fn option(&mut self, flag: &str, value: &str) {
+        self.options.extend([flag.to_owned(), value.to_owned()]);
     }
 
     pub fn data(&self) -> Utf8PathBuf {

@@ -10,7 +10,9 @@ use super::super::{Context, usage};
 use crate::artifacts::Belief;
 use crate::config::environment;
 use crate::model::failure::Result;
+use crate::server::federation::{self, Federation};
 use crate::server::{Limits, Settings};
+use crate::world::files;
 
 /// Where everything is kept if nobody says otherwise.
 const DATA: &str = "consign-data";
@@ -41,12 +43,21 @@ pub(super) struct ServerArgs {
     /// The server's own Ed25519 key, which replicas share [default: server.key in the data directory, made at the first start]
     #[arg(long, value_name = "FILE")]
     key: Option<Utf8PathBuf>,
+    /// A file with the issuers whose tokens count, and what their claims allow
+    #[arg(long, value_name = "FILE")]
+    issuers: Option<Utf8PathBuf>,
     /// The largest file that is taken in, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_blob_bytes, hide_default_value = true)]
     max_blob_bytes: u64,
 }
 
 impl ServerArgs {
+    fn federation(&self, context: &Context) -> Result<Federation> {
+        let Some(path) = &self.issuers else { return Ok(Federation::default()) };
+        let bytes = files::read_bounded(&context.path(path), federation::MAX_BYTES)?;
+        Federation::read(&String::from_utf8_lossy(&bytes)).map_err(|failure| failure.subject(path.as_str()))
+    }
+
     pub(super) fn settings(&self, context: &Context) -> Result<Settings> {
         let variable = |name: &'static str| context.environment.get(name);
         let address = |flag: Option<SocketAddr>,
@@ -77,6 +88,7 @@ impl ServerArgs {
                 },
             },
             key: self.key.as_ref().map(|path| context.path(path)),
+            federation: self.federation(context)?,
             limits: Limits { max_blob_bytes: self.max_blob_bytes, ..Limits::default() },
         })
     }

@@ -56,6 +56,9 @@ pub(in crate::server) async fn leaves(
     let mut query = read(pairs)?;
     let (from, limit) = (query.one("from")?.unwrap_or_default(), query.limit(PAGE, LONGEST_PAGE)?);
     query.end()?;
+    if i64::try_from(from).is_err() {
+        return Err(invalid("`from` in the query is more than a log can have").into());
+    }
     Ok(Json(Leaves { from, leaves: app.registry.store.audit_leaves(from, limit).await? }))
 }
 
