@@ -42,6 +42,10 @@ impl Context {
     pub(super) fn new(globals: &Globals, config: Option<&Utf8Path>) -> Result<Self> {
         let environment = Environment::read();
         output::keep(environment.secrets());
+        // One that cannot be read is none that was left out: it may be a key that has to have signed.
+        if let Some(name) = environment.unreadable().iter().find(|name| name.starts_with("CONSIGN_")) {
+            return Err(Failure::new(Code::ConfigInvalid, format!("the value of `{name}` is not UTF-8")).subject(name));
+        }
         let directory = directory(globals.directory.as_deref())?;
         Ok(Self {
             output: Output::new(globals),

@@ -419,7 +419,10 @@ pub(super) fn tell(context: &Context, done: &Installation) {
         context.warn(format!("{} {} was withdrawn: {}", done.name, done.version, shown(reason)));
     }
     let Some(bin) = done.programs.first().and_then(|program| program.parent()) else { return };
-    let on_path = context.environment.get(environment::PATH).is_some_and(|path| path.split(':').any(|one| bin == one));
+    let on_path = context
+        .environment
+        .get(environment::PATH)
+        .is_some_and(|path| std::env::split_paths(path).any(|one| bin == one));
     if !on_path && done.status != Ending::Planned {
         context
             .output

@@ -525,3 +525,16 @@ fn whoever_watches_sees_it_come_and_nobody_else_does() {
     let output = user.command(&format!("{line} --format text --verbose")).output().unwrap();
     assert!(both(&output).contains("fetched  tool-1.0.0-"), "{}", both(&output));
 }
+
+#[test]
+fn a_key_in_a_variable_that_cannot_be_read_is_not_one_that_was_left_out() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let scratch = Scratch::new();
+    fs_err::create_dir(scratch.path().join("release")).unwrap();
+    crate::fixture::write(&bundle_fixture(), &scratch.path().join("release"));
+    let mut install = support::consign(scratch.path());
+    install.args(["install", "--index", "release/index.json", "--prefix", "prefix", "--no-run"]);
+    let refused = install.env("CONSIGN_VERIFY_PUBKEY", std::ffi::OsStr::from_bytes(b"key\xff.pem")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", both(&refused));
+    assert!(!scratch.path().join("prefix").exists());
+}
