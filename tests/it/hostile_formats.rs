@@ -443,7 +443,7 @@ fn records() -> Vec<Changed> {
 }
 
 /// Headers of gzip that say more than they have to.
-fn members() -> Vec<Case> {
+pub fn members() -> Vec<Case> {
     let tar = render(&plain());
     let unpacked_size_bytes = tar.len() as u64;
     let whole = gzip(&tar);

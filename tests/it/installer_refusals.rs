@@ -170,7 +170,9 @@ fn hostile_archives_are_refused_although_all_digests_are_right() {
             "more than may be",
             "too many",
         ];
-        if packing.iter().any(|name| case.name.contains(name)) {
+        let members = crate::hostile_formats::members();
+        let is_packing = members.iter().any(|member| member.name == case.name);
+        if is_packing || packing.iter().any(|name| case.name.contains(name)) {
             continue;
         }
         let files = release_with(case.bytes, case.format, case.unpacked_size_bytes);
