@@ -18,7 +18,7 @@ use crate::model::artifact::Artifact;
 use crate::model::failure::Result;
 use crate::model::registry::{Leaves, Page, Proof, Report, Shown, Whoami};
 use crate::model::text::shown;
-use crate::model::{Code, Failure, FileName, text};
+use crate::model::{Code, Failure, FileName};
 use crate::world::http::exchange::{Body, Method, Reply, Request};
 use crate::world::http::{self, address};
 
@@ -175,7 +175,7 @@ pub fn normal(given: &str) -> Result<String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(Failure::new(
             Code::Usage,
-            format!("`{}` is not the address of a server alone", shown(&text::without_credentials(given))),
+            format!("`{}` has more in it than the address of a server", http::Shown(&url)),
         )
         .hint("give `https://registry.example.com`; a token goes into `consign login` or `CONSIGN_TOKEN`"));
     }
