@@ -175,7 +175,7 @@ pub fn normal(given: &str) -> Result<String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(Failure::new(
             Code::Usage,
-            format!("`{}` has more in it than the address of a server", http::Shown(&url)),
+            format!("more than a server is in the address at `{}`", shown(&url.origin().ascii_serialization())),
         )
         .hint("give `https://registry.example.com`; a token goes into `consign login` or `CONSIGN_TOKEN`"));
     }

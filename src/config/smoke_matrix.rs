@@ -494,7 +494,8 @@ fn size(given: &str) -> Read<u64> {
         _ => None,
     };
     let size = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    size.filter(|size| *size > 0)
+    // An engine counts with a sign.
+    size.filter(|size| (1..=i64::MAX.unsigned_abs()).contains(size))
         .ok_or_else(|| format!("`{}` is not a size: write a number with `KiB`, `MiB` or `GiB`", shown(given)))
 }
 

@@ -141,10 +141,10 @@ Options:
 Global options:
       --format <text|json|ndjson>  How the result is printed [default: text]
   -C, --directory <DIR>            Work as if started in this directory
-      --config <FILE>              Read this file instead of the consign.toml of the workspace
   -v, --verbose...                 Tell more; show what programs print
   -q, --quiet                      Print the result and errors only
       --color <auto|always|never>  When to use colours [default: auto]
+      --config <FILE>              Read this file instead of the consign.toml of the workspace
 
 Examples:
   consign init                    write consign.toml here, and the workflows into .github/

@@ -230,7 +230,7 @@ impl Log {
     /// Writes the beginning of a line that is too long to be held.
     fn shorten(&self, inner: &mut Inner, voice: Voice, text: &mut String) {
         // Whatever begins before the cut is held whole, and one more behind it.
-        while inner.lines[voice as usize].held.len() >= PIECE_BYTES + 2 * self.secrets.longest() {
+        while inner.lines[voice as usize].held.len() > PIECE_BYTES + 2 * self.secrets.longest() {
             let line = &mut inner.lines[voice as usize];
             let cut = self.secrets.cut(&line.held, whole_characters(&line.held, PIECE_BYTES));
             let piece: Vec<u8> = line.held.drain(..cut).collect();
