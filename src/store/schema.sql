@@ -16,9 +16,14 @@ CREATE TABLE artifact (
     summary TEXT,
     UNIQUE (service, id)
 );
+-- Every question but that of a time has an index that ends with the order of the answer, so that a page costs the same
+-- however many artifacts there are.
 CREATE INDEX artifact_of_service ON artifact (service, sequence);
-CREATE INDEX artifact_of_branch ON artifact (service, branch, sequence);
-CREATE INDEX artifact_of_event ON artifact (service, event, sequence);
+CREATE INDEX artifact_of_service_branch ON artifact (service, branch, sequence);
+CREATE INDEX artifact_of_service_event ON artifact (service, event, sequence);
+CREATE INDEX artifact_of_branch ON artifact (branch, sequence);
+CREATE INDEX artifact_of_event ON artifact (event, sequence);
+CREATE INDEX artifact_of_id ON artifact (id, sequence);
 CREATE INDEX artifact_of_sha ON artifact (sha, sequence);
 
 CREATE TABLE artifact_blob (
