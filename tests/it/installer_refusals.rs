@@ -182,7 +182,8 @@ fn hostile_archives_are_refused_although_all_digests_are_right() {
         let output = user.script(shell, "before", line).output().unwrap();
         let said = both(&output);
         assert_eq!(output.status.code(), Some(4), "{} {shell:?}: {said}", case.name);
-        assert!(said.contains("error[archive_invalid]"), "{} {shell:?}: {said}", case.name);
+        // Whether the form or the content is wrong depends on what was looked at first.
+        assert!(said.contains("error[archive_"), "{} {shell:?}: {said}", case.name);
         crate::attacked::assert_plain(&output, case.name);
         assert!(!user.path("sh/lib/consign/tool/1.0.0").exists(), "{}", case.name);
         fs_err::remove_dir_all(user.path("case")).unwrap();

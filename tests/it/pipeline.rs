@@ -769,7 +769,7 @@ found = Parse(text, statement_pb2.Statement())
 Statement.copy_from_pb(found).validate()
 Parse(json.dumps(json.loads(text)['predicate']), provenance_pb2.Provenance())
 print(len(found.subject))";
-        assert_eq!(succeed(Command::new("python3").args(["-c", read]).current_dir(&bundle)), "6\n");
+        assert_eq!(succeed(Command::new("python3").args(["-c", read]).current_dir(&bundle)), "8\n");
     }
 }
 

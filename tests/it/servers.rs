@@ -211,7 +211,9 @@ fn nginx_is_installed_from() {
     assert_eq!(first, ["/index.json", "/signatures.json"].into(), "{log}");
     assert_eq!(rows[2][2], "/tool-1.0.0-linux-amd64.tar.gz", "{log}");
     assert!(rows[2][0] == rows[0][0] || rows[2][0] == rows[1][0], "two connections are enough: {log}");
-    assert_eq!((rows[3][2], rows[4][2]), ("/index.json", "/index.json"), "{log}");
+    assert_eq!(rows[3][2], "/index.json", "{log}");
+    let second: BTreeSet<_> = rows[4..6].iter().map(|row| row[2]).collect();
+    assert_eq!(second, first, "{log}");
     for (way, status) in [("moved", 0), ("slow", 0), ("out", 4), ("busy", 5), ("private", 5)] {
         let line = format!("install --index {base}/{way}/index.json --pubkey key.pub --platform linux-amd64 --no-run");
         let output = customer.bench.command(&format!("{line} --prefix {way}")).output().unwrap();
