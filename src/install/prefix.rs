@@ -164,7 +164,8 @@ pub fn failed(deed: &str, path: &Utf8Path, error: std::io::Error) -> Failure {
 pub fn look(path: &Utf8Path) -> Result<Option<Metadata>> {
     match fs_err::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // Below a file there is nothing; that it is in the way is said where something is to be put there.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed("look at", path, error)),
     }
 }

@@ -538,3 +538,14 @@ fn a_key_in_a_variable_that_cannot_be_read_is_not_one_that_was_left_out() {
     assert_eq!(refused.status.code(), Some(3), "{}", both(&refused));
     assert!(!scratch.path().join("prefix").exists());
 }
+
+#[test]
+fn a_file_where_installations_are_kept_is_said_to_be_in_the_way() {
+    let scratch = Scratch::new();
+    fs_err::create_dir(scratch.path().join("release")).unwrap();
+    crate::fixture::write(&bundle_fixture(), &scratch.path().join("release"));
+    scratch.write("prefix/lib/consign", "mine");
+    let line = ["install", "--index", "release/index.json", "--prefix", "prefix", "--no-run"];
+    crate::workspaces::json(scratch.path(), &line).failed(6, "prefix_refused");
+    assert_eq!(fs_err::read_to_string(scratch.path().join("prefix/lib/consign")).unwrap(), "mine");
+}
