@@ -46,7 +46,7 @@ pub struct DockerSmokeArgs {
     /// Start from this image, or tar file, in the place of a base (repeatable)
     #[arg(long = "base", value_name = "BASE=IMAGE|FILE")]
     bases: Vec<String>,
-    /// How many services may be at work at once [default: what the file says, else two per processor]
+    /// How many services may be at work at once [default: what the file says, else four per processor]
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// The bundle to try [default: that of this workspace's version]

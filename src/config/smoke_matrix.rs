@@ -34,7 +34,7 @@ const MIN_SECRET_BYTES: usize = 4;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[schemars(title = "docker/smoke.toml")]
 struct Content {
-    /// How many services may be at work at once; default: one per processor.
+    /// How many services may be at work at once; default: four per processor, and eight at least.
     jobs: Option<usize>,
     /// Images that several services start from, and that the command line can replace.
     base: BTreeMap<String, BaseTable>,

@@ -210,7 +210,7 @@ impl Drop for Ending<'_> {
 fn jobs(matrix: &Matrix, options: &Options<'_>) -> usize {
     let processors = || std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     // Containers mostly wait: for the network, for each other, for their own disk.
-    options.jobs.or(matrix.jobs).unwrap_or_else(|| (2 * processors()).max(4))
+    options.jobs.or(matrix.jobs).unwrap_or_else(|| (4 * processors()).max(8))
 }
 
 /// The files of the bundle, as they are put into containers.
