@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 /// How many pieces wait at most; each is as large as what is unpacked at once.
 const QUEUE: usize = 32;
 /// After how many bytes the disk is asked to take what it has got.
-const SYNC_BYTES: usize = 8 << 20;
+const SYNC_BYTES: usize = 2 << 20;
 
 /// One thing after the other for the thread.
 enum Job {
