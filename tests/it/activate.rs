@@ -97,7 +97,13 @@ pub fn take_away(at: &Utf8Path, product: &str) -> Result<Uninstalled> {
 pub fn says(at: &Utf8Path, program: &str) -> Option<String> {
     let place = at.join("bin").join(program);
     place.symlink_metadata().ok()?;
-    let output = Command::new(&place).output().unwrap_or_else(|error| panic!("{place}: {error}"));
+    let output = loop {
+        match Command::new(&place).output() {
+            // Another test started a program at the very moment at which this one was written.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            other => break other.unwrap_or_else(|error| panic!("{place}: {error}")),
+        }
+    };
     assert!(output.status.success(), "{place}: {}", both(&output));
     Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
 }

@@ -24,6 +24,10 @@ const START_TIME: Duration = Duration::from_secs(5 * 60);
 const REMOVAL_TIME: Duration = Duration::from_secs(60);
 /// How long the last of the output may take to arrive after a process has ended.
 const TAIL_TIME: Duration = Duration::from_secs(60);
+/// How long it may take until an engine knows why something was killed.
+const REASON_TIME: Duration = Duration::from_secs(2);
+/// How a process ends that was killed.
+const KILLED: i64 = 137;
 /// How much longer than its service a listener listens at most.
 const LISTENING_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often it is asked whether a process has ended: soon at first, then less often.
@@ -326,7 +330,7 @@ impl<'a> Attended<'a> {
         loop {
             let state = self.shared.engine.state(id, patience)?;
             if !state.is_running {
-                return Ok(state);
+                return Ok(self.with_its_reason(id, state));
             }
             patience.sleep(pause)?;
             if patience.is_over() {
@@ -334,6 +338,17 @@ impl<'a> Attended<'a> {
             }
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// What the system has killed: an engine may learn why a little later than that it has ended.
+    fn with_its_reason(&self, id: &str, mut state: State) -> State {
+        let patience = Patience::of(REASON_TIME, self.shared.interrupt);
+        while state.exit_code == KILLED && !state.is_out_of_memory && !patience.is_over() {
+            let again = patience.sleep(PAUSES.1).is_ok().then(|| self.shared.engine.state(id, &patience));
+            let Some(Ok(again)) = again else { break };
+            state = again;
+        }
+        state
     }
 
     fn wait_for_the_tail(&self, listener: &Listener<'_>) {
@@ -356,7 +371,7 @@ impl<'a> Attended<'a> {
 
     fn bad_code<T>(&self, id: &str, what: &str, command: &[String], code: i64, expected: i64) -> Step<T> {
         // What the system kills ends with this code; only the container knows why.
-        if code == 137 && self.is_out_of_memory(id) {
+        if code == KILLED && self.is_out_of_memory(id) {
             return self.too_large();
         }
         let command = command.join(" ");
