@@ -210,7 +210,8 @@ fn nginx_is_installed_from() {
     let first: BTreeSet<_> = rows.iter().take(2).map(|row| row[2]).collect();
     assert_eq!(first, ["/index.json", "/signatures.json"].into(), "{log}");
     assert_eq!(rows[2][2], "/tool-1.0.0-linux-amd64.tar.gz", "{log}");
-    assert!(rows[2][0] == rows[0][0] || rows[2][0] == rows[1][0], "two connections are enough: {log}");
+    let connections: BTreeSet<_> = rows[..3].iter().map(|row| row[0]).collect();
+    assert!(connections.len() <= 2, "two connections are enough: {log}");
     assert_eq!(rows[3][2], "/index.json", "{log}");
     let second: BTreeSet<_> = rows[4..6].iter().map(|row| row[2]).collect();
     assert_eq!(second, first, "{log}");
