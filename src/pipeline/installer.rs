@@ -6,11 +6,10 @@
 //! same plan and packages give the same bytes.
 
 use camino::Utf8Path;
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use super::marks;
 use super::plan::{InstallerPlan, Plan};
 use crate::model::failure::Result;
 use crate::model::index::{Index, Package};
@@ -146,18 +145,7 @@ fn fill(script: &str, template: &str, page: &Page) -> Result<Vec<u8>> {
             .subject(script)
             .because(error.to_string())
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // Shells use braces a lot: the template's own marks are rarer ones.
-    let syntax = SyntaxConfig::builder()
-        .block_delimiters("<%", "%>")
-        .variable_delimiters("<<<", ">>>")
-        .comment_delimiters("<#%", "%#>")
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build();
-    environment.set_syntax(syntax.map_err(|error| invalid(&error))?);
+    let mut environment = marks::environment().map_err(|error| invalid(&error))?;
     environment.add_global("END_OF_ROWS", END_OF_ROWS);
     environment.add_global("END_OF_ROOT", END_OF_ROOT);
     let page = Value::from(Serde(page));

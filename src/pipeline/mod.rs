@@ -15,6 +15,7 @@ pub mod include;
 pub mod installer;
 pub mod interop;
 pub mod linker;
+mod marks;
 pub mod matrix;
 pub mod merge;
 mod merge_checks;

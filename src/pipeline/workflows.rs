@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use minijinja::syntax::SyntaxConfig;
+use minijinja::Environment;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use super::marks;
 use super::request::Request;
 use crate::catalog::lifetimes::Refresh;
 use crate::model::failure::Result;
@@ -148,18 +148,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn environment() -> Result<Environment<'static>> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // The forge's own expressions have braces: the templates' marks are other ones.
-    let syntax = SyntaxConfig::builder()
-        .block_delimiters("<%", "%>")
-        .variable_delimiters("<<<", ">>>")
-        .comment_delimiters("<#%", "%#>")
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build();
-    environment.set_syntax(syntax.map_err(|error| invalid("workflows", &error))?);
+    let mut environment = marks::environment().map_err(|error| invalid("workflows", &error))?;
     for (name, source) in TEMPLATES {
         environment.add_template(name, source).map_err(|error| invalid(name, &error))?;
     }
