@@ -174,7 +174,7 @@ pub fn remote_verify(place: &Published, tools: &Tools<'_>) -> Result<RemoteRepor
 /// Fetches and verifies, and reports what was found.
 pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
     let expected = place.expected.as_ref();
-    let mut copy: Option<Copied>;
+    let copy: Option<Copied>;
     let (verified, mut findings) = match &place.base {
         Place::Directory(path) if !path.is_dir() => {
             return Err(Failure::new(Code::RemoteNotFound, format!("there is no directory `{path}`"))

@@ -62,7 +62,7 @@ fn a_mistake_names_its_line_and_the_way_out() {
             "docker/smoke.toml:1",
             "",
         ),
-        (service("serve = \"bundel\"\ncommands = [[\"x\"]]"), "`service.a.serve`", "docker/smoke.toml:3", ""),
+        (service("serve = \"index\"\ncommands = [[\"x\"]]"), "`service.a.serve`", "docker/smoke.toml:3", ""),
         (service("[[service.a.probe]]\npath = \"/\""), "one of `port` and `command`", "docker/smoke.toml:1", ""),
         (service("output-matches = [\"(\"]"), "not a regular expression", "docker/smoke.toml:1", ""),
         (service("files = [\"x\"]"), "no absolute path", "docker/smoke.toml:1", ""),

@@ -145,10 +145,7 @@ fn attend(
     }
     let serves = |service: &matrix::Service| service.serve == Some(Serve::Bundle) && options.published.is_none();
     let is_served_alone = matrix.services.iter().any(|(name, service)| serves(service) && !groups.contains_key(name));
-    let services = || matrix.services.values();
-    let (has_bundle, serves) =
-        (services().any(|service| service.has_bundle), services().any(|service| service.serve.is_some()));
-    let bundle = if has_bundle || serves { Some(bundle_of(options)?) } else { None };
+    let (served, bundle) = release(matrix, options)?;
     let shared = Shared {
         engine,
         images: Images::new(engine, labels.clone()),
@@ -160,22 +157,20 @@ fn attend(
         groups,
         // No service can have a name that would give its network this one.
         served_network: if is_served_alone { Some(network("_bundle")?) } else { None },
-        served: match bundle {
-            Some(bundle) if serves => Served::new(bundle, options.published)?,
-            _ => Served::default(),
-        },
-        bundle: match bundle {
-            Some(bundle) if has_bundle => bundle_entries(bundle)?,
-            _ => Vec::new(),
-        },
+        served,
+        bundle,
         directory: options.directory,
     };
+    side_by_side(&shared, matrix, options.listener)
+}
+
+/// Every service in a thread of its own.
+fn side_by_side(shared: &Shared<'_>, matrix: &Matrix, listener: &dyn Listener) -> Result<Vec<Verdict>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = matrix
             .services
             .iter()
             .map(|(name, service)| {
-                let (shared, listener) = (&shared, options.listener);
                 let dependents: Vec<_> = matrix
                     .services
                     .iter()
@@ -238,6 +233,19 @@ fn jobs(matrix: &Matrix, options: &Options<'_>) -> usize {
     let processors = || std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     // Containers mostly wait: for the network, for each other, for their own disk.
     options.jobs.or(matrix.jobs).unwrap_or_else(|| (4 * processors()).max(8))
+}
+
+/// What is served, and what is put into containers.
+fn release(matrix: &Matrix, options: &Options<'_>) -> Result<(Served, Vec<Entry>)> {
+    let services = || matrix.services.values();
+    if !services().any(matrix::Service::wants_bundle) {
+        return Ok((Served::default(), Vec::new()));
+    }
+    let bundle = bundle_of(options)?;
+    let serves = services().any(|service| service.serve.is_some());
+    let served = if serves { Served::new(bundle, options.published)? } else { Served::default() };
+    let has_bundle = services().any(|service| service.has_bundle);
+    Ok((served, if has_bundle { bundle_entries(bundle)? } else { Vec::new() }))
 }
 
 /// The bundle that services want.

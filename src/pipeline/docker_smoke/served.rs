@@ -4,6 +4,7 @@
 //! What was published already is where everybody finds it, and nothing is served.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,7 +16,7 @@ use crate::world::files;
 
 /// Where commands find the bundle, without a slash at its end.
 const URL: &str = "CONSIGN_BUNDLE_URL";
-/// What programs take the certificates of authorities from: curl, and whatever uses OpenSSL or asks as it does.
+/// What programs take the certificates of authorities from: curl, and whatever uses `OpenSSL` or asks as it does.
 const AUTHORITIES: [&str; 2] = ["CURL_CA_BUNDLE", "SSL_CERT_FILE"];
 /// Where the certificate lies in a container.
 const AUTHORITY_PATH: &str = "/consign-authority.pem";
@@ -62,10 +63,10 @@ impl Served {
     /// The server at a gateway: its address, and the certificate of its authority.
     fn at(&self, gateway: Gateway) -> Result<(String, String)> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !servers.contains_key(&gateway) {
-            servers.insert(gateway, Server::start(gateway, self.files.clone())?);
-        }
-        let server = servers.get(&gateway).map(|server| (server.url(), server.authority().to_owned()));
-        Ok(server.unwrap_or_default())
+        let server = match servers.entry(gateway) {
+            Occupied(server) => server.into_mut(),
+            Vacant(place) => place.insert(Server::start(gateway, self.files.clone())?),
+        };
+        Ok((server.url(), server.authority().to_owned()))
     }
 }

@@ -291,15 +291,17 @@ impl<'a> Attended<'a> {
         id: &str,
         patience: &Patience,
     ) -> Step<Listener<'scope>> {
-        let output = self.shared.engine.attach(id, patience)?;
+        // Some engines look at the program now and others when it is started.
+        let unstarted = |failure: Failure| match failure.code() {
+            Code::EngineFailed => Trouble::Wrong(("start".to_owned(), failure.chain().join(": "))),
+            _ => Trouble::Failure(failure),
+        };
+        let output = self.shared.engine.attach(id, patience).map_err(unstarted)?;
         let listener = scope.spawn(move || self.listen(output));
         if self.service.setup.is_empty() {
             self.log.listen();
         }
-        self.shared.engine.start(id, patience).map_err(|failure| match failure.code() {
-            Code::EngineFailed => Trouble::Wrong(("start".to_owned(), failure.chain().join(": "))),
-            _ => Trouble::Failure(failure),
-        })?;
+        self.shared.engine.start(id, patience).map_err(unstarted)?;
         Ok(listener)
     }
 

@@ -26,6 +26,8 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long a client may neither send nor take anything.
 const STALL_TIME: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody has come.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How many clients are answered at once; more are turned away.
 const MAX_CLIENTS: usize = 64;
 /// How much of a file is held at once, in bytes.
@@ -72,11 +74,15 @@ impl Server {
         let failed = |error: std::io::Error| unservable(gateway, error);
         let listener = TcpListener::bind((gateway.address, 0)).map_err(failed)?;
         let listening = listener.local_addr().map_err(failed)?;
+        // An engine may take the address away before the end, so no client can be counted on to wake it up.
+        listener.set_nonblocking(true).map_err(failed)?;
         let credentials = authority::issue(gateway.address)?;
         let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
-            .map(|config| config.with_no_client_auth())
-            .and_then(|config| config.with_single_cert(vec![credentials.certificate], credentials.key.into()));
+            .and_then(|config| {
+                let config = config.with_no_client_auth();
+                config.with_single_cert(vec![credentials.certificate], credentials.key.into())
+            });
         let config = config.map_err(|error| Failure::new(Code::Io, "failed to set up https").because(error))?;
         let site = Arc::new(Site { gateway, files, tls: config.into(), clients: AtomicUsize::new(0) });
         let is_over = Arc::new(AtomicBool::new(false));
@@ -99,10 +105,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // Whoever waits for the next client is woken up by one.
-        if TcpStream::connect_timeout(&self.listening, STALL_TIME).is_ok()
-            && let Some(thread) = self.thread.take()
-        {
+        if let Some(thread) = self.thread.take() {
             // It panics nowhere, and if it did there would be nothing left to end.
             let _ = thread.join();
         }
@@ -126,16 +129,13 @@ fn unservable(gateway: Gateway, error: std::io::Error) -> Failure {
 }
 
 fn accept(listener: &TcpListener, site: &Arc<Site>, is_over: &AtomicBool) {
-    for connection in listener.incoming() {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        let Ok(connection) = connection else {
-            // Too many files are open, most likely; some will be closed.
-            std::thread::sleep(Duration::from_millis(50));
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok((connection, peer)) = listener.accept() else {
+            // Nobody is there; or too many files are open, and some will be closed.
+            std::thread::sleep(PAUSE);
             continue;
         };
-        let is_known = connection.peer_addr().is_ok_and(|peer| site.gateway.reaches(peer.ip()));
+        let is_known = site.gateway.reaches(peer.ip());
         if !is_known || site.clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
             if is_known {
                 site.clients.fetch_sub(1, Ordering::Relaxed);
@@ -153,6 +153,7 @@ fn accept(listener: &TcpListener, site: &Arc<Site>, is_over: &AtomicBool) {
 
 /// One connection, one answer.
 fn attend(connection: TcpStream, site: &Site) -> std::io::Result<()> {
+    connection.set_nonblocking(false)?;
     connection.set_read_timeout(Some(STALL_TIME))?;
     connection.set_write_timeout(Some(STALL_TIME))?;
     connection.set_nodelay(true)?;
