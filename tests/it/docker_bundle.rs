@@ -4,7 +4,7 @@
 use camino::Utf8Path;
 
 use super::docker_scene::{IMAGE, base_images, log, need_scene, nothing_stands, scene, service, smoke, standing};
-use super::support::{commit, git, missing_unless, small_workspace};
+use super::support::{Scratch, commit, git, missing_unless, small_workspace};
 use super::workspaces::{bundle, json, rehearse, run};
 
 /// A service that looks into the bundle.
@@ -67,7 +67,8 @@ fn what_was_published_is_tried_once_more() {
     commit(scratch.path(), "test: services");
     git(scratch.path(), &["tag", "-f", "v1.2.3"]);
     let release = ["release-pipeline", "--skip", "test", "--smoke", "docker", "--mode", "release"];
-    let target = ["--provider", "directory", "--target", "../published"];
+    let elsewhere = Scratch::new();
+    let target = ["--provider", "directory", "--target", elsewhere.path().as_str()];
     let journal = json(scratch.path(), &[&release[..], &target[..]].concat()).passed().json();
     let stage = journal["stages"].as_array().unwrap().iter().find(|stage| stage["stage"] == "remote-verify").unwrap();
     let detail = stage["detail"].as_str().unwrap();
