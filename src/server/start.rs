@@ -17,7 +17,7 @@ use super::{App, Limits, Parts, key, routes};
 use crate::artifacts::{Belief, Registry};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{self, Blobs};
 use crate::store::{self, Place, Store};
 use crate::trust::signatures::short;
 use crate::world::{clock, files};
@@ -32,6 +32,8 @@ pub struct Settings {
     pub data: Utf8PathBuf,
     /// The address of a PostgreSQL database, if it is not an embedded one. It is never shown.
     pub database: Option<String>,
+    /// Where blobs are.
+    pub blobs: blobs::Place,
     /// Where requests are answered.
     pub listen: SocketAddr,
     /// Where operators are answered, if anywhere.
@@ -53,6 +55,8 @@ pub struct Checked {
     pub data: Utf8PathBuf,
     /// Which database: `sqlite` or `postgres`.
     pub database: &'static str,
+    /// Where blobs are: a directory, or `s3://BUCKET/PREFIX`.
+    pub blobs: String,
     /// Where requests are answered.
     pub listen: SocketAddr,
     /// Where operators are answered.
@@ -86,8 +90,8 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
     // Whom nobody can be believed by is known before anything is begun.
     settings.belief.anchor(clock::now())?;
     let key = key::open(settings.key.as_deref(), &settings.data)?;
+    let blobs = Blobs::open(&settings.blobs)?;
     let store = Store::open(&place).await?;
-    let blobs = Blobs::open(&settings.data.join("blobs"))?;
     Ok(Registry::new(store, blobs, settings.belief.clone(), Arc::new(key)))
 }
 
@@ -95,10 +99,16 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
 pub async fn check(settings: &Settings) -> Result<Checked> {
     let registry = open(settings).await?;
     registry.store.ping().await?;
+    let blobs = registry.blobs.check().await;
     registry.store.close().await;
+    blobs?;
     Ok(Checked {
         data: settings.data.clone(),
         database: if settings.database.is_some() { "postgres" } else { "sqlite" },
+        blobs: match &settings.blobs {
+            blobs::Place::Directory(path) => path.to_string(),
+            blobs::Place::Bucket { bucket, .. } => format!("{bucket:?}"),
+        },
         listen: settings.listen,
         metrics: settings.metrics,
         key_id: registry.signer().public().id().to_string(),
@@ -159,6 +169,10 @@ async fn sweep(app: App) {
         tokio::time::sleep(SWEEP_EVERY).await;
         if let Err(failure) = app.registry.blobs.sweep(clock::now()) {
             tracing::warn!(cause = failure.chain().join(": "), "forgotten uploads could not be thrown away");
+        }
+        // What `prune` has condemned and, being killed, has left.
+        if let Err(failure) = app.registry.expunge().await {
+            tracing::warn!(cause = failure.chain().join(": "), "condemned blobs could not be removed");
         }
     }
 }

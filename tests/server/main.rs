@@ -9,6 +9,8 @@
 )]
 
 mod access;
+mod blobs;
+mod bucket;
 mod crash;
 mod door;
 mod federation;
@@ -19,6 +21,7 @@ mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod retention;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
