@@ -57,6 +57,14 @@ variables! {
     ACTIONS_ID_TOKEN_REQUEST_TOKEN = "What it asks with.";
     CONSIGN_SERVER_DATA = "The data directory of `consign-server`.";
     CONSIGN_SERVER_DATABASE = "The address of a PostgreSQL database for `consign-server`, in the place of the embedded one.";
+    CONSIGN_SERVER_BLOBS = "Where `consign-server` keeps blobs: a directory, or `s3://BUCKET/PREFIX`.";
+    AWS_ENDPOINT_URL_S3 = "The address of the S3-compatible store of the blobs [default: that of AWS in the region].";
+    AWS_ENDPOINT_URL = "The same, if `AWS_ENDPOINT_URL_S3` is not set.";
+    AWS_REGION = "The region of the bucket of the blobs [default: us-east-1].";
+    AWS_DEFAULT_REGION = "The same, if `AWS_REGION` is not set.";
+    AWS_ACCESS_KEY_ID = "Who asks for the bucket of the blobs.";
+    AWS_SECRET_ACCESS_KEY = "The secret that belongs to `AWS_ACCESS_KEY_ID`.";
+    AWS_SESSION_TOKEN = "What belongs to `AWS_ACCESS_KEY_ID` where it is only lent.";
     CONSIGN_SERVER_LISTEN = "The address on which `consign-server` answers.";
     CONSIGN_SERVER_METRICS = "The address on which `consign-server` answers operators.";
     CONSIGN_WEBHOOK_GITHUB_SECRET = "The secret that GitHub signs its events with; without one `consign-server` has no address for them.";

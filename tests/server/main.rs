@@ -10,6 +10,8 @@
 
 mod access;
 mod completions;
+mod blobs;
+mod bucket;
 mod crash;
 mod door;
 mod federation;
@@ -21,6 +23,7 @@ mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod retention;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
