@@ -7,13 +7,14 @@
 mod backup;
 mod door;
 mod fsck;
+mod judgement;
 pub mod summary;
 
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::model::artifact::Artifact;
 use crate::model::failure::Result;
@@ -52,6 +53,8 @@ pub struct Registry {
     belief: Belief,
     signer: Arc<dyn Signer>,
     turns: Arc<Semaphore>,
+    /// Held by whoever judges an artifact again, so that many who ask for it do not do so at once.
+    again: Arc<Mutex<()>>,
 }
 
 /// Who asks, and when.
@@ -75,7 +78,7 @@ pub struct Kept {
 impl Registry {
     /// A registry over a database and blobs, which believes somebody and signs with a key of its own.
     pub fn new(store: Store, blobs: Blobs, belief: Belief, signer: Arc<dyn Signer>) -> Self {
-        Self { store, blobs, belief, signer, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, blobs, belief, signer, turns: Arc::new(Semaphore::new(AT_ONCE)), again: Arc::default() }
     }
 
     /// The key that it signs with.
@@ -125,6 +128,7 @@ impl Registry {
             record: &record,
             sha256,
             verdict: judged.verdict.as_str(),
+            policy: judged.policy,
             summary: judged.summary,
             idempotency: idempotency.map(|name| (name, sha256)),
         };

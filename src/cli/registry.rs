@@ -29,11 +29,15 @@ impl RegistryArgs {
             usage("it is not said which registry is meant")
                 .hint("add `--server URL`, or run `consign login --server URL`")
         })?;
-        let token = match context.environment.get(CONSIGN_TOKEN) {
-            Some(token) => Some(Token(token.to_owned())),
-            None => credentials.token(address)?,
-        };
-        Server::at(address, token)
+        Server::at(address, token(context, &credentials, address)?)
+    }
+}
+
+/// The token for a registry: that of the environment, else the one that is kept.
+pub(super) fn token(context: &Context, credentials: &Credentials, address: &str) -> Result<Option<Token>> {
+    match context.environment.get(CONSIGN_TOKEN) {
+        Some(token) => Ok(Some(Token(token.to_owned()))),
+        None => credentials.token(address),
     }
 }
 

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-use super::api::{artifacts, audit, blobs, service};
+use super::api::{artifacts, audit, blobs, service, tiles};
 use crate::model::pretty;
 
 #[derive(utoipa::OpenApi)]
@@ -14,6 +14,7 @@ use crate::model::pretty;
         artifacts::push, artifacts::list, artifacts::show, artifacts::report, artifacts::file,
         blobs::look, blobs::upload,
         audit::checkpoint, audit::leaves, audit::consistency,
+        tiles::checkpoint, tiles::tile,
     ),
     modifiers(&Tokens),
 )]

@@ -22,7 +22,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 
-pub use artifacts::{Filter, NewArtifact, NewOutcome, Pushed, Row};
+pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
 pub use tokens::{NewToken, TokenRow};
 

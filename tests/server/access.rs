@@ -43,6 +43,9 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("GET", "/api/v1/audit/checkpoint".to_owned(), String::new()),
         ("GET", "/api/v1/audit/leaves".to_owned(), String::new()),
         ("GET", "/api/v1/audit/consistency?smaller=1&larger=1".to_owned(), String::new()),
+        ("GET", "/checkpoint".to_owned(), String::new()),
+        ("GET", "/tile/0/000.p/1".to_owned(), String::new()),
+        ("GET", "/tile/entries/000.p/1".to_owned(), String::new()),
         ("GET", "/metrics".to_owned(), String::new()),
     ];
     let mut matrix = String::new();

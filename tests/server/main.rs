@@ -9,6 +9,9 @@
 )]
 
 mod access;
+mod audit;
+mod browse;
+mod container;
 mod crash;
 mod door;
 mod federation;
@@ -19,8 +22,11 @@ mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod register;
+mod schema;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
 mod support;
 mod tour;
+mod verdict;

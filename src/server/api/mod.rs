@@ -6,3 +6,4 @@ pub(super) mod audit;
 pub(super) mod blobs;
 mod query;
 pub(super) mod service;
+pub(super) mod tiles;
