@@ -55,6 +55,7 @@ variables! {
     CONSIGN_AUDIENCE = "For whom a workflow run asks for its token [default: the address of the artifact registry].";
     ACTIONS_ID_TOKEN_REQUEST_URL = "Where a workflow run asks for a token that says which run it is.";
     ACTIONS_ID_TOKEN_REQUEST_TOKEN = "What it asks with.";
+    CONSIGN_REGISTER = "The address of the registry that what was published becomes an artifact of.";
     CONSIGN_SERVER_DATA = "The data directory of `consign-server`.";
     CONSIGN_SERVER_DATABASE = "The address of a PostgreSQL database for `consign-server`, in the place of the embedded one.";
     CONSIGN_SERVER_BLOBS = "Where `consign-server` keeps blobs: a directory, or `s3://BUCKET/PREFIX`.";
@@ -80,6 +81,10 @@ variables! {
     GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    CI_JOB_URL = "The page of the run on GitLab, for the record of an artifact.";
+    BUILDKITE_BUILD_URL = "The same on Buildkite.";
+    CIRCLE_BUILD_URL = "The same on CircleCI.";
+    BUILD_URL = "The same on Jenkins.";
     GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";

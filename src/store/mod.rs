@@ -25,7 +25,7 @@ use sqlx::{Connection as _, SqlSafeStr as _};
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 
-pub use artifacts::{Filter, NewArtifact, NewOutcome, Pushed, Row};
+pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
 pub use events::{EventRow, NewEvent};
 pub use keeping::{Candidate, Light, Standing};

@@ -12,7 +12,9 @@ CREATE TABLE artifact (
     pushed_by TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     record TEXT NOT NULL,
+    -- What came of verifying its bundle, and the digest of what was believed then: under another belief it is none.
     verdict TEXT NOT NULL,
+    policy TEXT NOT NULL,
     summary TEXT,
     UNIQUE (service, id)
 );

@@ -12,6 +12,9 @@ mod access;
 mod completions;
 mod blobs;
 mod bucket;
+mod audit;
+mod browse;
+mod container;
 mod crash;
 mod door;
 mod federation;
@@ -24,6 +27,8 @@ mod outage;
 mod place;
 mod postgres;
 mod retention;
+mod register;
+mod schema;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
@@ -33,3 +38,4 @@ mod tokens;
 mod tour;
 mod traces;
 mod webhooks;
+mod verdict;

@@ -94,7 +94,6 @@ impl Place {
         if let Some(database) = &self.database {
             command.env("CONSIGN_SERVER_DATABASE", database);
         }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -236,9 +235,14 @@ impl Running {
     }
 }
 
-fn client() -> reqwest::blocking::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+/// One client for all tests. It keeps no connection, for servers come and go.
+fn client() -> &'static reqwest::blocking::Client {
+    static CLIENT: std::sync::LazyLock<reqwest::blocking::Client> = std::sync::LazyLock::new(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
+        builder.pool_max_idle_per_host(0).build().unwrap()
+    });
+    &CLIENT
 }
 
 impl Drop for Running {
