@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::anchor::AnchorArgs;
-use super::registry::{RegistryArgs, credentials, token};
+use super::registry::{RegistryArgs, token};
 use super::selection::ReleaseArgs;
 use super::{Context, planning};
 use crate::client::Server;
