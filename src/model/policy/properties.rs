@@ -1,0 +1,1 @@
+//! What holds for any policies and any requests.

@@ -1,0 +1,1 @@
+//! What peers have found out about policies, row by row.
