@@ -3,7 +3,7 @@
 //! An [`Approval`] counts votes. A vote is about one artifact by its digest and one environment, so that
 //! whatever changes is voted on anew; nobody votes on what they ask for themselves, and nobody counts twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -138,13 +138,12 @@ impl Approval {
         if self.minimum == 0 || self.approvers.is_empty() {
             return Err(invalid("an approval needs at least one approver, and a minimum of at least 1"));
         }
-        let only_people = self.approvers.iter().all(|approver| approver.subject.is_some());
-        if only_people && usize::try_from(self.minimum).is_ok_and(|minimum| minimum > self.approvers.len()) {
-            return Err(invalid(format!(
-                "{} people have to agree, and only {} are named",
-                self.minimum,
-                self.approvers.len()
-            )));
+        let people: Option<BTreeSet<_>> = self.approvers.iter().map(|approver| approver.subject.as_ref()).collect();
+        if let Some(people) = people
+            && usize::try_from(self.minimum).is_ok_and(|minimum| minimum > people.len())
+        {
+            let (minimum, count) = (self.minimum, people.len());
+            return Err(invalid(format!("{minimum} people have to agree, and only {count} are named")));
         }
         Ok(())
     }

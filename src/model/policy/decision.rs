@@ -19,7 +19,7 @@ use crate::model::intent::Intent;
 use crate::model::{Digest, Failure, FileName, text};
 
 /// How often the next instant is tried that nothing speaks against.
-const MOST_INSTANTS: usize = 256;
+const MOST_INSTANTS: usize = 64;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,7 +212,7 @@ pub enum ReasonCode {
 
 /// Whether the release may be made now, and otherwise why not.
 pub fn decide(policies: &PolicySet, request: &Request) -> Decision {
-    let standing = policies.effective();
+    let standing = policies.sorted();
     let (reasons, overridden) = judge(&standing, request);
     let outcome = match &reasons[..] {
         [] => Outcome::Allowed,

@@ -18,7 +18,9 @@ use crate::model::intent::Intent;
 use crate::model::{FileName, text};
 
 /// How many windows that touch each other are looked through for their end.
-const MOST_WINDOWS: usize = 2 * super::MAX_LIST;
+const MOST_WINDOWS: usize = 2 * MAX_SPANS;
+/// The most spans of a week: three for each day.
+const MAX_SPANS: usize = 21;
 
 /// Nothing is released at some times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +130,9 @@ impl Freeze {
             Window::Once { .. } => Err(invalid("the freeze ends before it begins")),
             Window::Weekly { time_zone, spans } => {
                 zone::named(time_zone)?;
-                check_list("spans", spans)?;
+                if spans.len() > MAX_SPANS {
+                    return Err(invalid(format!("there are more than {MAX_SPANS} spans")));
+                }
                 check_spans(spans)
             }
         }

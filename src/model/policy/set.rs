@@ -130,6 +130,13 @@ impl PolicySet {
         global.chain(local.map(|policy| Standing { scope: Scope::Service, policy })).collect()
     }
 
+    /// The policies that count, in an order that does not depend on when they were written.
+    pub(super) fn sorted(&self) -> Vec<Standing<'_>> {
+        let mut policies = self.effective();
+        policies.sort_by_cached_key(|standing| (standing.scope, standing.policy.id()));
+        policies
+    }
+
     /// The service's own policies that do not count, because the configuration contradicts them by now.
     pub fn dropped(&self) -> Vec<&Policy> {
         self.local.iter().filter(|policy| self.is_overruled(policy)).collect()
@@ -196,9 +203,7 @@ impl PolicySet {
             service: &'a FileName,
             policies: Vec<Standing<'a>>,
         }
-        let mut policies = self.effective();
-        policies.sort_by_cached_key(|standing| (standing.scope, standing.policy.id()));
-        pretty(&Rendered { kind: TYPE, service: &self.service, policies })
+        pretty(&Rendered { kind: TYPE, service: &self.service, policies: self.sorted() })
     }
 
     /// The digest of the one form.

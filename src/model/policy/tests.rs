@@ -1,1 +1,0 @@
-//! What peers have found out about policies, row by row.
