@@ -63,14 +63,12 @@ impl Hold {
 pub(super) fn change(request: &Request, holds_after_rollback: bool) -> HoldChange {
     let artifact = request.artifact.id.as_str();
     let is_person = request.actor.kind == ActorKind::User && request.intent != Intent::AutoRelease;
+    // A person chose another one than automation would have.
+    let is_other = is_person && request.history.candidate.as_deref().is_some_and(|candidate| candidate != artifact);
+    let is_held_rollback = matches!(request.intent, Intent::Rollback { .. }) && holds_after_rollback;
     match &request.history.hold {
         Some(hold) if is_person && hold.candidate.as_deref() == Some(artifact) => HoldChange::Lifts,
-        Some(_) => HoldChange::Stays,
-        None if matches!(request.intent, Intent::Rollback { .. }) && holds_after_rollback => HoldChange::Sets,
-        // A person chose another one than automation would have.
-        None if is_person && request.history.candidate.as_deref().is_some_and(|candidate| candidate != artifact) => {
-            HoldChange::Sets
-        }
-        None => HoldChange::Stays,
+        None if is_other || is_held_rollback => HoldChange::Sets,
+        _ => HoldChange::Stays,
     }
 }

@@ -294,11 +294,10 @@ impl Policy {
 
     /// Whether one asks for what the other one never allows.
     fn excludes(&self, other: &Self) -> bool {
-        let (restriction, other) = match (self, other) {
-            (Self::BranchRestriction(restriction), other) | (other, Self::BranchRestriction(restriction)) => {
-                (restriction, other)
-            }
-            _ => return false,
+        let ((Self::BranchRestriction(restriction), other) | (other, Self::BranchRestriction(restriction))) =
+            (self, other)
+        else {
+            return false;
         };
         match other {
             Self::AutoRelease(policy) => {

@@ -131,7 +131,6 @@ mod written {
     use jiff::{SignedDuration, Span};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
     pub(super) fn serialize<S: Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{duration:#}"))
     }

@@ -104,12 +104,13 @@ fn durations_are_written_as_people_write_them() {
     }
 }
 
+type Change = fn(&mut ArtifactFacts);
+
 #[test]
 fn evidence_that_is_missing_is_none() {
     let policy = r#"{"kind":"evidence","environment":"prod","verified_bundle":true,"tests_passed":true,
         "max_high_vulnerabilities":0}"#;
     let set = set([written(policy)]);
-    type Change = fn(&mut ArtifactFacts);
     let rows: [(Change, &[ReasonCode]); 9] = [
         (|_| {}, &[]),
         (|artifact| artifact.verdict = Verdict::Unchecked, &[ReasonCode::Unverified]),
@@ -144,13 +145,13 @@ fn evidence_that_is_missing_is_none() {
     );
 }
 
-fn held(candidate: &str) -> Option<Hold> {
-    Some(Hold {
+fn held(candidate: &str) -> Hold {
+    Hold {
         by: "bob".to_owned(),
         since: at("2026-11-18T09:00:00Z"),
         candidate: Some(candidate.to_owned()),
         reason: None,
-    })
+    }
 }
 
 #[test]
@@ -161,22 +162,22 @@ fn automation_does_not_pass_a_hold_and_people_do() {
     assert!(decide(&set, &automatic).is_allowed());
 
     let mut held_off = automatic.clone();
-    held_off.history.hold = held(&abc);
+    held_off.history.hold = Some(held(&abc));
     let decision = decide(&set, &held_off);
     assert_eq!((codes(&decision), decision.outcome), (vec![ReasonCode::Held], Outcome::Waiting));
     assert_eq!(decision.hold, HoldChange::Stays);
     assert!(decision.reasons[0].needs.contains(&abc), "{decision:?}");
     // By whatever name it comes.
-    for (intent, actor) in [(Intent::ReleaseArtifact, robot("ci")), (Intent::AutoRelease, user("ann"))] {
-        assert!(!decide(&set, &Request { intent, actor, ..held_off.clone() }).is_allowed());
+    for (actor, intent) in [(robot("ci"), Intent::ReleaseArtifact), (user("ann"), Intent::AutoRelease)] {
+        assert!(!decide(&set, &Request { actor, intent, ..held_off.clone() }).is_allowed());
     }
 
     // Somebody releases what was held off: automation goes on. Somebody releases another one: it does not.
     let mut person = request("main", "prod");
-    person.history.hold = held(&abc);
+    person.history.hold = Some(held(&abc));
     let decision = decide(&set, &person);
     assert_eq!((decision.is_allowed(), decision.hold), (true, HoldChange::Lifts));
-    person.history.hold = held("another");
+    person.history.hold = Some(held("another"));
     assert_eq!(decide(&set, &person).hold, HoldChange::Stays);
 }
 

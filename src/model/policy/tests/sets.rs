@@ -154,9 +154,12 @@ fn what_a_later_configuration_contradicts_no_longer_counts() {
     assert_eq!(set.apply(automatic("master", "dev")).unwrap(), "auto-release-master-dev");
 }
 
+/// What was there, what is written, and what is there then.
+type Row<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str), &'a [&'a str]);
+
 #[test]
 fn an_environment_has_one_automatic_release() {
-    let rows: [(&[(&str, &str)], (&str, &str), &[&str]); 4] = [
+    let rows: [Row<'_>; 4] = [
         (&[], ("master", "dev"), &["auto-release-master-dev"]),
         (&[("master", "dev")], ("master", "dev"), &["auto-release-master-dev"]),
         (&[("master", "dev")], ("feature", "dev"), &["auto-release-feature-dev"]),
