@@ -217,6 +217,7 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
         Stage::Publish => (bundle(), report(&["release-assets.txt", "release-url.txt", "publish.json"])),
         Stage::RemoteVerify => (vec![], report(&["remote-verify.json", "remote-verify.md"])),
         Stage::Summary => (report(&["release-assets.txt"]), report(&["release-summary.json", "release-summary.md"])),
+        Stage::Register => (bundle(), report(&["register.json"])),
     }
 }
 
