@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Containers, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
+use super::request::{
+    Builder, Containers, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace,
+};
 use super::surroundings::Surroundings;
 use super::{choice, docker_smoke};
 use crate::catalog::lifetimes::Lifetimes;
@@ -88,6 +90,12 @@ pub struct Plan {
     /// Where what was published can be fetched from, if it is not where it was published.
     #[serde(skip)]
     pub remote_base_url: Option<String>,
+    /// The registry that what was published becomes an artifact of.
+    #[serde(skip)]
+    pub register: Option<Register>,
+    /// What the environment says of the run of a build server.
+    #[serde(skip)]
+    pub job: Job,
     /// How long the documents of the catalog are good for.
     #[serde(skip)]
     pub catalog: Lifetimes,
@@ -214,6 +222,8 @@ pub struct Selection {
     pub smoke: Option<Vec<SmokePlace>>,
     /// Images, or tar files, in the place of bases of the services in containers.
     pub smoke_bases: BTreeMap<String, String>,
+    /// The registry, if not the one that the settings name.
+    pub register: Option<String>,
 }
 
 /// Decides everything.
@@ -272,6 +282,8 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
+        register: request.register.clone(),
+        job: request.job.clone(),
         catalog: request.catalog.clone(),
         interop: request.interop,
         notes_template: request.notes_template.clone(),

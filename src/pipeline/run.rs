@@ -221,6 +221,7 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
             (vec![], report(&["remote-verify.json", "remote-verify.md"]).into_iter().chain(again).collect())
         }
         Stage::Summary => (report(&["release-assets.txt"]), report(&["release-summary.json", "release-summary.md"])),
+        Stage::Register => (bundle(), report(&["register.json"])),
     }
 }
 

@@ -12,11 +12,13 @@ use super::docker_smoke::matrix::Matrix;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
+use super::register::Registration;
 use super::request::{Containers, Mode};
 use super::run::attend;
 use super::summary::{RemoteStatus, Summary};
 use super::{
-    Tools, build, docker_smoke, guard, notes, package, preflight, publish, remote_verify, sign, smoke, summary, verify,
+    Tools, build, docker_smoke, guard, notes, package, preflight, publish, register, remote_verify, sign, smoke,
+    summary, verify,
 };
 use crate::model::failure::Result;
 use crate::model::index;
@@ -271,6 +273,23 @@ fn expected_assets(plan: &Plan) -> Result<Vec<String>> {
 pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {
     let assets = plan.places.releases.join(summary::ASSETS_FILE_NAME);
     summary(plan, &assets, remote, tools).map(|(_, detail)| ((), detail))
+}
+
+pub(crate) fn register(
+    plan: &Plan,
+    verified: Option<&Verified<Bundle>>,
+    tools: &Tools<'_>,
+) -> Done<Option<Registration>> {
+    let (Some(registry), Some(server), Some(verified)) = (&plan.register, tools.registry, verified) else {
+        return Err(Failure::new(Code::StageRequired, "only a bundle that has just been verified is registered")
+            .subject("register")
+            .hint("run it without `--skip verify`, and name the registry with `--register URL`"));
+    };
+    let registration = register::register(verified, plan, registry, server, (tools.now)())?;
+    let Registration { service, id, verdict, .. } = &registration;
+    let detail =
+        format!("{} {service}/{id}, verification {}", registration.status.as_str(), crate::model::text::shown(verdict));
+    Ok((Some(registration), detail))
 }
 
 fn count(number: usize, what: &str) -> String {
