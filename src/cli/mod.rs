@@ -64,6 +64,8 @@ pub mod publish;
 #[cfg(feature = "toolchain")]
 pub mod rebuild;
 #[cfg(feature = "toolchain")]
+pub mod register;
+#[cfg(feature = "toolchain")]
 pub mod registry;
 #[cfg(feature = "toolchain")]
 pub mod release_pipeline;

@@ -26,15 +26,9 @@ pub struct RegistryArgs {
 impl RegistryArgs {
     /// The registry, as whoever the kept token says.
     pub(super) fn server(&self, context: &Context) -> Result<Server> {
-        let address = self.address(context, &credentials(context)?)?;
-        let token = match context.environment.get(CONSIGN_TOKEN) {
-            Some(token) => Some(Token(token.to_owned())),
-            None => match fresh(&state_directory(context)?, &address, clock::now())? {
-                Some(token) => Some(token),
-                None => of_run(context, &address)?,
-            },
-        };
-        Server::at(&address, token)
+        let credentials = credentials(context)?;
+        let address = self.address(context, &credentials)?;
+        Server::at(&address, token(context, &address)?)
     }
 
     /// The same as far as that is known without asking anybody for a token.
@@ -54,6 +48,17 @@ impl RegistryArgs {
             usage("it is not said which registry is meant")
                 .hint("add `--server URL`, or run `consign login --server URL`")
         })
+    }
+}
+
+/// The token for a registry: that of the environment, else the one that is kept, else that of a workflow's run.
+pub(super) fn token(context: &Context, address: &str) -> Result<Option<Token>> {
+    if let Some(token) = context.environment.get(CONSIGN_TOKEN) {
+        return Ok(Some(Token(token.to_owned())));
+    }
+    match fresh(&state_directory(context)?, address, clock::now())? {
+        Some(token) => Ok(Some(token)),
+        None => of_run(context, address),
     }
 }
 

@@ -21,7 +21,8 @@ use crate::model::registry::{
     Leaves, Login, NewToken, Page, Proof, Report, Shown, TokenMade, TokenRow, Tokens, Whoami,
 };
 use crate::model::text::shown;
-use crate::model::{Code, Failure, FileName};
+use crate::model::{Code, Digest, Failure, FileName};
+use crate::trust::tile::Tile;
 use crate::world::http::exchange::{Body, Method, Reply, Request, escaped, form};
 use crate::world::http::{self, address};
 
@@ -151,6 +152,16 @@ impl Server {
     pub fn leaves(&self, from: u64, limit: u32) -> Result<Leaves> {
         let query = [("from", from.to_string()), ("limit", limit.to_string())];
         self.ask(Method::Get, &with_query("/api/v1/audit/leaves", &query), &Body::Empty)
+    }
+
+    /// The hashes of a tile of the audit log.
+    pub fn tile(&self, tile: &Tile) -> Result<Vec<Digest>> {
+        let bytes = self.persist(Method::Get, &format!("/tile/{tile}"), &Body::Empty, &[])?.body;
+        let (hashes, rest) = bytes.as_chunks::<32>();
+        if hashes.len() != tile.width as usize || !rest.is_empty() {
+            return Err(unreadable());
+        }
+        Ok(hashes.iter().map(|hash| Digest::from(*hash)).collect())
     }
 
     /// The proof that the audit log only grew between two sizes.

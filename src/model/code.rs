@@ -157,6 +157,9 @@ codes! {
     BlobMissing = "blob_missing", Verification, "A record names bytes that were not uploaded.";
     UploadMisplaced = "upload_misplaced", Remote, "A piece of an upload does not begin where the one before ended.";
     KeyReused = "idempotency_key_reused", Refused, "An idempotency key was used for another request before.";
+    PolicyInvalid = "policy_invalid", Usage, "A policy cannot be used as it is.";
+    PolicyConflict = "policy_conflict", Refused, "A policy contradicts another one.";
+    ApprovalRefused = "approval_refused", Refused, "A vote on a release is not one of an approver.";
     StoreUnavailable = "store_unavailable", Remote, "The server's database or its blobs cannot be reached.";
     StoreDamaged = "store_damaged", Verification, "The server's database, its blobs and its log contradict each other.";
     // Rules.

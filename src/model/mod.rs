@@ -18,12 +18,16 @@ pub mod finding;
 pub mod hint;
 pub mod index;
 pub mod installer;
+#[cfg(feature = "toolchain")]
+pub mod intent;
 pub mod interop;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;
+#[cfg(feature = "toolchain")]
+pub mod policy;
 pub mod provenance;
 #[cfg(feature = "toolchain")]
 pub mod registry;

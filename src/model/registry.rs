@@ -24,7 +24,8 @@ pub struct Shown {
     pub pushed_at: Timestamp,
     /// Who pushed it.
     pub pushed_by: String,
-    /// What came of verifying its bundle: `none`, `unchecked` or `passed`.
+    /// What came of verifying its bundle: `none`, `unchecked`, `passed`, `failed`; `outdated` where the server
+    /// believes something else by now and has not verified it again yet.
     pub verdict: String,
     /// The signed verification summary, as one line of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-use super::api::{artifacts, audit, blobs, service, tokens, webhooks};
+use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
 use crate::model::pretty;
 
 #[derive(utoipa::OpenApi)]
@@ -16,6 +16,7 @@ use crate::model::pretty;
         audit::checkpoint, audit::leaves, audit::consistency,
         tokens::create, tokens::list, tokens::revoke,
         webhooks::github, webhooks::flux, webhooks::deploy, webhooks::error, webhooks::joberror,
+        tiles::checkpoint, tiles::tile,
     ),
     modifiers(&Tokens),
 )]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 
-use super::api::{artifacts, audit, blobs, service, tokens, webhooks};
+use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
 use super::problem::Refusal;
 use super::{App, wrap};
 use crate::model::{Code, Failure};
@@ -41,6 +41,8 @@ pub(super) fn public(app: App) -> Router {
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/api/v1/audit/leaves", get(audit::leaves))
         .route("/api/v1/audit/consistency", get(audit::consistency))
+        .route("/checkpoint", get(tiles::checkpoint))
+        .route("/tile/{*path}", get(tiles::tile))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         // Every handler bounds what it reads by itself.

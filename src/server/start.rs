@@ -20,7 +20,7 @@ use super::{App, Limits, Parts, key, routes};
 use crate::artifacts::{Belief, Registry};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{self, Blobs};
 use crate::store::{self, Place, Store};
 use crate::trust::signatures::short;
 use crate::world::{clock, files};
@@ -35,6 +35,8 @@ pub struct Settings {
     pub data: Utf8PathBuf,
     /// The address of a PostgreSQL database, if it is not an embedded one. It is never shown.
     pub database: Option<String>,
+    /// Where blobs are.
+    pub blobs: blobs::Place,
     /// Where requests are answered.
     pub listen: SocketAddr,
     /// What makes that address a safe one, if it is not a proxy in front of it.
@@ -62,6 +64,8 @@ pub struct Checked {
     pub data: Utf8PathBuf,
     /// Which database: `sqlite` or `postgres`.
     pub database: &'static str,
+    /// Where blobs are: a directory, or `s3://BUCKET/PREFIX`.
+    pub blobs: String,
     /// Where requests are answered.
     pub listen: SocketAddr,
     /// Whether that is by TLS.
@@ -99,8 +103,8 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
     // Whom nobody can be believed by is known before anything is begun.
     settings.belief.anchor(clock::now())?;
     let key = key::open(settings.key.as_deref(), &settings.data)?;
+    let blobs = Blobs::open(&settings.blobs)?;
     let store = Store::open(&place).await?;
-    let blobs = Blobs::open(&settings.data.join("blobs"))?;
     Ok(Registry::new(store, blobs, settings.belief.clone(), Arc::new(key)))
 }
 
@@ -108,11 +112,17 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
 pub async fn check(settings: &Settings) -> Result<Checked> {
     let registry = open(settings).await?;
     registry.store.ping().await?;
+    let blobs = registry.blobs.check().await;
     registry.store.close().await;
     settings.tls.as_ref().map(TlsFiles::read).transpose()?;
+    blobs?;
     Ok(Checked {
         data: settings.data.clone(),
         database: if settings.database.is_some() { "postgres" } else { "sqlite" },
+        blobs: match &settings.blobs {
+            blobs::Place::Directory(path) => path.to_string(),
+            blobs::Place::Bucket { bucket, .. } => format!("{bucket:?}"),
+        },
         listen: settings.listen,
         tls: settings.tls.is_some(),
         metrics: settings.metrics,
@@ -186,6 +196,10 @@ async fn sweep(app: App) {
         tokio::time::sleep(SWEEP_EVERY).await;
         if let Err(failure) = app.registry.blobs.sweep(clock::now()) {
             tracing::warn!(cause = failure.chain().join(": "), "forgotten uploads could not be thrown away");
+        }
+        // What `prune` has condemned and, being killed, has left.
+        if let Err(failure) = app.registry.expunge().await {
+            tracing::warn!(cause = failure.chain().join(": "), "condemned blobs could not be removed");
         }
     }
 }

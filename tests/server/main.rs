@@ -10,6 +10,11 @@
 
 mod access;
 mod completions;
+mod blobs;
+mod bucket;
+mod audit;
+mod browse;
+mod container;
 mod crash;
 mod door;
 mod federation;
@@ -21,6 +26,9 @@ mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod retention;
+mod register;
+mod schema;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
@@ -30,3 +38,4 @@ mod tokens;
 mod tour;
 mod traces;
 mod webhooks;
+mod verdict;

@@ -77,9 +77,10 @@ impl CheckArgs {
         let checked = wait(server::check(&settings))?;
         context.output.result(&checked, || {
             format!(
-                "data       {}\ndatabase   {}\nlisten     {} ({})\nmetrics    {}\nkey        {}\nbelieves   {}",
+                "data       {}\ndatabase   {}\nblobs      {}\nlisten     {} ({})\nmetrics    {}\nkey        {}\nbelieves   {}",
                 checked.data,
                 checked.database,
+                checked.blobs,
                 checked.listen,
                 if checked.tls { "https" } else { "http" },
                 checked.metrics.map_or_else(|| "nowhere".to_owned(), |address| address.to_string()),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use super::super::pubkeys::PubkeyArgs;
@@ -10,13 +10,17 @@ use super::super::{Context, usage};
 use crate::artifacts::Belief;
 use crate::config::environment;
 use crate::model::failure::Result;
+use crate::model::{Code, Failure, text};
 use crate::server::federation::{self, Federation};
 use crate::server::webhooks::{Secret, Webhooks};
 use crate::server::{Limits, Settings, TlsFiles};
-use crate::world::files;
+use crate::store::blobs::Place;
+use crate::world::{bucket, files};
 
 /// Where everything is kept if nobody says otherwise.
 const DATA: &str = "consign-data";
+/// Which region a bucket is in if nobody says otherwise; most stores but AWS do not mind.
+const REGION: &str = "us-east-1";
 /// Where requests are answered if nobody says otherwise.
 const LISTEN: &str = "127.0.0.1:8080";
 
@@ -30,6 +34,9 @@ pub(super) struct ServerArgs {
     /// A PostgreSQL database in the place of the embedded one; better named in `CONSIGN_SERVER_DATABASE`, which no list of processes shows
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// Where blobs are kept: a directory, or `s3://BUCKET/PREFIX` [default: that of `CONSIGN_SERVER_BLOBS`, else blobs in the data directory]
+    #[arg(long, value_name = "PLACE")]
+    blobs: Option<String>,
     /// Where requests are answered; port 0 takes one that is free [default: that of `CONSIGN_SERVER_LISTEN`, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -68,6 +75,44 @@ impl ServerArgs {
         Federation::read(&String::from_utf8_lossy(&bytes)).map_err(|failure| failure.subject(path.as_str()))
     }
 
+    fn blobs(&self, context: &Context, data: &Utf8Path) -> Result<Place> {
+        let variable = |name: &'static str| context.environment.get(name).map(str::to_owned);
+        let named = self.blobs.clone().or_else(|| variable(environment::CONSIGN_SERVER_BLOBS));
+        let own = data.join("blobs");
+        let Some(named) = named else { return Ok(Place::Directory(own)) };
+        if !named.contains("://") {
+            return Ok(Place::Directory(context.path(named.as_str().into())));
+        }
+        let invalid = |message: String| Failure::new(Code::ConfigInvalid, message);
+        let (bucket, prefix) = bucket::address(&named).ok_or_else(|| {
+            invalid(format!("blobs cannot be kept at {:?}", text::shown(&named)))
+                .hint("name a directory, or `s3://bucket/prefix`")
+        })?;
+        if self.max_blob_bytes > bucket::MAX_OBJECT_BYTES {
+            let most = bucket::MAX_OBJECT_BYTES;
+            return Err(invalid(format!("a bucket takes no blob of more than {most} bytes"))
+                .hint("choose a smaller `--max-blob-bytes`"));
+        }
+        let needed = |name: &'static str| {
+            variable(name).ok_or_else(|| {
+                invalid(format!("`{name}` is not set"))
+                    .hint("a bucket is asked with `AWS_ACCESS_KEY_ID` and its secret")
+            })
+        };
+        let bucket = bucket::Settings {
+            bucket,
+            prefix,
+            endpoint: variable(environment::AWS_ENDPOINT_URL_S3).or_else(|| variable(environment::AWS_ENDPOINT_URL)),
+            region: variable(environment::AWS_REGION)
+                .or_else(|| variable(environment::AWS_DEFAULT_REGION))
+                .unwrap_or_else(|| REGION.to_owned()),
+            key_id: needed(environment::AWS_ACCESS_KEY_ID)?,
+            secret: needed(environment::AWS_SECRET_ACCESS_KEY)?,
+            session: variable(environment::AWS_SESSION_TOKEN),
+        };
+        Ok(Place::Bucket { bucket, staging: own })
+    }
+
     pub(super) fn settings(&self, context: &Context) -> Result<Settings> {
         let variable = |name: &'static str| context.environment.get(name);
         let address = |flag: Option<SocketAddr>,
@@ -82,8 +127,10 @@ impl ServerArgs {
         };
         let data = self.data.clone().or_else(|| variable(environment::CONSIGN_SERVER_DATA).map(Into::into));
         let listen = address(self.listen, environment::CONSIGN_SERVER_LISTEN, Some(LISTEN))?;
+        let data = context.path(&data.unwrap_or_else(|| DATA.into()));
         Ok(Settings {
-            data: context.path(&data.unwrap_or_else(|| DATA.into())),
+            blobs: self.blobs(context, &data)?,
+            data,
             database: self
                 .database
                 .clone()

@@ -8,3 +8,4 @@ mod query;
 pub(super) mod service;
 pub(super) mod tokens;
 pub(super) mod webhooks;
+pub(super) mod tiles;
