@@ -6,10 +6,12 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
+mod forge;
 mod install;
 mod installer;
 mod link;
 mod measure;
+mod publish;
 mod scene;
 
 use anyhow::{Context as _, Result, ensure};
@@ -54,6 +56,8 @@ enum Subject {
     VerifySigned,
     /// `consign install` against curl over a slow link, and against what a careful user types
     Install,
+    /// `consign publish` against five parallel curl over a link that loses packets
+    Publish,
     /// The size of `consign-install`, and the time until it says its version
     Installer,
 }
@@ -84,6 +88,7 @@ impl Comparison {
 enum Numbers {
     Compared(Report),
     Install(install::Report),
+    Publish(publish::Report),
     Installer(installer::Report),
 }
 
@@ -92,6 +97,7 @@ impl Numbers {
         match self {
             Self::Compared(report) => report.passed,
             Self::Install(report) => report.passed,
+            Self::Publish(report) => report.passed,
             Self::Installer(report) => report.passed,
         }
     }
@@ -143,6 +149,12 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 install::print(&report);
                 Numbers::Install(report)
             }
+            Subject::Publish => {
+                let consign = ground.consign(&publish::TOOLS)?.to_owned();
+                let report = publish::measure(ground.scene(&consign, Extent::UPLOAD)?, runs)?;
+                publish::print(&report);
+                Numbers::Publish(report)
+            }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
         });
     }
@@ -173,17 +185,22 @@ impl Ground {
         }
         self.consign.as_deref().context("it was built just now")
     }
+
+    /// A scene of that extent: the one that is set, or another.
+    fn scene(&mut self, consign: &Utf8Path, extent: Extent) -> Result<&Scene> {
+        if self.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
+            // The scene before goes first: two of them need a lot of space.
+            drop(self.scene.take());
+            self.scene = Some((extent, Scene::set(consign, extent)?));
+        }
+        self.scene.as_ref().map(|(_, scene)| scene).context("there is no scene")
+    }
 }
 
 fn compare(ground: &mut Ground, comparison: Comparison, runs: usize) -> Result<Numbers> {
     let consign = ground.consign(&TOOLS)?.to_owned();
     let extent = if comparison == Comparison::VerifySigned { Extent::LARGE } else { Extent::USUAL };
-    if ground.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
-        // The scene before goes first: two of them need a lot of space.
-        drop(ground.scene.take());
-        ground.scene = Some((extent, Scene::set(&consign, extent)?));
-    }
-    let (_, scene) = ground.scene.as_ref().context("there is no scene")?;
+    let scene = ground.scene(&consign, extent)?;
     let report = measure(scene, comparison, runs)?;
     print(&report);
     Ok(Numbers::Compared(report))
