@@ -146,6 +146,7 @@ codes! {
     RequestTimeout = "request_timeout", Remote, "The server gave up on a request that took too long.";
     RouteUnknown = "route_unknown", Remote, "The server has nothing at this address, or not by this method.";
     Unauthenticated = "unauthenticated", Refused, "The server asks for a token, and none that it knows was given.";
+    LoginRefused = "login_refused", Refused, "A provider of identities gave no token, or nobody confirmed the login in time.";
     Forbidden = "forbidden", Refused, "The token does not allow it.";
     TokenUnknown = "token_unknown", Refused, "The server has issued no such token.";
     ArtifactInvalid = "artifact_invalid", Verification, "A text is not a record of an artifact.";

@@ -14,6 +14,8 @@ pub mod digest;
 pub mod events;
 pub mod failure;
 pub mod finding;
+#[cfg(feature = "toolchain")]
+pub mod hint;
 pub mod index;
 pub mod installer;
 pub mod interop;

@@ -7,6 +7,7 @@
 mod artifacts;
 mod audit;
 pub mod blobs;
+mod events;
 mod tokens;
 
 use std::str::FromStr as _;
@@ -24,6 +25,7 @@ use crate::model::{Code, Digest, Failure};
 
 pub use artifacts::{Filter, NewArtifact, NewOutcome, Pushed, Row};
 pub use audit::{Change, Damage};
+pub use events::{EventRow, NewEvent};
 pub use tokens::{NewToken, TokenRow};
 
 /// The file in the data directory.

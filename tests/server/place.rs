@@ -27,6 +27,7 @@ pub struct Place {
     pub scratch: Scratch,
     pub database: Option<String>,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// A server that runs. It is killed when it is dropped.
@@ -51,7 +52,7 @@ impl Place {
             Kind::Postgres => Some(postgres::database()?),
         };
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Some(Self { scratch: Scratch::new(), database, options })
+        Some(Self { scratch: Scratch::new(), database, options, variables: Vec::new() })
     }
 
     /// Lets every server that starts here believe whoever has this key.
@@ -64,6 +65,19 @@ impl Place {
         self.options.extend([flag.to_owned(), value.to_owned()]);
     }
 
+    /// A variable of the environment of every command that runs here.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The database itself, for what is asked of no server.
+    pub fn store(&self) -> consign::store::Place {
+        match &self.database {
+            Some(address) => consign::store::Place::Postgres(address.clone()),
+            None => consign::store::Place::Sqlite(self.scratch.path().join("test.sqlite")),
+        }
+    }
+
     pub fn data(&self) -> Utf8PathBuf {
         self.scratch.path().join("data")
     }
@@ -73,6 +87,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_consign-server"));
         clean(&mut command);
         command.current_dir(self.scratch.path()).args(verb).args(["--data", self.data().as_str()]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(database) = &self.database {
             command.env("CONSIGN_SERVER_DATABASE", database);
         }
@@ -127,6 +142,12 @@ impl Running {
     pub fn end_now(&self) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Tells it to look at its files again.
+    pub fn hang_up(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Tells it to stop, and waits until it has.
