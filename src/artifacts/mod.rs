@@ -8,6 +8,7 @@ mod backup;
 mod blobs;
 mod door;
 mod fsck;
+mod judgement;
 pub mod retention;
 pub mod summary;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::model::artifact::Artifact;
 use crate::model::failure::Result;
@@ -57,6 +58,8 @@ pub struct Registry {
     belief: Belief,
     signer: Arc<dyn Signer>,
     turns: Arc<Semaphore>,
+    /// Held by whoever judges an artifact again, so that many who ask for it do not do so at once.
+    again: Arc<Mutex<()>>,
 }
 
 /// Who asks, and when.
@@ -80,7 +83,7 @@ pub struct Kept {
 impl Registry {
     /// A registry over a database and blobs, which believes somebody and signs with a key of its own.
     pub fn new(store: Store, blobs: Blobs, belief: Belief, signer: Arc<dyn Signer>) -> Self {
-        Self { store, blobs, belief, signer, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { store, blobs, belief, signer, turns: Arc::new(Semaphore::new(AT_ONCE)), again: Arc::default() }
     }
 
     /// The key that it signs with.
@@ -161,6 +164,7 @@ impl Registry {
             record: &record,
             sha256,
             verdict: judged.verdict.as_str(),
+            policy: judged.policy,
             summary: judged.summary,
             idempotency: idempotency.map(|name| (name.to_owned(), sha256)),
             sweeps,

@@ -50,6 +50,12 @@ variables! {
     GH_HOST = "The GitHub server that is meant where a target names none [default: github.com].";
     CONSIGN_SERVER = "The address of the artifact registry.";
     CONSIGN_TOKEN = "The token for the artifact registry.";
+    CONSIGN_CLIENT_ID = "Whom a provider of identities knows a machine as, for `consign login --client-credentials`.";
+    CONSIGN_CLIENT_SECRET = "The secret of that machine.";
+    CONSIGN_AUDIENCE = "For whom a workflow run asks for its token [default: the address of the artifact registry].";
+    ACTIONS_ID_TOKEN_REQUEST_URL = "Where a workflow run asks for a token that says which run it is.";
+    ACTIONS_ID_TOKEN_REQUEST_TOKEN = "What it asks with.";
+    CONSIGN_REGISTER = "The address of the registry that what was published becomes an artifact of.";
     CONSIGN_SERVER_DATA = "The data directory of `consign-server`.";
     CONSIGN_SERVER_DATABASE = "The address of a PostgreSQL database for `consign-server`, in the place of the embedded one.";
     CONSIGN_SERVER_BLOBS = "Where `consign-server` keeps blobs: a directory, or `s3://BUCKET/PREFIX`.";
@@ -62,6 +68,11 @@ variables! {
     AWS_SESSION_TOKEN = "What belongs to `AWS_ACCESS_KEY_ID` where it is only lent.";
     CONSIGN_SERVER_LISTEN = "The address on which `consign-server` answers.";
     CONSIGN_SERVER_METRICS = "The address on which `consign-server` answers operators.";
+    CONSIGN_WEBHOOK_GITHUB_SECRET = "The secret that GitHub signs its events with; without one `consign-server` has no address for them.";
+    CONSIGN_WEBHOOK_FLUX_SECRET = "The same for the notification controller of Flux.";
+    CONSIGN_WEBHOOK_DAEMON_SECRET = "The same for the daemons of clusters, which may also send it as a bearer token.";
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = "Where `consign-server` sends traces by OTLP (HTTP with Protocol Buffers).";
+    OTEL_EXPORTER_OTLP_ENDPOINT = "The same, without `/v1/traces` at its end.";
     SOURCE_DATE_EPOCH = "The time stamp of everything packaged, in seconds since 1970.";
     GITHUB_REF = "The full ref of the workflow run, which the version guard compares.";
     GITHUB_REF_NAME = "The short ref of the workflow run, which the version guard compares.";
@@ -70,6 +81,10 @@ variables! {
     GITHUB_REPOSITORY = "The repository of the workflow run, a part of the invocation id, and the default target on GitHub.";
     GITHUB_RUN_ID = "The number of the workflow run, a part of the invocation id.";
     GITHUB_RUN_ATTEMPT = "The attempt of the workflow run, a part of the invocation id.";
+    CI_JOB_URL = "The page of the run on GitLab, for the record of an artifact.";
+    BUILDKITE_BUILD_URL = "The same on Buildkite.";
+    CIRCLE_BUILD_URL = "The same on CircleCI.";
+    BUILD_URL = "The same on Jenkins.";
     GITHUB_OUTPUT = "The file that `plan` appends `tag`, `version`, `commit` and `matrix` to.";
     GITHUB_STEP_SUMMARY = "The file that the release summary is appended to.";
     CARGO = "The cargo to run; set by cargo itself.";

@@ -12,7 +12,10 @@ use tokio::net::TcpListener;
 use super::connection;
 use super::federation::Federation;
 use super::metrics::Metrics;
+use super::tls::{Tls, TlsFiles};
 use super::tokens::{self, Issued};
+use super::traces::{Exporter, Traces};
+use super::webhooks::Webhooks;
 use super::{App, Limits, Parts, key, routes};
 use crate::artifacts::{Belief, Registry};
 use crate::model::failure::Result;
@@ -36,6 +39,8 @@ pub struct Settings {
     pub blobs: blobs::Place,
     /// Where requests are answered.
     pub listen: SocketAddr,
+    /// What makes that address a safe one, if it is not a proxy in front of it.
+    pub tls: Option<TlsFiles>,
     /// Where operators are answered, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// Whom the registry believes.
@@ -44,6 +49,10 @@ pub struct Settings {
     pub key: Option<Utf8PathBuf>,
     /// The issuers whose tokens count.
     pub federation: Federation,
+    /// Those who may tell this server something.
+    pub webhooks: Webhooks,
+    /// The collector that spans are sent to, if any.
+    pub traces: Option<String>,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -59,6 +68,8 @@ pub struct Checked {
     pub blobs: String,
     /// Where requests are answered.
     pub listen: SocketAddr,
+    /// Whether that is by TLS.
+    pub tls: bool,
     /// Where operators are answered.
     pub metrics: Option<SocketAddr>,
     /// The id of the server's own key.
@@ -71,7 +82,9 @@ pub struct Checked {
 pub struct Running {
     app: App,
     listener: TcpListener,
+    tls: Option<Tls>,
     operators: Option<TcpListener>,
+    exporter: Option<Exporter>,
     /// Where requests are answered.
     pub address: SocketAddr,
     /// Where operators are answered.
@@ -101,6 +114,7 @@ pub async fn check(settings: &Settings) -> Result<Checked> {
     registry.store.ping().await?;
     let blobs = registry.blobs.check().await;
     registry.store.close().await;
+    settings.tls.as_ref().map(TlsFiles::read).transpose()?;
     blobs?;
     Ok(Checked {
         data: settings.data.clone(),
@@ -110,6 +124,7 @@ pub async fn check(settings: &Settings) -> Result<Checked> {
             blobs::Place::Bucket { bucket, .. } => format!("{bucket:?}"),
         },
         listen: settings.listen,
+        tls: settings.tls.is_some(),
         metrics: settings.metrics,
         key_id: registry.signer().public().id().to_string(),
         belief: match settings.belief {
@@ -122,6 +137,8 @@ pub async fn check(settings: &Settings) -> Result<Checked> {
 
 /// Opens everything and takes the addresses.
 pub async fn start(settings: &Settings) -> Result<Running> {
+    let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
+    let (traces, exporter) = settings.traces.as_deref().map(Traces::to).transpose()?.unzip();
     let registry = open(settings).await?;
     registry.blobs.sweep(clock::now())?;
     let first_token = tokens::issue_first(&registry.store, clock::now()).await?;
@@ -133,8 +150,9 @@ pub async fn start(settings: &Settings) -> Result<Running> {
     let origin = format!("consign.audit/{}", short(registry.signer().public().id()));
     let (operators, metrics) = operators.unzip();
     let (limits, federation) = (settings.limits.clone(), settings.federation.clone());
-    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, origin };
-    Ok(Running { app: App(Arc::new(parts)), listener, operators, address, metrics, first_token })
+    let webhooks = settings.webhooks.clone();
+    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, webhooks, traces, origin };
+    Ok(Running { app: App(Arc::new(parts)), listener, tls, operators, exporter, address, metrics, first_token })
 }
 
 impl Running {
@@ -145,19 +163,28 @@ impl Running {
 
     /// Answers until something comes, and then ends what was begun.
     pub async fn serve_until(self, stop: impl Future<Output = ()>) {
-        let Self { app, listener, operators, .. } = self;
+        let Self { app, listener, tls, operators, exporter, .. } = self;
         let operators = operators.map(|listener| {
             let (router, limits, open) =
                 (routes::operators(app.clone()), app.limits.clone(), app.metrics.connections.clone());
-            tokio::spawn(
-                async move { connection::serve(listener, router, &limits, open, std::future::pending()).await },
-            )
+            tokio::spawn(async move {
+                connection::serve(listener, None, router, &limits, open, std::future::pending()).await
+            })
         });
         let sweeper = tokio::spawn(sweep(app.clone()));
         let (limits, open) = (app.limits.clone(), app.metrics.connections.clone());
-        connection::serve(listener, routes::public(app.clone()), &limits, open, stop).await;
-        for task in operators.into_iter().chain([sweeper]) {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        // Whether it is told or nobody is there any more to tell it, it is over.
+        let exporter = exporter.map(|exporter| tokio::spawn(exporter.run(async { drop(ended.await) })));
+        let acceptor = tls.as_ref().map(Tls::acceptor);
+        let watcher = tls.map(|tls| tokio::spawn(tls.watch()));
+        connection::serve(listener, acceptor, routes::public(app.clone()), &limits, open, stop).await;
+        for task in operators.into_iter().chain([sweeper]).chain(watcher) {
             task.abort();
+        }
+        drop(end);
+        if let Some(exporter) = exporter {
+            let _ = tokio::time::timeout(app.limits.farewell, exporter).await;
         }
         app.registry.store.close().await;
     }

@@ -7,6 +7,7 @@
 mod artifacts;
 mod audit;
 pub mod blobs;
+mod events;
 mod keeping;
 mod pins;
 mod tokens;
@@ -24,8 +25,9 @@ use sqlx::{Connection as _, SqlSafeStr as _};
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 
-pub use artifacts::{Filter, NewArtifact, NewOutcome, Pushed, Row};
+pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
+pub use events::{EventRow, NewEvent};
 pub use keeping::{Candidate, Light, Standing};
 pub use pins::Pin;
 pub use tokens::{NewToken, TokenRow};

@@ -12,7 +12,9 @@ CREATE TABLE artifact (
     pushed_by TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     record TEXT NOT NULL,
+    -- What came of verifying its bundle, and the digest of what was believed then: under another belief it is none.
     verdict TEXT NOT NULL,
+    policy TEXT NOT NULL,
     summary TEXT,
     UNIQUE (service, id)
 );
@@ -80,6 +82,23 @@ CREATE TABLE audit_head (
     roots TEXT NOT NULL
 );
 INSERT INTO audit_head (one, size, roots) VALUES (1, 0, '');
+
+-- What others have told. The number is that of the line in the audit log. A delivery counts once, by its name and by
+-- what it says, because a name is not part of what was signed.
+CREATE TABLE event (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    source TEXT NOT NULL,
+    delivery TEXT,
+    sha256 TEXT,
+    kind TEXT NOT NULL,
+    service TEXT,
+    payload TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    handled_at BIGINT,
+    UNIQUE (source, delivery),
+    UNIQUE (source, sha256)
+);
+CREATE INDEX event_that_waits ON event (sequence) WHERE handled_at IS NULL;
 
 -- What must stay, whatever the rules of retention say.
 CREATE TABLE pin (

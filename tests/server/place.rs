@@ -65,9 +65,17 @@ impl Place {
         self.options.extend([flag.to_owned(), value.to_owned()]);
     }
 
-    /// An environment variable of everything that runs here.
+    /// A variable of the environment of every command that runs here.
     pub fn variable(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The database itself, for what is asked of no server.
+    pub fn store(&self) -> consign::store::Place {
+        match &self.database {
+            Some(address) => consign::store::Place::Postgres(address.clone()),
+            None => consign::store::Place::Sqlite(self.scratch.path().join("test.sqlite")),
+        }
     }
 
     pub fn data(&self) -> Utf8PathBuf {
@@ -82,10 +90,10 @@ impl Place {
     fn set(&self, mut command: Command, verb: &[&str]) -> Command {
         clean(&mut command);
         command.current_dir(self.scratch.path()).args(verb).args(["--data", self.data().as_str()]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(database) = &self.database {
             command.env("CONSIGN_SERVER_DATABASE", database);
         }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -155,6 +163,12 @@ impl Running {
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
     }
 
+    /// Tells it to look at its files again.
+    pub fn hang_up(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// The most memory that it has had, in units of 1024 bytes.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -221,9 +235,14 @@ impl Running {
     }
 }
 
-fn client() -> reqwest::blocking::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+/// One client for all tests. It keeps no connection, for servers come and go.
+fn client() -> &'static reqwest::blocking::Client {
+    static CLIENT: std::sync::LazyLock<reqwest::blocking::Client> = std::sync::LazyLock::new(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
+        builder.pool_max_idle_per_host(0).build().unwrap()
+    });
+    &CLIENT
 }
 
 impl Drop for Running {

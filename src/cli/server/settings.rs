@@ -12,7 +12,8 @@ use crate::config::environment;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 use crate::server::federation::{self, Federation};
-use crate::server::{Limits, Settings};
+use crate::server::webhooks::{Secret, Webhooks};
+use crate::server::{Limits, Settings, TlsFiles};
 use crate::store::blobs::Place;
 use crate::world::{bucket, files};
 
@@ -39,6 +40,12 @@ pub(super) struct ServerArgs {
     /// Where requests are answered; port 0 takes one that is free [default: that of `CONSIGN_SERVER_LISTEN`, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// The server's certificate, with those between it and a root, as PEM: requests then come by https
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<Utf8PathBuf>,
+    /// The certificate's private key, as PEM; both files are read again when they change
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<Utf8PathBuf>,
     /// Where `/metrics` is answered [default: that of `CONSIGN_SERVER_METRICS`, else nowhere]
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -53,6 +60,9 @@ pub(super) struct ServerArgs {
     /// A file with the issuers whose tokens count, and what their claims allow
     #[arg(long, value_name = "FILE")]
     issuers: Option<Utf8PathBuf>,
+    /// Where an OTLP collector takes traces, such as http://127.0.0.1:4318/v1/traces [default: that of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`, else nowhere]
+    #[arg(long, value_name = "URL")]
+    traces: Option<String>,
     /// The largest file that is taken in, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_blob_bytes, hide_default_value = true)]
     max_blob_bytes: u64,
@@ -126,6 +136,11 @@ impl ServerArgs {
                 .clone()
                 .or_else(|| variable(environment::CONSIGN_SERVER_DATABASE).map(str::to_owned)),
             listen: listen.ok_or_else(|| usage("it is not said where to listen"))?,
+            tls: self
+                .tls_cert
+                .as_ref()
+                .zip(self.tls_key.as_ref())
+                .map(|(certificate, key)| TlsFiles { certificate: context.path(certificate), key: context.path(key) }),
             metrics: address(self.metrics, environment::CONSIGN_SERVER_METRICS, None)?,
             belief: match &self.trust_root {
                 Some(path) => Belief::Root(context.path(path)),
@@ -136,7 +151,28 @@ impl ServerArgs {
             },
             key: self.key.as_ref().map(|path| context.path(path)),
             federation: self.federation(context)?,
+            webhooks: webhooks(context)?,
+            traces: self.traces.clone().or_else(|| collector(context)),
             limits: Limits { max_blob_bytes: self.max_blob_bytes, ..Limits::default() },
         })
     }
+}
+
+/// The secrets of those who may tell the server something. They are in no flag, for every list of
+/// processes would show them.
+fn webhooks(context: &Context) -> Result<Webhooks> {
+    let secret = |name: &'static str| context.environment.get(name).map(|text| Secret::read(text, name)).transpose();
+    Ok(Webhooks::new(
+        secret(environment::CONSIGN_WEBHOOK_GITHUB_SECRET)?,
+        secret(environment::CONSIGN_WEBHOOK_FLUX_SECRET)?,
+        secret(environment::CONSIGN_WEBHOOK_DAEMON_SECRET)?,
+    ))
+}
+
+/// The collector that the variables of OpenTelemetry name; one of them means every kind of signal.
+fn collector(context: &Context) -> Option<String> {
+    let variable = |name: &'static str| context.environment.get(name).map(str::to_owned);
+    variable(environment::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT).or_else(|| {
+        variable(environment::OTEL_EXPORTER_OTLP_ENDPOINT).map(|url| format!("{}/v1/traces", url.trim_end_matches('/')))
+    })
 }

@@ -10,6 +10,7 @@ mod install;
 mod installer;
 mod link;
 mod measure;
+mod registry;
 mod scene;
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,6 +39,9 @@ pub(crate) struct BenchArgs {
     /// The `consign-install` to measure [default: it is built as it is released]
     #[arg(long, value_name = "FILE")]
     installer: Option<Utf8PathBuf>,
+    /// The `consign-server` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    server: Option<Utf8PathBuf>,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
@@ -56,6 +60,8 @@ enum Subject {
     Install,
     /// The size of `consign-install`, and the time until it says its version
     Installer,
+    /// `consign-server` on both databases against plain rows by `sqlite3` and `psql`
+    Registry,
 }
 
 /// What is measured beside programs that do the same work.
@@ -85,6 +91,7 @@ enum Numbers {
     Compared(Report),
     Install(install::Report),
     Installer(installer::Report),
+    Registry(Vec<registry::Report>),
 }
 
 impl Numbers {
@@ -93,6 +100,7 @@ impl Numbers {
             Self::Compared(report) => report.passed,
             Self::Install(report) => report.passed,
             Self::Installer(report) => report.passed,
+            Self::Registry(reports) => reports.iter().all(|report| report.passed),
         }
     }
 }
@@ -144,6 +152,7 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 Numbers::Install(report)
             }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
+            Subject::Registry => Numbers::Registry(registry::measure(arguments.server.as_deref(), runs)?),
         });
     }
     if let Some(path) = &arguments.json {
