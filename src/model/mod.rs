@@ -16,6 +16,8 @@ pub mod failure;
 pub mod finding;
 pub mod index;
 pub mod installer;
+#[cfg(feature = "toolchain")]
+pub mod intent;
 pub mod interop;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
@@ -26,6 +28,8 @@ pub mod provenance;
 #[cfg(feature = "toolchain")]
 pub mod registry;
 pub mod release;
+#[cfg(feature = "toolchain")]
+pub mod release_commit;
 #[cfg(feature = "toolchain")]
 pub mod sbom;
 #[cfg(feature = "toolchain")]
