@@ -10,6 +10,7 @@
 
 mod access;
 mod crash;
+mod deployer_git;
 mod door;
 mod federation;
 #[path = "../it/fixture.rs"]

@@ -87,10 +87,6 @@ impl Directories {
         let mut found = Vec::new();
         for path in paths {
             let (above, name) = split(path);
-            if self.blocked.contains(above) {
-                self.blocked.insert(path.clone());
-                continue;
-            }
             match self.known.get(above).and_then(|above| above.tree.get(name)) {
                 Some(entry) if entry.mode == Mode::Directory => found.push((path.clone(), entry.id.to_string())),
                 Some(_) => drop(self.blocked.insert(path.clone())),
@@ -102,8 +98,9 @@ impl Directories {
 
     /// Makes changes: all of them, or none.
     pub(super) fn apply(&mut self, edits: &[Edit]) -> Applied {
-        if let Some(edit) = edits.iter().find(|edit| self.blocked.contains(&edit.directory)) {
-            return Applied::Blocked(edit.directory.clone());
+        let mut paths = edits.iter().flat_map(|edit| ancestors(&edit.directory));
+        if let Some(path) = paths.find(|path| self.blocked.contains(path)) {
+            return Applied::Blocked(path);
         }
         let mut applied = Applied::Unchanged;
         for Edit { directory: path, name, entry } in edits {

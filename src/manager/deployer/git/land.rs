@@ -133,17 +133,25 @@ impl ConfigRepository {
     ) -> Result<Built> {
         let edits = batch.landings.iter().filter_map(|one| one.prepared.as_ref().ok()).flat_map(|one| &one.edits);
         let directories = Directories::read(self, edits)?;
-        let built = self.stack(batch, directories.clone(), now)?;
-        let mut is_whole = true;
-        for (one, outcome) in batch.landings.iter_mut().zip(&built.outcomes) {
-            if let Outcome::Commit(_) = outcome
-                && let Decision::LeaveOut(failure) = before_commit(one.landing)
-            {
-                one.prepared = Err(failure);
-                is_whole = false;
+        let mut asked = vec![false; batch.landings.len()];
+        loop {
+            let built = self.stack(batch, directories.clone(), now)?;
+            let mut is_whole = true;
+            let outcomes = built.outcomes.iter().zip(&mut asked);
+            for (one, (outcome, asked)) in batch.landings.iter_mut().zip(outcomes) {
+                if !matches!(outcome, Outcome::Commit(_)) || std::mem::replace(asked, true) {
+                    continue;
+                }
+                if let Decision::LeaveOut(failure) = before_commit(one.landing) {
+                    one.prepared = Err(failure);
+                    is_whole = false;
+                }
+            }
+            // Without one, another may make a commit that would have changed nothing: it is asked about too.
+            if is_whole {
+                return Ok(built);
             }
         }
-        if is_whole { Ok(built) } else { self.stack(batch, directories, now) }
     }
 
     fn stack(&self, batch: &Batch<'_>, mut directories: Directories, now: Timestamp) -> Result<Built> {
