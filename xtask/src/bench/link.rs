@@ -1,4 +1,4 @@
-//! A link of 100 Mbit/s and 40 ms there and back.
+//! A link of 100 Mbit/s that takes its time, by default 40 ms there and back.
 //!
 //! [`namespace`] makes one of a network namespace and `tc netem`, which root may and some kernels can.
 //! [`relay`] is what stands in for it elsewhere: it takes connections and passes their bytes on as late as
@@ -14,7 +14,7 @@ use consign::world::process::Program;
 
 const BITS_PER_SECOND: f64 = 100e6;
 /// There, or back.
-const ONE_WAY: Duration = Duration::from_millis(20);
+pub(super) const ONE_WAY: Duration = Duration::from_millis(20);
 const PIECE_BYTES: usize = 16 << 10;
 /// How many pieces wait in a queue of the link.
 const QUEUE: usize = 32;
@@ -66,8 +66,9 @@ pub(super) fn namespace() -> Result<Link> {
     Ok(Link::Namespace(namespace.context("nothing was made")?))
 }
 
-/// Passes everything on to a port, as late as the link would; gives the port to use instead.
-pub(super) fn relay(to: u16) -> Result<u16> {
+/// Passes everything on to a port, as late as a link would that takes so long one way; gives the port to use
+/// instead.
+pub(super) fn relay(to: u16, one_way: Duration) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     // All connections share the link.
@@ -77,10 +78,10 @@ pub(super) fn relay(to: u16) -> Result<u16> {
             let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
             let (Ok(near_again), Ok(far_again)) = (near.try_clone(), far.try_clone()) else { continue };
             // A connection that is made has gone there and back before its first byte.
-            let begins = Instant::now() + 2 * ONE_WAY;
+            let begins = Instant::now() + 2 * one_way;
             let (there, back) = (Arc::clone(&there), Arc::clone(&back));
-            std::thread::spawn(move || pass(near, far, &there, begins));
-            std::thread::spawn(move || pass(far_again, near_again, &back, begins));
+            std::thread::spawn(move || pass(near, far, &there, (begins, one_way)));
+            std::thread::spawn(move || pass(far_again, near_again, &back, (begins, one_way)));
         }
     });
     Ok(port)
@@ -88,7 +89,7 @@ pub(super) fn relay(to: u16) -> Result<u16> {
 
 /// Passes bytes on in one direction until there are no more. `free` is when the link has sent all that it
 /// was given.
-fn pass(mut from: TcpStream, mut to: TcpStream, free: &Mutex<Instant>, begins: Instant) {
+fn pass(mut from: TcpStream, mut to: TcpStream, free: &Mutex<Instant>, (begins, one_way): (Instant, Duration)) {
     let (give, take) = mpsc::sync_channel::<(Instant, Vec<u8>)>(QUEUE);
     let sender = std::thread::spawn(move || {
         let _ = to.set_nodelay(true);
@@ -107,7 +108,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, free: &Mutex<Instant>, begins: I
             let takes =
                 Duration::from_secs_f64(f64::from(u32::try_from(read).unwrap_or(u32::MAX)) * 8.0 / BITS_PER_SECOND);
             *free = (*free).max(Instant::now()).max(begins) + takes;
-            *free + ONE_WAY
+            *free + one_way
         };
         if give.send((due, piece[..read].to_vec())).is_err() {
             break;
@@ -133,7 +134,7 @@ mod tests {
             stream.write_all(&bytes).unwrap();
         });
         let begun = Instant::now();
-        let mut stream = TcpStream::connect(("127.0.0.1", relay(port).unwrap())).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", relay(port, ONE_WAY).unwrap())).unwrap();
         stream.write_all(b"x").unwrap();
         let mut got = Vec::new();
         stream.read_to_end(&mut got).unwrap();

@@ -10,6 +10,11 @@ mod install;
 mod installer;
 mod link;
 mod measure;
+#[cfg(feature = "server")]
+mod release;
+#[cfg(not(feature = "server"))]
+#[path = "release_elsewhere.rs"]
+mod release;
 mod scene;
 
 use anyhow::{Context as _, Result, ensure};
@@ -56,6 +61,8 @@ enum Subject {
     Install,
     /// The size of `consign-install`, and the time until it says its version
     Installer,
+    /// Releases into a config repository against `git fast-import`, over a slow link, and among strangers
+    Release,
 }
 
 /// What is measured beside programs that do the same work.
@@ -85,6 +92,7 @@ enum Numbers {
     Compared(Report),
     Install(install::Report),
     Installer(installer::Report),
+    Release(release::Report),
 }
 
 impl Numbers {
@@ -93,6 +101,7 @@ impl Numbers {
             Self::Compared(report) => report.passed,
             Self::Install(report) => report.passed,
             Self::Installer(report) => report.passed,
+            Self::Release(report) => report.passed(),
         }
     }
 }
@@ -144,6 +153,11 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 Numbers::Install(report)
             }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
+            Subject::Release => {
+                let report = release::measure(runs)?;
+                release::print(&report);
+                Numbers::Release(report)
+            }
         });
     }
     if let Some(path) = &arguments.json {

@@ -151,16 +151,17 @@ impl Directories {
         self.known.get("").map_or_else(|| Tree::default().id(), |directory| directory.tree.id())
     }
 
-    /// What is worth keeping for whoever goes on from a commit that these are the directories of.
-    pub(super) fn into_warm(self, commit: Id) -> Warm {
+    /// What is worth keeping for whoever goes on from a commit that these are the directories of, with as much of
+    /// what was kept before as there is room for: the next release is often one of a neighbour.
+    pub(super) fn into_warm(self, commit: Id, earlier: Warm) -> Warm {
         let root = Some((commit, self.root()));
         let mut room = MAX_WARM_BYTES;
         let mut trees = HashMap::new();
-        for directory in self.known.into_values() {
-            let bytes = directory.tree.bytes();
-            if bytes.len() <= room {
+        let known = self.known.into_values().map(|directory| (directory.tree.id(), directory.tree.into_bytes()));
+        for (id, bytes) in known.chain(earlier.trees) {
+            if bytes.len() <= room && !trees.contains_key(&id) {
                 room -= bytes.len();
-                trees.insert(directory.tree.id(), bytes.to_vec());
+                trees.insert(id, bytes);
             }
         }
         Warm { root, trees }

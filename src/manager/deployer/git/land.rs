@@ -68,7 +68,7 @@ impl ConfigRepository {
                 self.keep(built.pack, &mut batch)?;
                 match self.push(head, built.count)? {
                     Pushed::Done => {
-                        self.warm = built.directories.into_warm(head);
+                        self.warm = built.directories.into_warm(head, std::mem::take(&mut self.warm));
                         return Ok(batch.finish(built.outcomes));
                     }
                     Pushed::Refused(failure) => return Err(failure),

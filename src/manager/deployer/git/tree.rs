@@ -73,6 +73,10 @@ impl Tree {
         &self.bytes
     }
 
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     pub(super) fn id(&self) -> Id {
         Id::of(Kind::Tree, &self.bytes)
     }
