@@ -5,16 +5,18 @@
 //! of release archives, with exactly the environments that the record says.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Belief, Registry, summary};
+use super::summary::{self, Policy};
+use super::{Belief, Registry};
 use crate::archive::Inspector;
-use crate::model::artifact::{Artifact, BundleFiles, Payload};
+use crate::model::artifact::{Artifact, Blob, BundleFiles, Payload};
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
-use crate::model::{Code, Failure, FileName, text};
+use crate::model::{Code, Digest, Failure, FileName, text};
 use crate::store::blobs::Blobs;
 use crate::trust::anchor::MAX_ROOT_BYTES;
 use crate::trust::bundle::{Case, Documents, Examiner};
@@ -35,6 +37,10 @@ pub enum Verdict {
     Unchecked,
     /// It is whole, and whom this server believes has signed it.
     Passed,
+    /// It was taken in under another belief, and does not verify under the one of now.
+    Failed,
+    /// It was taken in under another belief, and nobody has verified it under the one of now.
+    Outdated,
 }
 
 impl Verdict {
@@ -44,6 +50,8 @@ impl Verdict {
             Self::NoBundle => "none",
             Self::Unchecked => "unchecked",
             Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Outdated => "outdated",
         }
     }
 }
@@ -57,14 +65,21 @@ impl std::fmt::Display for Verdict {
 /// A verdict, and what can be shown for it.
 pub(super) struct Judged {
     pub(super) verdict: Verdict,
+    pub(super) policy: Digest,
     pub(super) summary: Option<String>,
+}
+
+impl Judged {
+    fn without_bundle() -> Self {
+        Self { verdict: Verdict::NoBundle, policy: Policy::of_keys(&[]).sha256(), summary: None }
+    }
 }
 
 impl Registry {
     /// Opens and verifies everything that a record names.
     pub(super) async fn judge(&self, artifact: &Artifact, now: Timestamp) -> Result<Judged> {
         if artifact.bundle.is_none() && artifact.payload.is_none() {
-            return Ok(Judged { verdict: Verdict::NoBundle, summary: None });
+            return Ok(Judged::without_bundle());
         }
         let turn = Arc::clone(&self.turns)
             .acquire_owned()
@@ -79,7 +94,7 @@ impl Registry {
             }
             match &artifact.bundle {
                 Some(bundle) => registry.judge_bundle(&artifact, bundle, now),
-                None => Ok(Judged { verdict: Verdict::NoBundle, summary: None }),
+                None => Ok(Judged::without_bundle()),
             }
         });
         judging
@@ -102,19 +117,19 @@ impl Registry {
             .hint("push the bundle with the record of the commit that it was built from"));
         }
         if !anchor.is_checked() {
-            return Ok(Judged { verdict: Verdict::Unchecked, summary: None });
+            return Ok(Judged { verdict: Verdict::Unchecked, policy: policy.sha256(), summary: None });
         }
         let summary = summary::write(self.signer(), artifact, &bundle, &policy, now)?;
-        Ok(Judged { verdict: Verdict::Passed, summary: Some(summary) })
+        Ok(Judged { verdict: Verdict::Passed, policy: policy.sha256(), summary: Some(summary) })
     }
 }
 
 impl Belief {
     /// The anchor at an instant, and what a summary says of it.
-    pub fn anchor(&self, now: Timestamp) -> Result<(Anchor, summary::Policy)> {
+    pub fn anchor(&self, now: Timestamp) -> Result<(Anchor, Policy)> {
         match self {
-            Self::Nobody => Ok((Anchor::Unchecked, summary::Policy::of_keys(&[]))),
-            Self::Keys(keys) => Ok((Anchor::Keys(keys.clone()), summary::Policy::of_keys(keys))),
+            Self::Nobody => Ok((Anchor::Unchecked, Policy::of_keys(&[]))),
+            Self::Keys(keys) => Ok((Anchor::Keys(keys.clone()), Policy::of_keys(keys))),
             Self::Root(path) => {
                 let bytes = files::read_bounded(path, MAX_ROOT_BYTES)?;
                 let anchor = Anchor::of_root(&bytes, now)?;
@@ -122,8 +137,19 @@ impl Belief {
                     Anchor::Role { root_version, .. } => *root_version,
                     Anchor::Unchecked | Anchor::Keys(_) => 0,
                 };
-                Ok((anchor, summary::Policy::of_root(&bytes, version)))
+                Ok((anchor, Policy::of_root(&bytes, version)))
             }
+        }
+    }
+}
+
+impl Belief {
+    /// The digest of what is believed now, which a verdict has to have been made by.
+    pub(super) fn sha256(&self) -> Result<Digest> {
+        match self {
+            Self::Nobody => Ok(Policy::of_keys(&[]).sha256()),
+            Self::Keys(keys) => Ok(Policy::of_keys(keys).sha256()),
+            Self::Root(path) => Ok(Digest::of(&files::read_bounded(path, MAX_ROOT_BYTES)?)),
         }
     }
 }
@@ -135,7 +161,7 @@ fn verify(blobs: &Blobs, bundle: &BundleFiles, anchor: &Anchor) -> Result<Verifi
         let Some(blob) = bundle.files.get(name) else { return Ok(None) };
         // The verifier is shown one byte too many where there are more, and never more than that.
         let shown = blob.size_bytes.min(max_bytes);
-        let mut bytes = blobs.bytes(&blob.sha256, usize::try_from(blob.size_bytes).unwrap_or(usize::MAX))?;
+        let mut bytes = wait(blobs.bytes(*blob))?;
         bytes.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
         Ok(Some(bytes))
     };
@@ -182,7 +208,7 @@ fn check_payload(blobs: &Blobs, payload: &Payload) -> Result<()> {
         return Err(Failure::new(Code::FileTooLarge, format!("the payload is larger than {MAX_PAYLOAD_BYTES} bytes"))
             .subject(Payload::FILE));
     }
-    let bytes = blobs.bytes(&payload.sha256, usize::try_from(payload.size_bytes).unwrap_or(usize::MAX))?;
+    let bytes = wait(blobs.bytes(Blob { sha256: payload.sha256, size_bytes: payload.size_bytes }))?;
     let mut inspector = Inspector::default();
     let contents = inspector
         .inspect(ArchiveFormat::TarGz, &bytes, Payload::STEM, payload.unpacked_size_bytes)
@@ -200,4 +226,9 @@ fn check_payload(blobs: &Blobs, payload: &Payload) -> Result<()> {
         return Err(refuse(format!("its environments are {}, and the record says otherwise", list.join(", "))));
     }
     Ok(())
+}
+
+/// Waits for a blob on a thread that is there for waiting.
+fn wait<T>(doing: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Handle::current().block_on(doing)
 }

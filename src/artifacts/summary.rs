@@ -32,6 +32,11 @@ impl Policy {
         Self { uri: "consign:keys".to_owned(), sha256: Digest::of(ids.join("\n").as_bytes()) }
     }
 
+    /// The digest of it: a verdict counts under the very belief that it was made by.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
     /// The root of a catalog.
     pub fn of_root(bytes: &[u8], version: u64) -> Self {
         Self { uri: format!("consign:trust-root/{version}"), sha256: Digest::of(bytes) }
@@ -68,6 +73,8 @@ struct Predicate {
     policy: PolicyReference,
     verification_result: &'static str,
     verified_levels: [&'static str; 1],
+    /// Which of the keys that are believed has signed every file; a field of our own.
+    signed_by: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +115,7 @@ pub(super) fn write(
             policy: PolicyReference { uri: policy.uri.clone(), digest: Sha256 { sha256: policy.sha256 } },
             verification_result: "PASSED",
             verified_levels: ["SLSA_BUILD_LEVEL_UNEVALUATED"],
+            signed_by: bundle.signed_by.iter().map(ToString::to_string).collect(),
         },
     };
     let statement = serde_json::to_vec(&statement).expect("plain texts always serialise");

@@ -6,6 +6,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::catalog_source::state_directory;
@@ -18,6 +19,7 @@ use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Digest, Exit, Failure, pretty};
 use crate::trust::key::{MAX_PEM_BYTES, PublicKey};
+use crate::trust::tile::{Tile, WIDTH};
 use crate::trust::transparency::{Checkpoint, leaf_hash, verify_consistency};
 use crate::trust::tree::Frontier;
 use crate::world::files;
@@ -47,7 +49,8 @@ enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign audit list
-  consign audit list --from 1000 --limit 50 --format json")]
+  consign audit list --from 1000 --limit 50 --format json
+  consign audit list --verb artifact.push --object web/ --since 2026-01-01T00:00:00Z")]
 struct ListArgs {
     #[command(flatten)]
     registry: RegistryArgs,
@@ -57,6 +60,21 @@ struct ListArgs {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// Of exactly this subject, such as `token:tok-0123456789ab`
+    #[arg(long, value_name = "WHO")]
+    subject: Option<String>,
+    /// Of exactly this kind, such as `artifact.push`
+    #[arg(long, value_name = "WHAT")]
+    verb: Option<String>,
+    /// Whose object begins like this, such as `web/`
+    #[arg(long, value_name = "TEXT")]
+    object: Option<String>,
+    /// At this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -108,10 +126,36 @@ impl AuditArgs {
 
 impl ListArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        let page = self.registry.server(context)?.leaves(self.from, self.limit)?;
-        let entries: Vec<Entry> = page.leaves.iter().map(|leaf| entry(leaf)).collect::<Result<_>>()?;
+        let server = self.registry.server(context)?;
+        let filtered = self.subject.is_some() || self.verb.is_some() || self.object.is_some();
+        let filtered = filtered || self.since.is_some() || self.until.is_some();
+        let (limit, mut from) = (self.limit as usize, self.from);
+        let mut entries = Vec::new();
+        // The server gives whole pages of lines; what is asked for is chosen here.
+        while entries.len() < limit {
+            let leaves = server.leaves(from, if filtered { PAGE } else { self.limit })?.leaves;
+            from += leaves.len() as u64;
+            let is_last = leaves.is_empty() || !filtered;
+            for leaf in &leaves {
+                entries.extend(Some(entry(leaf)?).filter(|entry| self.wants(entry)));
+            }
+            if is_last {
+                break;
+            }
+        }
+        entries.truncate(limit);
         context.output.result(&entries, || table(&entries))?;
         Ok(Exit::Done)
+    }
+}
+
+impl ListArgs {
+    fn wants(&self, entry: &Entry) -> bool {
+        self.subject.as_ref().is_none_or(|subject| entry.subject == *subject)
+            && self.verb.as_ref().is_none_or(|verb| entry.verb == *verb)
+            && self.object.as_ref().is_none_or(|start| entry.object.starts_with(start.as_str()))
+            && self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at < until)
     }
 }
 
@@ -189,29 +233,62 @@ fn grown(server: &Server, old: &Checkpoint, new: &Checkpoint) -> Result<u64> {
 
 /// Reads every line and compares the tree over them with the checkpoint.
 fn replay(server: &Server, checkpoint: &Checkpoint) -> Result<()> {
-    let wrong = |why: String| {
-        Failure::new(Code::StoreDamaged, why).hint("`consign-server fsck` beside the server says which line it is")
-    };
     let mut log = Frontier::default();
     while log.size() < checkpoint.size {
         let page = server.leaves(log.size(), PAGE)?;
         if page.leaves.is_empty() {
-            return Err(wrong(format!("line {} of the log is missing", log.size())));
+            return Err(wrong(log.size(), "is missing"));
         }
         for leaf in page.leaves {
             if log.size() == checkpoint.size {
                 break;
             }
-            if entry(&leaf)?.number != log.size() {
-                return Err(wrong(format!("line {} of the log is not the one of its number", log.size())));
+            match serde_json::from_str::<Entry>(&leaf) {
+                Ok(entry) if entry.number == log.size() => {}
+                Ok(entry) if entry.number > log.size() => {
+                    return Err(wrong(log.size(), "is missing, or another one stands there"));
+                }
+                Ok(_) => return Err(wrong(log.size(), "is not the one of its number")),
+                Err(error) => return Err(wrong(log.size(), "cannot be read").because(error)),
             }
             log.append(leaf_hash(leaf.as_bytes()));
         }
     }
-    if log.root() != checkpoint.root {
-        return Err(wrong(format!("the {} lines of the log are not those of its checkpoint", checkpoint.size)));
+    if log.root() == checkpoint.root { Ok(()) } else { Err(first_changed(server, checkpoint)?) }
+}
+
+/// Which line is not the one that was written, where every one is there and the tree is another one: the
+/// tiles have the hashes that the checkpoint was signed over.
+fn first_changed(server: &Server, checkpoint: &Checkpoint) -> Result<Failure> {
+    let mut signed = Frontier::default();
+    let mut changed = None;
+    for number in 0..checkpoint.size.div_ceil(u64::from(WIDTH)) {
+        let tile = Tile::of_leaves(number, checkpoint.size);
+        let first = number * u64::from(WIDTH);
+        let (hashes, leaves) = (server.tile(&tile)?, server.leaves(first, tile.width)?.leaves);
+        for (hash, (line, leaf)) in hashes.iter().zip((first..).zip(&leaves)) {
+            if changed.is_none() && *hash != leaf_hash(leaf.as_bytes()) {
+                changed = Some(line);
+            }
+            signed.append(*hash);
+        }
     }
-    Ok(())
+    Ok(match changed {
+        Some(line) if signed.root() == checkpoint.root => wrong(line, "was changed after it was written"),
+        // Whoever changed the hashes too has hidden which line it is.
+        _ => Failure::new(
+            Code::StoreDamaged,
+            format!("the {} lines of the log are not those of its checkpoint", checkpoint.size),
+        )
+        .hint("its hashes were changed too; `consign-server fsck` and a backup say where it begins to differ"),
+    })
+}
+
+/// The failure of a line.
+fn wrong(line: u64, what: &str) -> Failure {
+    Failure::new(Code::StoreDamaged, format!("line {line} of the log {what}"))
+        .subject(line.to_string())
+        .hint("`consign-server fsck` beside the server says more, and a backup has the line")
 }
 
 fn checked(note: &str, key: &PublicKey) -> Result<Checkpoint> {

@@ -64,6 +64,8 @@ pub mod publish;
 #[cfg(feature = "toolchain")]
 pub mod rebuild;
 #[cfg(feature = "toolchain")]
+pub mod register;
+#[cfg(feature = "toolchain")]
 pub mod registry;
 #[cfg(feature = "toolchain")]
 pub mod release_pipeline;
@@ -83,6 +85,8 @@ pub mod signing;
 pub mod smoke;
 #[cfg(feature = "toolchain")]
 pub mod summary;
+#[cfg(feature = "toolchain")]
+pub mod token;
 #[cfg(feature = "toolchain")]
 pub mod trust;
 #[cfg(feature = "toolchain")]

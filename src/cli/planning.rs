@@ -34,6 +34,7 @@ impl Planned {
             guard,
             requirements: requirements(context),
             signers: &[],
+            registry: None,
             catalog_signers: &self.catalog_signers,
             step_summary: context.step_summary(),
             listener: context.listener(),
@@ -58,6 +59,7 @@ pub fn plan(
     let mut overrides = release.overrides();
     overrides.mode = mode;
     overrides.smoke.clone_from(&selection.smoke);
+    overrides.register.clone_from(&selection.register);
     overrides.smoke_bases = (!selection.smoke_bases.is_empty()).then(|| selection.smoke_bases.clone());
     if let Some(publish) = publish {
         publish.apply(&mut overrides);

@@ -26,9 +26,13 @@ use crate::pipeline::{Tools, package};
   consign release-pipeline --skip test --skip smoke
   consign release-pipeline --from package               go on with what was built
   consign release-pipeline --smoke host,docker          try the packages in containers too
-  consign release-pipeline v1.2.3 --mode release --key release.pem --provider directory --target /srv/releases
+  consign release-pipeline v1.2.3 --mode release --key release.pem --provider directory --target /srv/releases \\
+    --register https://registry.example.com
 
-Stages: guard, preflight, test, build, package, sign, verify, notes, smoke, publish, remote-verify, summary.")]
+With docker, the services of docker/smoke.toml that are labelled `published` run once more on what was
+published, in the stage remote-verify.
+
+Stages: guard, preflight, test, build, package, sign, verify, notes, smoke, publish, remote-verify, summary, register.")]
 pub struct ReleasePipelineArgs {
     #[command(flatten)]
     release: ReleaseArgs,
@@ -52,6 +56,9 @@ pub struct ReleasePipelineArgs {
     dry_run: bool,
     #[command(flatten)]
     publish: PublishArgs,
+    /// Make what was published an artifact of this registry
+    #[arg(long, value_name = "URL", help_heading = "Publishing options")]
+    register: Option<String>,
     #[command(flatten)]
     guard: GuardArgs,
     #[command(flatten)]
@@ -69,6 +76,7 @@ impl ReleasePipelineArgs {
             signs: self.signing.is_given(context),
             smoke: (!self.smoke.is_empty()).then(|| self.smoke.clone()),
             smoke_bases: docker_smoke::bases(&self.bases)?,
+            register: self.register.clone(),
         };
         let planned = planning::plan(context, &self.release, Some(&self.publish), Some(self.mode), &selection)?;
         if self.dry_run {
@@ -77,7 +85,13 @@ impl ReleasePipelineArgs {
         }
         let signers = self.signing.signers(context, &self.anchor.pubkeys, Some(&planned.plan.places.dist))?;
         let requirements = self.anchor.requirements_of(context, &signers)?;
-        let tools = Tools { requirements, signers: &signers, ..planned.tools(context, self.guard.guard(context)) };
+        let registry = super::register::registry(context, &planned.plan)?;
+        let tools = Tools {
+            requirements,
+            signers: &signers,
+            registry: registry.as_ref(),
+            ..planned.tools(context, self.guard.guard(context))
+        };
         let journal = crate::pipeline::release(&planned.plan, &tools)?;
         let packages =
             package::recall(&planned.plan).map(|packed| super::package::packages(&packed.packages)).unwrap_or_default();

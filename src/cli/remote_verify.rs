@@ -71,6 +71,7 @@ impl RemoteVerifyArgs {
             guard: Guard::default(),
             requirements: self.anchor.requirements_in(context, here.as_deref())?,
             signers: &[],
+            registry: None,
             catalog_signers: &[],
             step_summary: None,
             listener: context.listener(),

@@ -72,6 +72,8 @@ pub(super) struct Content {
     pub(super) notes: NotesTable,
     /// Where to publish to.
     pub(super) publish: PublishTable,
+    /// The registry that what was published becomes an artifact of.
+    pub(super) registry: RegistryTable,
     /// The catalog of published versions.
     pub(super) catalog: CatalogTable,
     /// The workflows that `consign init` renders.
@@ -197,6 +199,16 @@ pub(super) struct PublishTable {
     pub(super) target: Option<String>,
     /// Where what was published can be fetched from.
     pub(super) base_url: Option<String>,
+}
+
+/// The registry that what was published becomes an artifact of.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RegistryTable {
+    /// Its address; default: nothing is registered.
+    pub(super) url: Option<String>,
+    /// What the artifact is one of; default: the product's name.
+    pub(super) service: Option<String>,
 }
 
 /// The catalog of published versions.

@@ -4,6 +4,7 @@
 //! what `config show` prints is what is used.
 
 mod publish;
+mod register;
 mod smoke;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ pub struct Overrides {
     pub target: Option<String>,
     /// Where what was published can be fetched from.
     pub base_url: Option<String>,
+    /// The registry that what was published becomes an artifact of.
+    pub register: Option<String>,
 }
 
 /// Everything decided.
@@ -177,6 +180,8 @@ impl Settings {
             notes_template: layers.notes(flags),
             publish: layers.publish(flags, mode)?,
             remote_base_url: layers.base_url(flags),
+            register: layers.register(flags)?,
+            job: layers.job(),
             catalog: layers.catalog()?,
             workflows: layers.workflows()?,
             interop: layers.interop(),

@@ -14,6 +14,8 @@ pub mod digest;
 pub mod events;
 pub mod failure;
 pub mod finding;
+#[cfg(feature = "toolchain")]
+pub mod hint;
 pub mod index;
 pub mod installer;
 #[cfg(feature = "toolchain")]
@@ -24,6 +26,8 @@ pub mod markdown;
 pub mod metadata;
 pub mod name;
 pub mod platform;
+#[cfg(feature = "toolchain")]
+pub mod policy;
 pub mod provenance;
 #[cfg(feature = "toolchain")]
 pub mod registry;

@@ -35,11 +35,13 @@ pub enum Stage {
     RemoteVerify,
     /// Expected against published assets.
     Summary,
+    /// The published bundle becomes an artifact of the registry.
+    Register,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Guard,
         Self::Preflight,
         Self::Test,
@@ -52,6 +54,7 @@ impl Stage {
         Self::Publish,
         Self::RemoteVerify,
         Self::Summary,
+        Self::Register,
     ];
 
     /// The stage's name on the command line and in documents.
@@ -69,6 +72,7 @@ impl Stage {
             Self::Publish => "publish",
             Self::RemoteVerify => "remote-verify",
             Self::Summary => "summary",
+            Self::Register => "register",
         }
     }
 

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod preflight;
 pub mod publish;
 pub mod rebuild;
+pub mod register;
 pub mod remap;
 pub mod remote_verify;
 pub mod request;
@@ -38,6 +39,7 @@ pub mod workflows;
 
 use jiff::Timestamp;
 
+use crate::client::Server;
 use crate::model::events::Listener;
 use crate::model::failure::Result;
 use crate::model::stage::Stage;
@@ -60,6 +62,8 @@ pub struct Tools<'a> {
     pub catalog_signers: &'a [Box<dyn Signer>],
     /// Whatever signs, the first key first.
     pub signers: &'a [Box<dyn Signer>],
+    /// The registry that what was published becomes an artifact of, if there is one.
+    pub registry: Option<&'a Server>,
     /// Where GitHub wants the summary of a job, if it does.
     pub step_summary: Option<&'a camino::Utf8Path>,
     /// Whoever hears what happens.
@@ -88,6 +92,7 @@ pub fn release(plan: &Plan, tools: &Tools<'_>) -> Result<Journal> {
         || Ok(RemoteStatus::Unchecked),
     )?;
     run.stage(Stage::Summary, || stages::summarise(plan, fetched, tools), || Ok(()))?;
+    run.stage(Stage::Register, || stages::register(plan, verified.as_ref(), tools), || Ok(None))?;
     run.end()
 }
 pub mod summary;

@@ -11,11 +11,11 @@ use camino::Utf8PathBuf;
 use semver::Version;
 use serde::Serialize;
 
-use super::choice;
 use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Mode, NAME_PATTERN, Publish, Request, Smoke, SmokePlace};
+use super::request::{Builder, Containers, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
+use super::{choice, docker_smoke};
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::address::Pages;
 use crate::model::failure::Result;
@@ -88,6 +88,12 @@ pub struct Plan {
     /// Where what was published can be fetched from, if it is not where it was published.
     #[serde(skip)]
     pub remote_base_url: Option<String>,
+    /// The registry that what was published becomes an artifact of.
+    #[serde(skip)]
+    pub register: Option<Register>,
+    /// What the environment says of the run of a build server.
+    #[serde(skip)]
+    pub job: Job,
     /// How long the documents of the catalog are good for.
     #[serde(skip)]
     pub catalog: Lifetimes,
@@ -192,6 +198,15 @@ pub struct InstallerPlan {
     pub root: Option<String>,
 }
 
+impl Plan {
+    /// The services that run once more on what was published, if any.
+    pub fn smoke_on_published(&self) -> Option<(&docker_smoke::matrix::Matrix, &Containers)> {
+        let runs = self.stages.iter().any(|planned| planned.stage == Stage::Smoke && planned.runs);
+        let containers = self.smoke.containers.as_ref().filter(|_| runs)?;
+        containers.published.as_ref().map(|matrix| (matrix, containers))
+    }
+}
+
 /// Which stages to run.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -205,6 +220,8 @@ pub struct Selection {
     pub smoke: Option<Vec<SmokePlace>>,
     /// Images, or tar files, in the place of bases of the services in containers.
     pub smoke_bases: BTreeMap<String, String>,
+    /// The registry, if not the one that the settings name.
+    pub register: Option<String>,
 }
 
 /// Decides everything.
@@ -263,6 +280,8 @@ pub fn plan(request: &Request, around: &Surroundings, selection: &Selection) -> 
         smoke: request.smoke.clone(),
         publish: request.publish.clone(),
         remote_base_url: request.remote_base_url.clone(),
+        register: request.register.clone(),
+        job: request.job.clone(),
         catalog: request.catalog.clone(),
         interop: request.interop,
         notes_template: request.notes_template.clone(),

@@ -19,8 +19,8 @@ use super::verify::{Requirements, verify};
 use crate::catalog::edit::{Act, Hand, Outcome};
 use crate::model::events::{Event, Listener};
 use crate::model::failure::Result;
-use crate::model::pretty;
 use crate::model::stage::Stage;
+use crate::model::{Digest, FileName, pretty};
 use crate::provider::{self, Asset, Provider, ProviderKind, Status, Upload};
 use crate::trust::key::Signer;
 use crate::trust::{self, Bundle, Verified};
@@ -142,6 +142,28 @@ pub fn recorded_base_url(reports: &Utf8Path) -> Option<String> {
     let bytes = files::read_bounded(&reports.join(FILE_NAME), MAX_REPORT_BYTES).ok()?;
     let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
     (recorded.kind == TYPE).then_some(recorded.base_url)
+}
+
+/// Where a bundle was published by the last run that published one, if it was this one.
+pub fn recorded_place(bundle: &Bundle, reports: &Utf8Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        #[serde(rename = "type")]
+        kind: String,
+        base_url: String,
+        assets: Vec<RecordedAsset>,
+    }
+    #[derive(Deserialize)]
+    struct RecordedAsset {
+        name: FileName,
+        sha256: Digest,
+    }
+    let bytes = files::read_bounded(&reports.join(FILE_NAME), MAX_REPORT_BYTES).ok()?;
+    let recorded: Recorded = serde_json::from_slice(&bytes).ok().filter(|recorded: &Recorded| recorded.kind == TYPE)?;
+    let is_there = |asset: &trust::Asset| {
+        recorded.assets.iter().any(|there| there.name == asset.name && there.sha256 == asset.sha256)
+    };
+    bundle.assets.iter().all(is_there).then_some(recorded.base_url)
 }
 
 /// Adds the release to the catalog, if there is one and a key for it.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::docker_smoke::matrix::Matrix;
 use super::interop::Interop;
 use crate::catalog::lifetimes::Lifetimes;
-use crate::model::Platform;
 use crate::model::index::ArchiveFormat;
+use crate::model::{FileName, Platform};
 use crate::provider::{ProviderKind, Target};
 use crate::world::docker::Address;
 
@@ -56,6 +56,10 @@ pub struct Request {
     pub publish: Option<Publish>,
     /// Where what was published can be fetched from; default: the provider's own address.
     pub remote_base_url: Option<String>,
+    /// The registry that what was published becomes an artifact of, if any.
+    pub register: Option<Register>,
+    /// What the environment says of the run of a build server.
+    pub job: Job,
     /// How long the documents of the catalog are good for.
     pub catalog: Lifetimes,
     /// What the rendered workflows do.
@@ -231,6 +235,8 @@ pub struct Workflows {
 pub struct Containers {
     /// The services.
     pub matrix: Matrix,
+    /// Those of them that run once more, on what was published.
+    pub published: Option<Matrix>,
     /// Where an engine may listen.
     pub addresses: Vec<Address>,
 }
@@ -254,6 +260,24 @@ pub struct Publish {
     pub target: String,
     /// The same with everything that is needed to reach it.
     pub place: Target,
+}
+
+/// A registry of artifacts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Its address.
+    pub address: String,
+    /// What the artifact is one of; default: the product's name.
+    pub service: Option<FileName>,
+}
+
+/// The run of a build server, as far as its environment tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Its page.
+    pub url: Option<String>,
+    /// The full ref that it was started for.
+    pub reference: Option<String>,
 }
 
 /// The product's default name pattern.

@@ -8,14 +8,17 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::build::Built;
+use super::docker_smoke::matrix::Matrix;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
+use super::register::Registration;
 use super::request::{Containers, Mode};
 use super::run::attend;
 use super::summary::{RemoteStatus, Summary};
 use super::{
-    Tools, build, docker_smoke, guard, notes, package, preflight, publish, remote_verify, sign, smoke, summary, verify,
+    Tools, build, docker_smoke, guard, notes, package, preflight, publish, register, remote_verify, sign, smoke,
+    summary, verify,
 };
 use crate::model::failure::Result;
 use crate::model::index;
@@ -144,16 +147,34 @@ fn smoke_in_containers(
         .subject("smoke")
         .hint("leave `--skip verify` out, or choose `--smoke host`"));
     }
-    let directory = plan.places.dist.join("docker-smoke");
     let options = docker_smoke::Options {
         addresses: &containers.addresses,
-        directory: &directory,
+        directory: &plan.places.dist.join("docker-smoke"),
         bundle: Some(&plan.places.bundle),
+        published: None,
         jobs: None,
         listener: tools.listener,
     };
-    let report = docker_smoke::run(&containers.matrix, &options)?;
-    docker_smoke::require(&report, &directory)?;
+    run_in_containers(&containers.matrix, &options)
+}
+
+/// The same on what was published: from where everybody finds it, or on what was fetched from there.
+fn smoke_published(plan: &Plan, copy: Option<&remote_verify::Copied>, tools: &Tools<'_>) -> Result<Option<String>> {
+    let (Some((matrix, containers)), Some(copy)) = (plan.smoke_on_published(), copy) else { return Ok(None) };
+    let options = docker_smoke::Options {
+        addresses: &containers.addresses,
+        directory: &plan.places.dist.join("docker-smoke-published"),
+        bundle: Some(&copy.directory),
+        published: copy.url.as_deref(),
+        jobs: None,
+        listener: tools.listener,
+    };
+    run_in_containers(matrix, &options).map(Some)
+}
+
+fn run_in_containers(matrix: &Matrix, options: &docker_smoke::Options<'_>) -> Result<String> {
+    let report = docker_smoke::run(matrix, options)?;
+    docker_smoke::require(&report, options.directory)?;
     let left_out = match report.skipped.len() {
         0 => String::new(),
         skipped => format!(", {skipped} left out"),
@@ -216,9 +237,11 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
             verified => break verified?,
         }
     };
+    let again = smoke_published(plan, report.copy.as_ref(), tools)?;
+    let again = again.map_or_else(String::new, |again| format!("; {again}"));
     Ok((
         RemoteStatus::Passed,
-        format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
+        format!("{} fetched from {} and verified{again}", count(report.files.len(), "file"), report.base_url),
     ))
 }
 
@@ -250,6 +273,23 @@ fn expected_assets(plan: &Plan) -> Result<Vec<String>> {
 pub(crate) fn summarise(plan: &Plan, remote: RemoteStatus, tools: &Tools<'_>) -> Done<()> {
     let assets = plan.places.releases.join(summary::ASSETS_FILE_NAME);
     summary(plan, &assets, remote, tools).map(|(_, detail)| ((), detail))
+}
+
+pub(crate) fn register(
+    plan: &Plan,
+    verified: Option<&Verified<Bundle>>,
+    tools: &Tools<'_>,
+) -> Done<Option<Registration>> {
+    let (Some(registry), Some(server), Some(verified)) = (&plan.register, tools.registry, verified) else {
+        return Err(Failure::new(Code::StageRequired, "only a bundle that has just been verified is registered")
+            .subject("register")
+            .hint("run it without `--skip verify`, and name the registry with `--register URL`"));
+    };
+    let registration = register::register(verified, plan, registry, server, (tools.now)())?;
+    let Registration { service, id, verdict, .. } = &registration;
+    let detail =
+        format!("{} {service}/{id}, verification {}", registration.status.as_str(), crate::model::text::shown(verdict));
+    Ok((Some(registration), detail))
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -82,6 +82,7 @@ struct Page {
     attestations: bool,
     platforms: Option<String>,
     provider_from_variables: bool,
+    registry: Option<String>,
     on_windows: bool,
     cron: &'static str,
 }
@@ -125,6 +126,7 @@ fn page(caller: Caller, request: &Request, below: &Utf8Path) -> Result<Page> {
         attestations: settings.attestations,
         platforms: if names.is_empty() { None } else { Some(quoted(&names.join(" "))) },
         provider_from_variables: request.publish.is_none(),
+        registry: request.register.as_ref().map(|registry| quoted(&registry.address)),
         on_windows: false,
         cron: if request.catalog.timestamp < DAILY_FROM { "\"17 * * * *\"" } else { "\"17 4 * * *\"" },
     })

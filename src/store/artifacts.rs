@@ -20,10 +20,14 @@ pub struct NewArtifact<'a> {
     pub sha256: Digest,
     /// What came of verifying its bundle.
     pub verdict: &'static str,
+    /// The digest of what was believed then.
+    pub policy: Digest,
     /// The signed summary of that.
     pub summary: Option<String>,
     /// The name under which the request may be made again, and the digest of the request.
     pub idempotency: Option<(String, Digest)>,
+    /// What [`Store::sweeps`] said before its blobs were looked for.
+    pub sweeps: u64,
 }
 
 /// What became of a push.
@@ -35,6 +39,10 @@ pub enum Pushed {
     There(Digest),
     /// The name of the request was used for another one.
     OtherRequest,
+    /// There was another one by its id, which was removed by rule.
+    Pruned,
+    /// Blobs were condemned since its own were looked for.
+    Swept,
 }
 
 /// An artifact as it is kept.
@@ -52,10 +60,25 @@ pub struct Row {
     pub pushed_by: String,
     /// What came of verifying its bundle.
     pub verdict: String,
+    /// The digest of what was believed then.
+    pub policy: Digest,
     /// The signed summary of that.
     pub summary: Option<String>,
     /// How the run that built it ended, where that was reported: the word, a note, when and by whom.
     pub outcome: Option<(String, Option<String>, Timestamp, String)>,
+}
+
+/// What came of verifying a bundle under another belief.
+#[derive(Clone, Debug)]
+pub struct NewVerdict {
+    /// What was believed when the verdict was made that this one takes the place of.
+    pub before: Digest,
+    /// What is believed now.
+    pub policy: Digest,
+    /// What came of it.
+    pub verdict: &'static str,
+    /// The signed summary of that.
+    pub summary: Option<String>,
 }
 
 /// How the run that built an artifact ended.
@@ -97,6 +120,7 @@ type Columns = (
     i64,
     String,
     String,
+    String,
     Option<String>,
     Option<String>,
     Option<String>,
@@ -104,13 +128,14 @@ type Columns = (
     Option<String>,
 );
 
-const COLUMNS: &str = "SELECT a.sequence, a.record, a.sha256, a.created_at, a.pushed_by, a.verdict, a.summary, \
+const COLUMNS: &str = "SELECT a.sequence, a.record, a.sha256, a.created_at, a.pushed_by, a.verdict, a.policy, a.summary, \
      o.outcome, o.note, o.reported_at, o.reported_by \
      FROM artifact a LEFT JOIN outcome o ON o.sequence = a.sequence WHERE 1 = 1";
 
 impl Row {
     fn of(columns: Columns) -> Result<Self> {
-        let (sequence, record, sha256, created, pushed_by, verdict, summary, outcome, note, reported, by) = columns;
+        let (sequence, record, sha256, created, pushed_by, verdict, policy, summary, outcome, note, reported, by) =
+            columns;
         let outcome = match (outcome, reported, by) {
             (Some(outcome), Some(at), Some(by)) => Some((outcome, note, instant(at)?, by)),
             _ => None,
@@ -122,6 +147,7 @@ impl Row {
             created_at: instant(created)?,
             pushed_by,
             verdict,
+            policy: digest(&policy)?,
             summary,
             outcome,
         })
@@ -162,10 +188,27 @@ impl Store {
             if let Some((sha256,)) = there {
                 return Ok(Pushed::There(digest(&sha256)?));
             }
+            let pruned: Option<(String,)> = sqlx::query_as("SELECT sha256 FROM pruned WHERE service = $1 AND id = $2")
+                .bind(service)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(broken)?;
+            if let Some((sha256,)) = pruned && digest(&sha256)? != new.sha256 {
+                return Ok(Pushed::Pruned);
+            }
+            // Behind the head's lock nothing is condemned any more until this is done.
+            let (sweeps,): (i64,) = sqlx::query_as("SELECT number FROM sweep WHERE one = 1")
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(broken)?;
+            if unsigned(sweeps)? != new.sweeps {
+                return Ok(Pushed::Swept);
+            }
             let number = append!(transaction, frontier, change);
             sqlx::query(
                 "INSERT INTO artifact (sequence, service, id, branch, event, sha, created_at, pushed_by, sha256, \
-                 record, verdict, summary) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                 record, verdict, summary, policy) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             )
             .bind(number)
             .bind(service)
@@ -179,6 +222,7 @@ impl Store {
             .bind(new.record)
             .bind(new.verdict)
             .bind(new.summary.as_deref())
+            .bind(new.policy.to_string())
             .execute(&mut *transaction)
             .await
             .map_err(broken)?;
@@ -251,6 +295,28 @@ impl Store {
         })
         .map_err(broken)?;
         rows.into_iter().map(Row::of).collect()
+    }
+
+    /// Puts a verdict in the place of the one that it was made of, unless another one stands there by now.
+    pub async fn judge_again(&self, sequence: u64, new: &NewVerdict, change: &Change) -> Result<()> {
+        writing!(self, transaction => {
+            let mut frontier = lock_log!(transaction);
+            let done = sqlx::query(
+                "UPDATE artifact SET verdict = $1, policy = $2, summary = $3 WHERE sequence = $4 AND policy = $5",
+            )
+            .bind(new.verdict)
+            .bind(new.policy.to_string())
+            .bind(new.summary.as_deref())
+            .bind(signed(sequence))
+            .bind(new.before.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(broken)?;
+            if done.rows_affected() == 1 {
+                append!(transaction, frontier, change);
+            }
+        });
+        Ok(())
     }
 
     /// Notes how the run that built an artifact ended, once; gives the word that stands there now.

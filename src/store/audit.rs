@@ -134,6 +134,22 @@ impl Store {
         Ok(hashes)
     }
 
+    /// The hashes of final nodes beside each other on a level, from a number on.
+    pub async fn audit_nodes(&self, level: u32, from: u64, most: u32) -> Result<Vec<Digest>> {
+        let rows: Vec<(String,)> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT hash FROM audit_node WHERE level = $1 AND number >= $2 AND number < $3 ORDER BY number",
+            )
+            .bind(i64::from(level))
+            .bind(signed(from))
+            .bind(signed(from.saturating_add(u64::from(most))))
+            .fetch_all(pool)
+            .await
+        })
+        .map_err(broken)?;
+        rows.into_iter().map(|(hash,)| digest(&hash)).collect()
+    }
+
     async fn audit_node(&self, node: Node) -> Result<Option<Digest>> {
         let row: Option<(String,)> = reading!(self, pool => {
             sqlx::query_as("SELECT hash FROM audit_node WHERE level = $1 AND number = $2")

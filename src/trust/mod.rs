@@ -32,6 +32,8 @@ pub mod signatures;
 pub mod sigstore;
 mod spki;
 #[cfg(feature = "toolchain")]
+pub mod tile;
+#[cfg(feature = "toolchain")]
 pub mod transparency;
 #[cfg(feature = "toolchain")]
 pub mod tree;

@@ -9,6 +9,12 @@
 )]
 
 mod access;
+mod audit;
+mod blobs;
+mod browse;
+mod bucket;
+mod completions;
+mod container;
 mod crash;
 mod deployer_git;
 mod door;
@@ -16,12 +22,21 @@ mod federation;
 #[path = "../it/fixture.rs"]
 #[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
 mod fixture;
+mod login;
 mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod register;
+mod retention;
+mod schema;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
 mod support;
+mod tls;
+mod tokens;
 mod tour;
+mod traces;
+mod verdict;
+mod webhooks;

@@ -1,5 +1,7 @@
 //! The tour: from a workspace to an artifact in the registry, through the real programs.
 
+#![expect(clippy::disallowed_methods, reason = "tests run programs and read their own environment")]
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -57,9 +59,20 @@ fn a_release_becomes_an_artifact_that_is_found_and_trusted() {
         let listed = succeed(&mut run(&["artifact", "list", "--service", "tool"]));
         assert!(listed.contains(id) && listed.contains("passed") && listed.contains("successful"), "{listed}");
         let shown = succeed(&mut run(&["artifact", "show", id]));
-        for part in [created["source"]["sha"].as_str().unwrap(), "7 passed, 0 failed, 1 skipped", "verification passed"]
-        {
-            assert!(shown.contains(part), "{part} is not in {shown}");
+        // The chain, link by link.
+        let index = consign::model::Digest::of(&fs_err::read(bundle.join("index.json")).unwrap());
+        let key = consign::trust::key::PublicKey::from_pem(&fs_err::read(&public).unwrap()).unwrap().id().to_string();
+        let links = [
+            ("commit", created["source"]["sha"].as_str().unwrap()),
+            ("-> run", "not recorded"),
+            ("-> test", "7 passed, 0 failed, 1 skipped"),
+            ("-> bundle", &format!("sha256:{index}")),
+            ("-> signature", &key[..16]),
+            ("-> verdict", "verification passed by consign:keys"),
+        ];
+        let lines: Vec<_> = shown.lines().skip(1).take(links.len()).collect();
+        for (line, (link, what)) in lines.iter().zip(links) {
+            assert!(line.starts_with(link) && line.contains(what), "{link}: {what} is not in {shown}");
         }
         succeed(&mut run(&["artifact", "track", id, "--wait", "--timeout", "5"]));
         let first = json(&mut run(&["audit", "verify"]));
@@ -72,6 +85,56 @@ fn a_release_becomes_an_artifact_that_is_found_and_trusted() {
         server.stop();
         assert_eq!(place.sound(), 1);
     }
+}
+
+/// The tour of the README: a server with no configuration, the bundle of the pipeline, the chain.
+#[test]
+fn the_tour_of_the_readme_ends_in_the_registry() {
+    let workspace = small_workspace("tool", "1.2.3");
+    let outside = Scratch::new();
+    let place = Place::new(Kind::Sqlite, &[]).unwrap();
+    let server = place.start();
+    let home = Scratch::new();
+    log_in(&home, &server, &server.admin.clone().unwrap());
+    let run = |arguments: &[&str]| {
+        let mut command = consign(home.path(), &server, arguments);
+        // What was kept by `login` lies below the state's directory; cargo needs the machine's own home.
+        succeed(command.current_dir(workspace.path()).env("HOME", std::env::var("HOME").unwrap()))
+    };
+    let target = outside.path().join("releases");
+    run(&[
+        "release-pipeline",
+        "v1.2.3",
+        "--mode",
+        "release",
+        "--skip",
+        "test",
+        "--require-tag",
+        "--provider",
+        "directory",
+        "--target",
+        target.as_str(),
+        "--register",
+        &server.address,
+    ]);
+    let listed = run(&["artifact", "list", "--service", "tool"]);
+    let id = listed.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(id.starts_with("v1.2.3-"), "{listed}");
+    let shown = run(&["artifact", "show", &id]);
+    let commit = crate::support::git(workspace.path(), &["rev-parse", "HEAD"]);
+    let index = consign::model::Digest::of(&fs_err::read(target.join("v1.2.3/index.json")).unwrap());
+    for part in [
+        format!("{commit} (tag, tag v1.2.3)"),
+        "programs tool".to_owned(),
+        format!("publish: url file://{target}/v1.2.3"),
+        format!("sha256:{index}"),
+        // This server was told to believe nobody.
+        "verification unchecked".to_owned(),
+    ] {
+        assert!(shown.contains(&part), "{part} is not in {shown}");
+    }
+    run(&["register"]);
+    assert!(run(&["audit", "verify"]).contains("are those of the signed checkpoint"));
 }
 
 #[test]

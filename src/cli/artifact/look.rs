@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::super::registry::RegistryArgs;
 use super::super::{Context, output};
-use super::{describe, first_line};
+use super::chain::describe;
+use super::first_line;
 use crate::client::Server;
 use crate::model::artifact::Event;
 use crate::model::failure::Result;

@@ -4,6 +4,7 @@
 //! those that push and look ask the registry.
 
 mod add;
+mod chain;
 mod create;
 mod look;
 mod push;
@@ -12,10 +13,9 @@ mod track;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 
-use super::{Context, output};
+use super::Context;
 use crate::model::artifact::{self, Artifact};
 use crate::model::failure::Result;
-use crate::model::registry::Shown;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure};
 use crate::world::files;
@@ -106,47 +106,6 @@ fn write(context: &Context, file: &Utf8Path, artifact: &Artifact) -> Result<Exit
         format!("{file}: {}/{} ({stages})", artifact.service, artifact.id)
     })?;
     Ok(Exit::Done)
-}
-
-/// One artifact for people: where it comes from, and what is known of it.
-fn describe(known: &Shown) -> String {
-    let artifact = &known.artifact;
-    let source = &artifact.source;
-    let mut rows = vec![
-        ("artifact", format!("{}/{}", artifact.service, artifact.id)),
-        ("commit", format!("{} ({})", source.sha, source.event.as_str())),
-    ];
-    let text = |text: &Option<String>| text.as_ref().map(|text| first_line(text));
-    rows.extend(text(&source.repository).map(|text| ("repository", text)));
-    rows.extend(text(&source.branch).map(|text| ("branch", text)));
-    rows.extend(text(&source.tag).map(|text| ("tag", text)));
-    rows.extend(source.author.as_ref().map(|by| ("author", format!("{} <{}>", shown(&by.name), shown(&by.email)))));
-    rows.extend(text(&source.message).map(|text| ("message", text)));
-    rows.extend(text(&artifact.ci.job_url).map(|text| ("run", text)));
-    for stage in &artifact.stages {
-        rows.push(("stage", shown(&stage.id).into_owned()));
-    }
-    rows.extend(artifact.tests().map(|tests| {
-        ("tests", format!("{} passed, {} failed, {} skipped", tests.passed, tests.failed, tests.skipped))
-    }));
-    rows.extend(
-        artifact.vulnerabilities().map(|found| {
-            ("vulnerabilities", format!("{} high, {} medium, {} low", found.high, found.medium, found.low))
-        }),
-    );
-    if let Some(bundle) = &artifact.bundle {
-        rows.push(("bundle", format!("{} files, verification {}", bundle.files.len(), shown(&known.verdict))));
-        rows.extend(bundle.files.get(crate::model::index::FILE_NAME).map(|index| ("index", index.sha256.to_string())));
-    }
-    if let Some(payload) = &artifact.payload {
-        let list: Vec<_> = payload.environments.iter().map(ToString::to_string).collect();
-        rows.push(("environments", list.join(", ")));
-    }
-    rows.extend(artifact.digests.iter().map(|(name, sha256)| ("digest", format!("{sha256}  {}", shown(name)))));
-    rows.push(("pushed", format!("{} by {}", known.pushed_at, shown(&known.pushed_by))));
-    rows.push(("outcome", known.outcome.as_ref().map_or("not reported", |ended| ended.outcome.as_str()).to_owned()));
-    let rows: Vec<_> = rows.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect();
-    output::table(&rows)
 }
 
 /// The first line of a text, safe to show.

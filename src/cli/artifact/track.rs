@@ -70,7 +70,10 @@ impl TrackArgs {
             }
             None => Err(Failure::new(
                 Code::ArtifactUnfinished,
-                format!("the run that builds `{}` did not end within {} seconds", self.which.id, self.timeout),
+                format!(
+                    "timed out: the run that builds `{}` did not end within {} seconds",
+                    self.which.id, self.timeout
+                ),
             )
             .hint(
                 "wait longer with `--timeout SECONDS`; the run has to say `consign artifact successful` or `failure`",

@@ -71,10 +71,11 @@ fn left_out(request: &Request, selection: &Selection, stage: Stage) -> Result<Op
     let publishes = request.mode == Mode::Release && request.publish.is_some();
     Ok(match stage {
         Stage::Sign if !selection.signs => Some("no key is given; see `--key`".into()),
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if request.mode == Mode::Validate => {
+        Stage::Register if request.register.is_none() => Some("no registry is named; see `--register`".into()),
+        Stage::Publish | Stage::RemoteVerify | Stage::Summary | Stage::Register if request.mode == Mode::Validate => {
             Some("a rehearsal publishes nothing; `--mode release` does".into())
         }
-        Stage::Publish | Stage::RemoteVerify | Stage::Summary if !publishes => {
+        Stage::Publish | Stage::RemoteVerify | Stage::Summary | Stage::Register if !publishes => {
             Some("no provider is named; see `--provider`".into())
         }
         _ => None,
@@ -108,7 +109,16 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
             }
             None => String::new(),
         },
-        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
+        Stage::RemoteVerify => {
+            let again = request.smoke.containers.as_ref().and_then(|on| on.published.as_ref());
+            let again =
+                again.map_or_else(String::new, |on| format!(", and run {} services in containers", on.services.len()));
+            format!("fetch what was published as a stranger would, and verify it{again}")
+        }
         Stage::Summary => "expected against published assets".into(),
+        Stage::Register => match &request.register {
+            Some(registry) => format!("the bundle becomes an artifact of `{}`", registry.address),
+            None => String::new(),
+        },
     }
 }

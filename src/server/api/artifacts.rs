@@ -85,7 +85,8 @@ pub(in crate::server) async fn push(
     let kept = pushed.inspect_err(|_| app.metrics.pushed("refused"))?;
     app.metrics.pushed(if kept.is_new { "new" } else { "known" });
     let status = if kept.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(shown(kept.row)?)).into_response())
+    let row = app.registry.current(kept.row, identity.caller().at).await?;
+    Ok((status, Json(shown(row)?)).into_response())
 }
 
 /// Lists artifacts, the one that was pushed last first.
@@ -124,6 +125,7 @@ pub(in crate::server) async fn list(
     };
     let (rows, more) = page(&app, filter).await?;
     let next = rows.last().filter(|_| more).map(|row| cursor(row.sequence));
+    let rows = app.registry.marked(rows).await;
     let artifacts = rows.into_iter().map(|row| shown(Row { summary: None, ..row })).collect::<Result<_>>()?;
     Ok(Json(Page { artifacts, next }))
 }
@@ -144,7 +146,8 @@ pub(in crate::server) async fn show(
     path: std::result::Result<Path<(String, String)>, PathRejection>,
 ) -> Answer<Json<Shown>> {
     let Path((service, id)) = path.map_err(|error| invalid("the path cannot be read").because(error))?;
-    Ok(Json(shown(find(&app, &identity, &service, &id).await?)?))
+    let row = find(&app, &identity, &service, &id).await?;
+    Ok(Json(shown(app.registry.current(row, identity.caller().at).await?)?))
 }
 
 /// Reports how the run that built an artifact ended. The first report stands.
@@ -178,7 +181,8 @@ pub(in crate::server) async fn report(
         return Err(invalid(format!("the note is longer than {MAX_NOTE} characters, or has a NUL in it")).into());
     }
     app.registry.report(&row, report, &identity.caller()).await?;
-    Ok(Json(shown(find(&app, &identity, &service, &id).await?)?))
+    let row = find(&app, &identity, &service, &id).await?;
+    Ok(Json(shown(app.registry.current(row, identity.caller().at).await?)?))
 }
 
 /// Fetches a file of an artifact: one of its bundle, or `payload.tar.gz`.
@@ -288,7 +292,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
 }
 
 /// A JSON document of at most so many bytes.
-async fn document(headers: &HeaderMap, body: Body, max_bytes: usize) -> Result<Vec<u8>> {
+pub(super) async fn document(headers: &HeaderMap, body: Body, max_bytes: usize) -> Result<Vec<u8>> {
     let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
     if kind
         .is_some_and(|kind| !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))

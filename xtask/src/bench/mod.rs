@@ -10,6 +10,7 @@ mod install;
 mod installer;
 mod link;
 mod measure;
+mod registry;
 #[cfg(feature = "server")]
 mod release;
 #[cfg(not(feature = "server"))]
@@ -43,6 +44,9 @@ pub(crate) struct BenchArgs {
     /// The `consign-install` to measure [default: it is built as it is released]
     #[arg(long, value_name = "FILE")]
     installer: Option<Utf8PathBuf>,
+    /// The `consign-server` to measure [default: it is built as it is released]
+    #[arg(long, value_name = "FILE")]
+    server: Option<Utf8PathBuf>,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<Utf8PathBuf>,
@@ -61,6 +65,8 @@ enum Subject {
     Install,
     /// The size of `consign-install`, and the time until it says its version
     Installer,
+    /// `consign-server` on both databases against plain rows by `sqlite3` and `psql`
+    Registry,
     /// Releases into a config repository against `git fast-import`, over a slow link, and among strangers
     Release,
 }
@@ -92,6 +98,7 @@ enum Numbers {
     Compared(Report),
     Install(install::Report),
     Installer(installer::Report),
+    Registry(Vec<registry::Report>),
     Release(release::Report),
 }
 
@@ -101,6 +108,7 @@ impl Numbers {
             Self::Compared(report) => report.passed,
             Self::Install(report) => report.passed,
             Self::Installer(report) => report.passed,
+            Self::Registry(reports) => reports.iter().all(|report| report.passed),
             Self::Release(report) => report.passed(),
         }
     }
@@ -153,6 +161,7 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 Numbers::Install(report)
             }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
+            Subject::Registry => Numbers::Registry(registry::measure(arguments.server.as_deref(), runs)?),
             Subject::Release => {
                 let report = release::measure(runs)?;
                 release::print(&report);
