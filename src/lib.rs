@@ -22,6 +22,8 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod install;
+#[cfg(feature = "server")]
+pub mod manager;
 pub mod model;
 #[cfg(feature = "toolchain")]
 pub mod pipeline;

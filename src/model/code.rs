@@ -140,6 +140,8 @@ codes! {
     EngineFailed = "engine_failed", Remote, "The container engine could not do what it was asked for.";
     ImageMissing = "image_missing", Remote, "An image is not there and cannot be pulled.";
     RemoteForbidden = "remote_forbidden", Remote, "The remote place does not accept the token, or does not allow it what was asked for.";
+    PushRejected = "push_rejected", Remote, "A repository kept changing while it was pushed to.";
+    PushRefused = "push_refused", Refused, "A repository's host does not take what is pushed to it.";
     RedirectRefused = "redirect_refused", Verification, "A redirect leads to a weaker or unknown place.";
     // The registry.
     RequestInvalid = "request_invalid", Usage, "A request to the server is not understood.";

@@ -33,6 +33,8 @@ pub mod provenance;
 pub mod registry;
 pub mod release;
 #[cfg(feature = "toolchain")]
+pub mod release_commit;
+#[cfg(feature = "toolchain")]
 pub mod sbom;
 #[cfg(feature = "toolchain")]
 pub mod source;

@@ -13,9 +13,7 @@ use serde::Serialize;
 
 use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{
-    Builder, Containers, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace,
-};
+use super::request::{Builder, Containers, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace};
 use super::surroundings::Surroundings;
 use super::{choice, docker_smoke};
 use crate::catalog::lifetimes::Lifetimes;

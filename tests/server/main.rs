@@ -9,13 +9,14 @@
 )]
 
 mod access;
-mod completions;
-mod blobs;
-mod bucket;
 mod audit;
+mod blobs;
 mod browse;
+mod bucket;
+mod completions;
 mod container;
 mod crash;
+mod deployer_git;
 mod door;
 mod federation;
 #[path = "../it/fixture.rs"]
@@ -26,8 +27,8 @@ mod openapi;
 mod outage;
 mod place;
 mod postgres;
-mod retention;
 mod register;
+mod retention;
 mod schema;
 mod store;
 #[path = "../it/support.rs"]
@@ -37,5 +38,5 @@ mod tls;
 mod tokens;
 mod tour;
 mod traces;
-mod webhooks;
 mod verdict;
+mod webhooks;

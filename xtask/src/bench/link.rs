@@ -69,7 +69,7 @@ pub(super) fn namespace() -> Result<Link> {
 
 /// What a [`relay`] does to what passes it.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(in crate::bench) struct Shape {
     /// How much it passes on, all connections together.
     bits_per_second: Option<f64>,
     /// There, or back.
@@ -81,16 +81,19 @@ pub(super) struct Shape {
 impl Shape {
     /// What people install over.
     pub(super) const HOME: Self = Self { bits_per_second: Some(BITS_PER_SECOND), one_way: ONE_WAY, lost_percent: 0 };
+    /// What a configuration repository is pushed over: 50 ms there and back.
+    pub(in crate::bench) const DISTANT: Self =
+        Self { bits_per_second: Some(BITS_PER_SECOND), one_way: Duration::from_millis(25), lost_percent: 0 };
     /// What is uploaded over: 20 ms there and back, and one packet of a hundred gets lost.
     pub(super) const LOSSY: Self = Self { bits_per_second: None, one_way: Duration::from_millis(10), lost_percent: 1 };
 
-    fn round_trip(self) -> Duration {
+    pub(in crate::bench) fn round_trip(self) -> Duration {
         2 * self.one_way
     }
 }
 
 /// Passes everything on to a port, as late as the link would; gives the port to use instead.
-pub(super) fn relay(to: u16, shape: Shape) -> Result<u16> {
+pub(in crate::bench) fn relay(to: u16, shape: Shape) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     // All connections share the link.

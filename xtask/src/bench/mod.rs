@@ -13,6 +13,11 @@ mod link;
 mod measure;
 mod publish;
 mod registry;
+#[cfg(feature = "server")]
+mod release;
+#[cfg(not(feature = "server"))]
+#[path = "release_elsewhere.rs"]
+mod release;
 mod scene;
 
 use anyhow::{Context as _, Result, ensure};
@@ -66,6 +71,8 @@ enum Subject {
     Installer,
     /// `consign-server` on both databases against plain rows by `sqlite3` and `psql`
     Registry,
+    /// Releases into a config repository against `git fast-import`, over a slow link, and among strangers
+    Release,
 }
 
 /// What is measured beside programs that do the same work.
@@ -97,6 +104,7 @@ enum Numbers {
     Publish(publish::Report),
     Installer(installer::Report),
     Registry(Vec<registry::Report>),
+    Release(release::Report),
 }
 
 impl Numbers {
@@ -107,6 +115,7 @@ impl Numbers {
             Self::Publish(report) => report.passed,
             Self::Installer(report) => report.passed,
             Self::Registry(reports) => reports.iter().all(|report| report.passed),
+            Self::Release(report) => report.passed(),
         }
     }
 }
@@ -165,6 +174,11 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
             }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
             Subject::Registry => Numbers::Registry(registry::measure(arguments.server.as_deref(), runs)?),
+            Subject::Release => {
+                let report = release::measure(runs)?;
+                release::print(&report);
+                Numbers::Release(report)
+            }
         });
     }
     if let Some(path) = &arguments.json {
