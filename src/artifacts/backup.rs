@@ -1,7 +1,8 @@
 //! Copies of everything while the server goes on, and the way back.
 //!
-//! The database is copied first and the blobs afterwards: blobs are only ever added, so the copy has all
-//! that its database names.
+//! The database is copied first and the blobs afterwards: while nothing is removed ([`turn`]), blobs are only
+//! ever added, so the copy has all that its database names. A copy keeps its blobs in a directory, wherever
+//! the original has them; the way back leads to wherever the settings say.
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -9,9 +10,10 @@ use serde::Serialize;
 use super::Registry;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{self, Blobs};
 use crate::store::{FILE_NAME, Place, Store};
 use crate::world::files;
+use crate::world::lock::Lock;
 
 /// How many blobs are copied between two questions to the database.
 const TOGETHER: u32 = 500;
@@ -33,14 +35,14 @@ impl Registry {
         let database = directory.join(FILE_NAME);
         self.store.copy_to(&database).await?;
         let copied = Store::open(&Place::Sqlite(database)).await?;
-        let done = copy_blobs(&copied, &self.blobs, &Blobs::open(&directory.join("blobs"))?).await;
+        let done = copy_blobs(&copied, &self.blobs, &Blobs::in_directory(&directory.join("blobs"))?).await;
         copied.close().await;
         done
     }
 }
 
 /// Copies a backup into a data directory that is new or empty.
-pub async fn restore(backup: &Utf8Path, data: &Utf8Path) -> Result<Backup> {
+pub async fn restore(backup: &Utf8Path, data: &Utf8Path, blobs: &blobs::Place) -> Result<Backup> {
     let database = backup.join(FILE_NAME);
     if !database.is_file() {
         return Err(Failure::new(Code::FileMissing, format!("there is no backup at `{backup}`"))
@@ -52,7 +54,7 @@ pub async fn restore(backup: &Utf8Path, data: &Utf8Path) -> Result<Backup> {
     let store = Store::open(&Place::Sqlite(database)).await?;
     let place = data.join(FILE_NAME);
     let done = async {
-        let done = copy_blobs(&store, &Blobs::open(&backup.join("blobs"))?, &Blobs::open(&data.join("blobs"))?).await?;
+        let done = copy_blobs(&store, &Blobs::in_directory(&backup.join("blobs"))?, &Blobs::open(blobs)?).await?;
         // With the database the directory is complete, so it comes last.
         store.copy_to(&place).await?;
         Ok(done)
@@ -71,14 +73,20 @@ async fn copy_blobs(store: &Store, from: &Blobs, to: &Blobs) -> Result<Backup> {
         after = last.sha256.to_string();
         for blob in blobs {
             let missing = || Failure::new(Code::StoreDamaged, format!("the blob {} is missing", blob.sha256));
-            let mut source = from.read(&blob.sha256).await?.ok_or_else(missing)?;
+            let source = from.read(blob).await?.ok_or_else(missing)?;
             let mut incoming = to.receive(blob).await?;
-            incoming.copy_from(&mut source).await?;
+            incoming.copy_from(source).await?;
             incoming.finish().await?;
             done.blobs += 1;
             done.bytes += blob.size_bytes;
         }
     }
+}
+
+/// The turn of whoever copies or removes what is kept with a data directory: nobody does both at once.
+pub fn turn(data: &Utf8Path) -> Result<Option<Lock>> {
+    let path = data.join("keeping.lock");
+    Lock::take(&path, &|_| ()).map_err(|error| files::failed("lock", &path, error))
 }
 
 fn require_empty(directory: &Utf8Path) -> Result<()> {

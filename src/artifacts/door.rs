@@ -5,6 +5,7 @@
 //! of release archives, with exactly the environments that the record says.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use super::summary::{self, Policy};
 use super::{Belief, Registry};
 use crate::archive::Inspector;
-use crate::model::artifact::{Artifact, BundleFiles, Payload};
+use crate::model::artifact::{Artifact, Blob, BundleFiles, Payload};
 use crate::model::failure::Result;
 use crate::model::index::ArchiveFormat;
 use crate::model::{Code, Digest, Failure, FileName, text};
@@ -160,7 +161,7 @@ fn verify(blobs: &Blobs, bundle: &BundleFiles, anchor: &Anchor) -> Result<Verifi
         let Some(blob) = bundle.files.get(name) else { return Ok(None) };
         // The verifier is shown one byte too many where there are more, and never more than that.
         let shown = blob.size_bytes.min(max_bytes);
-        let mut bytes = blobs.bytes(&blob.sha256, usize::try_from(blob.size_bytes).unwrap_or(usize::MAX))?;
+        let mut bytes = wait(blobs.bytes(*blob))?;
         bytes.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
         Ok(Some(bytes))
     };
@@ -207,7 +208,7 @@ fn check_payload(blobs: &Blobs, payload: &Payload) -> Result<()> {
         return Err(Failure::new(Code::FileTooLarge, format!("the payload is larger than {MAX_PAYLOAD_BYTES} bytes"))
             .subject(Payload::FILE));
     }
-    let bytes = blobs.bytes(&payload.sha256, usize::try_from(payload.size_bytes).unwrap_or(usize::MAX))?;
+    let bytes = wait(blobs.bytes(Blob { sha256: payload.sha256, size_bytes: payload.size_bytes }))?;
     let mut inspector = Inspector::default();
     let contents = inspector
         .inspect(ArchiveFormat::TarGz, &bytes, Payload::STEM, payload.unpacked_size_bytes)
@@ -225,4 +226,9 @@ fn check_payload(blobs: &Blobs, payload: &Payload) -> Result<()> {
         return Err(refuse(format!("its environments are {}, and the record says otherwise", list.join(", "))));
     }
     Ok(())
+}
+
+/// Waits for a blob on a thread that is there for waiting.
+fn wait<T>(doing: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Handle::current().block_on(doing)
 }

@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use super::{Registry, read};
+use crate::model::Code;
 use crate::model::artifact::Blob;
-use crate::model::digest::Hasher;
 use crate::model::failure::Result;
 use crate::store::Filter;
 
@@ -14,7 +14,7 @@ use crate::store::Filter;
 const TOGETHER: u32 = 50;
 
 /// What was found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Condition {
     /// How many artifacts there are.
     pub artifacts: u64,
@@ -22,6 +22,10 @@ pub struct Condition {
     pub blobs: u64,
     /// How many changes the audit log has.
     pub changes: u64,
+    /// How many blobs are there that no artifact names. `consign-server prune` removes them in time.
+    pub unreferenced: u64,
+    /// How many bytes these have.
+    pub unreferenced_bytes: u64,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
 }
@@ -38,13 +42,13 @@ pub struct Problem {
 impl Registry {
     /// Looks at everything once.
     pub async fn fsck(&self) -> Result<Condition> {
-        let mut condition = Condition { artifacts: 0, blobs: 0, changes: 0, problems: Vec::new() };
-        condition.changes = self.store.audit_head().await?.size();
+        let mut condition = Condition { changes: self.store.audit_head().await?.size(), ..Condition::default() };
         if let Some(damage) = self.store.audit_damage().await? {
             condition.wrong(format!("audit log, line {}", damage.number), damage.what);
         }
         self.look_at_artifacts(&mut condition).await?;
         self.look_at_blobs(&mut condition).await?;
+        self.look_for_others(&mut condition).await?;
         Ok(condition)
     }
 
@@ -83,28 +87,45 @@ impl Registry {
             for blob in blobs {
                 condition.blobs += 1;
                 if let Some(what) = self.wrong_with(blob).await? {
-                    condition.wrong(format!("blob {}", blob.sha256), what.to_owned());
+                    condition.wrong(format!("blob {}", blob.sha256), what);
                 }
             }
         }
     }
 
-    async fn wrong_with(&self, blob: Blob) -> Result<Option<&'static str>> {
-        use tokio::io::AsyncReadExt as _;
-        let Some(mut file) = self.blobs.read(&blob.sha256).await? else { return Ok(Some("it is missing")) };
-        let (mut hasher, mut size, mut piece) = (Hasher::default(), 0, vec![0; 256 << 10]);
+    async fn wrong_with(&self, blob: Blob) -> Result<Option<String>> {
+        let Some(mut reading) = self.blobs.read(blob).await? else {
+            // It may have been removed since it was asked for, together with all that named it.
+            let is_named = self.store.unnamed(&[blob.sha256]).await?.is_empty();
+            return Ok(is_named.then(|| "it is missing".to_owned()));
+        };
         loop {
-            match file.read(&mut piece).await {
-                Ok(0) => break,
-                Ok(read) => {
-                    hasher.update(&piece[..read]);
-                    size += read as u64;
+            match reading.piece().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(failure) if failure.code() == Code::StoreDamaged => {
+                    return Ok(Some("its bytes are not those of its digest".to_owned()));
                 }
-                Err(_) => return Ok(Some("it cannot be read")),
+                Err(failure) => return Ok(Some(format!("it cannot be read: {}", failure.chain().join(": ")))),
             }
         }
-        let whole = size == blob.size_bytes && hasher.finish() == blob.sha256;
-        Ok((!whole).then_some("its bytes are not those of its digest"))
+    }
+
+    async fn look_for_others(&self, condition: &mut Condition) -> Result<()> {
+        let mut after = None;
+        loop {
+            let (found, next) = self.blobs.page(after.as_deref()).await?;
+            let digests: Vec<_> = found.iter().map(|found| found.blob.sha256).collect();
+            let unnamed = self.store.unnamed(&digests).await?;
+            for found in found.iter().filter(|found| unnamed.contains(&found.blob.sha256)) {
+                condition.unreferenced += 1;
+                condition.unreferenced_bytes += found.blob.size_bytes;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 }
 

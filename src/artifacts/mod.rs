@@ -5,9 +5,11 @@
 //! is decided in front of it; here everybody may.
 
 mod backup;
+mod blobs;
 mod door;
 mod fsck;
 mod judgement;
+pub mod retention;
 pub mod summary;
 
 use std::sync::Arc;
@@ -24,12 +26,15 @@ use crate::store::blobs::Blobs;
 use crate::store::{Change, NewArtifact, NewOutcome, Pushed, Row, Store};
 use crate::trust::key::{PublicKey, Signer};
 
-pub use backup::{Backup, restore};
+pub use backup::{Backup, restore, turn};
 pub use door::Verdict;
 pub use fsck::{Condition, Problem};
 
 /// How many bundles are verified at once; each may need as much memory as its largest file.
 const AT_ONCE: usize = 2;
+
+/// How often a push looks for its blobs again because others were removed meanwhile.
+const SWEEPS: u32 = 5;
 
 /// Whom the registry believes.
 #[derive(Clone, Debug, Default)]
@@ -93,58 +98,72 @@ impl Registry {
         if let Some(row) = self.find(&service, &id).await? {
             return same(&artifact, sha256, row);
         }
-        for (name, blob) in artifact.blobs() {
-            match self.blobs.size(&blob.sha256).await? {
-                Some(size) if size == blob.size_bytes => {}
-                Some(_) => {
-                    return Err(Failure::new(
-                        Code::SizeMismatch,
-                        format!("`{name}` has another size than the record says"),
-                    )
-                    .subject(name));
-                }
-                None => {
-                    return Err(Failure::new(
-                        Code::BlobMissing,
-                        format!("`{name}` ({}) was not uploaded", blob.sha256),
-                    )
-                    .subject(name)
-                    .hint("upload every file before the record that names it"));
-                }
+        let mut tries = SWEEPS;
+        let pushed = loop {
+            match self.keep(&artifact, sha256, idempotency.as_deref(), caller).await? {
+                Pushed::Swept if tries > 0 => tries -= 1,
+                pushed => break pushed,
+            }
+        };
+        match pushed {
+            Pushed::New | Pushed::There(_) => {}
+            Pushed::OtherRequest => {
+                return Err(Failure::new(Code::KeyReused, "the idempotency key was used for another record")
+                    .hint("use a new key for every record"));
+            }
+            Pushed::Pruned => {
+                let message = format!("`{service}/{id}` was here with other content");
+                return Err(Failure::new(Code::ArtifactExists, message)
+                    .subject(id.as_str())
+                    .hint("an artifact never changes: push it under another id"));
+            }
+            Pushed::Swept => {
+                return Err(Failure::new(Code::StoreUnavailable, "blobs are being removed all the time"));
             }
         }
-        let judged = self.judge(&artifact, caller.at).await?;
-        let record = String::from_utf8(artifact.render()).expect("JSON is text");
-        let change = Change {
-            at: caller.at,
-            subject: caller.subject.clone(),
-            verb: "artifact.push",
-            object: format!("{service}/{id}"),
-            sha256: Some(sha256),
-            note: Some(format!("bundle {}", judged.verdict)),
-        };
-        let new = NewArtifact {
-            artifact: &artifact,
-            record: &record,
-            sha256,
-            verdict: judged.verdict.as_str(),
-            policy: judged.policy,
-            summary: judged.summary,
-            idempotency: idempotency.map(|name| (name, sha256)),
-        };
-        let pushed = self.store.push(&new, &change).await?;
-        if pushed == Pushed::OtherRequest {
-            return Err(Failure::new(Code::KeyReused, "the idempotency key was used for another record")
-                .hint("use a new key for every record"));
-        }
         let row = self.find(&service, &id).await?.ok_or_else(|| {
-            // Nothing is ever taken away, so this is a database that forgot what it acknowledged.
-            Failure::new(Code::StoreDamaged, format!("`{service}/{id}` was kept and is not there"))
+            // Rules that let go what was pushed a moment ago are nobody's wish, and yet no damage.
+            Failure::new(Code::Busy, format!("`{service}/{id}` was removed at the same time"))
+                .subject(id.as_str())
+                .hint("push it again, and look at the rules of retention")
         })?;
         match pushed {
             Pushed::New => Ok(Kept { is_new: true, row }),
             _ => same(&artifact, sha256, row),
         }
+    }
+
+    /// Looks for a record's blobs, judges it and keeps it.
+    async fn keep(
+        &self,
+        artifact: &Artifact,
+        sha256: Digest,
+        idempotency: Option<&str>,
+        caller: &Caller,
+    ) -> Result<Pushed> {
+        let sweeps = self.store.sweeps().await?;
+        self.find_blobs(artifact).await?;
+        let judged = self.judge(artifact, caller.at).await?;
+        let record = String::from_utf8(artifact.render()).expect("JSON is text");
+        let change = Change {
+            at: caller.at,
+            subject: caller.subject.clone(),
+            verb: "artifact.push",
+            object: format!("{}/{}", artifact.service, artifact.id),
+            sha256: Some(sha256),
+            note: Some(format!("bundle {}", judged.verdict)),
+        };
+        let new = NewArtifact {
+            artifact,
+            record: &record,
+            sha256,
+            verdict: judged.verdict.as_str(),
+            policy: judged.policy,
+            summary: judged.summary,
+            idempotency: idempotency.map(|name| (name.to_owned(), sha256)),
+            sweeps,
+        };
+        self.store.push(&new, &change).await
     }
 
     /// Notes how the run that built an artifact ended. The first word stands.

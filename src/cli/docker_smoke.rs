@@ -13,7 +13,7 @@ use crate::config::smoke_matrix::{self, Bases};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Exit, Failure, Platform};
-use crate::pipeline::docker_smoke::matrix::{Choice, Matrix, Service, ServiceName};
+use crate::pipeline::docker_smoke::matrix::{Choice, Matrix, Serve, Service, ServiceName};
 use crate::pipeline::docker_smoke::report::{Report, Status};
 use crate::pipeline::docker_smoke::{self, Options};
 use crate::pipeline::plan::Selection;
@@ -91,6 +91,7 @@ struct Row<'a> {
     labels: Vec<&'a str>,
     needs: Vec<&'a ServiceName>,
     bundle: bool,
+    serve: Option<Serve>,
     environment: Vec<&'a str>,
     time_limit_ms: u64,
     memory_bytes: u64,
@@ -108,7 +109,7 @@ impl DockerSmokeArgs {
             return self.list(context, &matrix);
         }
         let dist = self.dist.clone().map(|dist| context.path(&dist));
-        let wants_bundle = matrix.services.values().any(|service| service.has_bundle);
+        let wants_bundle = matrix.services.values().any(Service::wants_bundle);
         let (dist, bundle) = match (dist, &self.bundle) {
             (Some(dist), Some(bundle)) => (dist, Some(context.path(bundle))),
             (dist, bundle) => places(context, dist, bundle.as_ref().map(|bundle| context.path(bundle)), wants_bundle)?,
@@ -123,6 +124,7 @@ impl DockerSmokeArgs {
                 addresses: &addresses(context)?,
                 directory: &directory,
                 bundle: bundle.as_deref(),
+                published: None,
                 jobs: self.jobs.map(Into::into),
                 listener: context.listener(),
             },
@@ -230,6 +232,7 @@ fn row<'a>(name: &'a ServiceName, service: &'a Service) -> Row<'a> {
         labels: service.labels.iter().map(String::as_str).collect(),
         needs: service.needs.iter().collect(),
         bundle: service.has_bundle,
+        serve: service.serve,
         environment: service.environment.keys().map(String::as_str).collect(),
         time_limit_ms: u64::try_from(service.limits.time.as_millis()).unwrap_or(u64::MAX),
         memory_bytes: service.limits.memory_bytes,

@@ -1,17 +1,21 @@
 //! `login` and `logout`: keep a token for a registry, and forget it.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 
 use camino::Utf8PathBuf;
 use clap::Args;
 
 use super::registry::{RegistryArgs, credentials};
-use super::{Context, usage};
+use super::{Context, output, usage};
+use crate::client::credentials::Renewal;
+use crate::client::oidc::{Device, Provider};
 use crate::client::{Server, Token};
-use crate::config::environment::{CONSIGN_SERVER, CONSIGN_TOKEN};
-use crate::model::Exit;
+use crate::config::environment::{CONSIGN_CLIENT_ID, CONSIGN_CLIENT_SECRET, CONSIGN_SERVER, CONSIGN_TOKEN};
 use crate::model::failure::Result;
+use crate::model::registry::{LoginProvider, Whoami};
 use crate::model::text::shown;
+use crate::model::{Exit, FileName};
+use crate::world::clock;
 use crate::world::keys::{self, Exposure};
 
 /// The longest token, in bytes.
@@ -21,13 +25,24 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign login --server https://registry.example.com < token.txt
-  consign login --server https://registry.example.com --token-file token.txt")]
+  consign login --server https://registry.example.com --token-file token.txt
+  consign login --server https://registry.example.com --oidc
+  CONSIGN_CLIENT_ID=ci CONSIGN_CLIENT_SECRET=… consign login --server https://registry.example.com --client-credentials")]
 pub struct LoginArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     /// The file with the token [default: that of `CONSIGN_TOKEN`, else standard input]
     #[arg(long, value_name = "FILE")]
     token_file: Option<Utf8PathBuf>,
+    /// Log in with a provider of identities, by a code that is confirmed in a browser anywhere; so it is on a terminal too where no token is given
+    #[arg(long, conflicts_with = "token_file")]
+    oidc: bool,
+    /// Log in as the machine that `CONSIGN_CLIENT_ID` and `CONSIGN_CLIENT_SECRET` name
+    #[arg(long, conflicts_with_all = ["token_file", "oidc"])]
+    client_credentials: bool,
+    /// Which provider, where the registry knows several
+    #[arg(long, value_name = "NAME")]
+    provider: Option<FileName>,
 }
 
 /// The arguments of `logout`.
@@ -42,16 +57,73 @@ pub struct LogoutArgs {
 impl LoginArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let address = address(&self.registry, context)?;
-        let token = Token(self.token(context)?);
-        // A token that does not count is not kept.
-        let server = Server::at(&address, Some(token.clone()))?;
-        let whoami = server.whoami()?;
-        credentials(context)?.keep(&address, &token)?;
+        let whoami = if self.client_credentials {
+            self.as_machine(context, &address)?
+        } else if self.asks_a_person(context) {
+            self.as_person(context, &address)?
+        } else {
+            let token = Token(self.token(context)?);
+            // A token that does not count is not kept.
+            let whoami = Server::at(&address, Some(token.clone()))?.whoami()?;
+            credentials(context)?.keep(&address, &token)?;
+            whoami
+        };
         context.output.result(&whoami, || {
             let (name, grants) = (shown(&whoami.name), shown(&whoami.grants));
-            format!("logged in to {} as {name} ({}): {grants}", server.address(), shown(&whoami.subject))
+            format!("logged in to {} as {name} ({}): {grants}", shown(&address), shown(&whoami.subject))
         })?;
         Ok(Exit::Done)
+    }
+
+    fn asks_a_person(&self, context: &Context) -> bool {
+        let given = self.token_file.is_some() || context.environment.get(CONSIGN_TOKEN).is_some();
+        self.oidc || (!given && std::io::stdin().is_terminal())
+    }
+
+    /// The provider that the registry names, if it is one, or the one that is asked for.
+    fn provider(&self, address: &str) -> Result<LoginProvider> {
+        let known = Server::at(address, None)?.login()?.providers;
+        let names: Vec<_> = known.iter().map(|provider| provider.name.to_string()).collect();
+        let mut fitting = known.into_iter().filter(|one| self.provider.as_ref().is_none_or(|name| *name == one.name));
+        match (fitting.next(), fitting.next()) {
+            (Some(provider), None) => Ok(provider),
+            (None, _) if names.is_empty() => {
+                Err(usage("the registry knows no provider of identities")
+                    .hint("use a token: `consign login < token.txt`"))
+            }
+            _ => Err(usage(format!("it is not said which provider is meant: {}", names.join(", ")))
+                .hint("add `--provider NAME`")),
+        }
+    }
+
+    fn as_person(&self, context: &Context, address: &str) -> Result<Whoami> {
+        let login = self.provider(address)?;
+        let provider = Provider::discover(&login.issuer)?;
+        let device = provider.begin(&login)?;
+        tell(address, &login, &device);
+        let tokens = provider.wait(&login, &device)?;
+        let whoami = Server::at(address, Some(Token(tokens.token.clone())))?.whoami()?;
+        let renewal = tokens.refresh_token.clone().map(|refresh_token| Renewal {
+            issuer: login.issuer,
+            client_id: login.client_id,
+            token: login.token,
+            refresh_token,
+        });
+        credentials(context)?.keep_login(address, &tokens, renewal, clock::now())?;
+        Ok(whoami)
+    }
+
+    fn as_machine(&self, context: &Context, address: &str) -> Result<Whoami> {
+        let variable = |name: &'static str| {
+            context.environment.get(name).ok_or_else(|| usage(format!("`{name}` is not set")).subject(name))
+        };
+        let (id, secret) = (variable(CONSIGN_CLIENT_ID)?, variable(CONSIGN_CLIENT_SECRET)?);
+        let login = self.provider(address)?;
+        let tokens = Provider::discover(&login.issuer)?.as_machine(id, secret, &login)?;
+        let whoami = Server::at(address, Some(Token(tokens.token.clone())))?.whoami()?;
+        // Whoever has the secret needs nothing else to log in again.
+        credentials(context)?.keep_login(address, &tokens, None, clock::now())?;
+        Ok(whoami)
     }
 
     fn token(&self, context: &Context) -> Result<String> {
@@ -88,6 +160,24 @@ impl LogoutArgs {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// Says what is to be confirmed, where, and for whom. Whoever reads a code that another one has begun can
+/// see by this that it is not theirs.
+fn tell(address: &str, login: &LoginProvider, device: &Device) {
+    let minutes = device.life_seconds.div_ceil(60);
+    let mut lines = format!(
+        "`{}` asks `{}` who you are.\nOpen {} and enter the code {}\n",
+        shown(address),
+        shown(&login.issuer),
+        shown(&device.place),
+        shown(&device.user_code)
+    );
+    if let Some(place) = &device.place_with_code {
+        lines.push_str(&format!("or open {} and compare the code\n", shown(place)));
+    }
+    lines.push_str(&format!("It counts for {minutes} minutes. Confirm no code that you have not asked for.\n"));
+    output::complain(&lines);
 }
 
 fn address(registry: &RegistryArgs, context: &Context) -> Result<String> {

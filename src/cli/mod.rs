@@ -86,6 +86,8 @@ pub mod smoke;
 #[cfg(feature = "toolchain")]
 pub mod summary;
 #[cfg(feature = "toolchain")]
+pub mod token;
+#[cfg(feature = "toolchain")]
 pub mod trust;
 #[cfg(feature = "toolchain")]
 mod verb;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::anchor::AnchorArgs;
-use super::registry::{RegistryArgs, credentials, token};
+use super::registry::{RegistryArgs, token};
 use super::selection::ReleaseArgs;
 use super::{Context, planning};
 use crate::client::Server;
@@ -75,7 +75,7 @@ pub(super) fn registry(context: &Context, plan: &Plan) -> Result<Option<Server>>
 /// A registry that is going to be pushed to: that nobody may do so without a token is known before
 /// anything is published.
 fn with_token(context: &Context, address: &str) -> Result<Server> {
-    let token = token(context, &credentials(context)?, address)?.ok_or_else(|| {
+    let token = token(context, address)?.ok_or_else(|| {
         Failure::new(Code::TokenMissing, format!("there is no token for the registry {}", shown(address)))
             .subject(address)
             .hint("run `consign login`, or set `CONSIGN_TOKEN`")

@@ -29,6 +29,9 @@ use crate::pipeline::{Tools, package};
   consign release-pipeline v1.2.3 --mode release --key release.pem --provider directory --target /srv/releases \\
     --register https://registry.example.com
 
+With docker, the services of docker/smoke.toml that are labelled `published` run once more on what was
+published, in the stage remote-verify.
+
 Stages: guard, preflight, test, build, package, sign, verify, notes, smoke, publish, remote-verify, summary, register.")]
 pub struct ReleasePipelineArgs {
     #[command(flatten)]

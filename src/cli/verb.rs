@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use super::{
     Context, Globals, artifact, audit, build, bundle, catalog, completions, config, docker_smoke, doctor, init,
     install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, register,
-    release_pipeline, remote_verify, revert, run_by, sign, smoke, summary, trust, uninstall, upgrade, verify,
+    release_pipeline, remote_verify, revert, run_by, sign, smoke, summary, token, trust, uninstall, upgrade, verify,
     verify_blob, version_guard,
 };
 use crate::model::Exit;
@@ -89,6 +89,8 @@ pub enum Verb {
     Login(login::LoginArgs),
     /// Forget a token for the registry
     Logout(login::LogoutArgs),
+    /// Make, list and take back the tokens of a registry
+    Token(token::TokenArgs),
     /// Make, show, inspect and encrypt signing keys
     Key(key::KeyArgs),
     /// Show the settings, where each comes from, and their schema
@@ -134,6 +136,7 @@ impl Verb {
             Self::Audit(verb) => verb.run(context),
             Self::Login(verb) => verb.run(context),
             Self::Logout(verb) => verb.run(context),
+            Self::Token(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Init(verb) => verb.run(context),

@@ -5,6 +5,7 @@
 //! is in [`credentials`].
 
 pub mod credentials;
+pub mod oidc;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,13 @@ use serde::de::DeserializeOwned;
 
 use crate::model::artifact::Artifact;
 use crate::model::failure::Result;
-use crate::model::registry::{Leaves, Page, Proof, Report, Shown, Whoami};
+use crate::model::registry::{
+    Leaves, Login, NewToken, Page, Proof, Report, Shown, TokenMade, TokenRow, Tokens, Whoami,
+};
 use crate::model::text::shown;
 use crate::model::{Code, Digest, Failure, FileName};
 use crate::trust::tile::Tile;
-use crate::world::http::exchange::{Body, Method, Reply, Request};
+use crate::world::http::exchange::{Body, Method, Reply, Request, escaped, form};
 use crate::world::http::{self, address};
 
 /// The largest answer that is no file, in bytes.
@@ -83,6 +86,28 @@ impl Server {
     /// Who the token makes one.
     pub fn whoami(&self) -> Result<Whoami> {
         self.ask(Method::Get, "/api/v1/whoami", &Body::Empty)
+    }
+
+    /// How people log in here, and with which provider of identities.
+    pub fn login(&self) -> Result<Login> {
+        self.ask(Method::Get, "/api/v1/login", &Body::Empty)
+    }
+
+    /// Makes a token. It is asked for once: an answer that got lost has made one that nobody knows.
+    pub fn make_token(&self, new: &NewToken) -> Result<TokenMade> {
+        let body = Body::Json(crate::model::pretty(new));
+        document(&accepted(self.once(Method::Post, "/api/v1/tokens", body, &[])?)?)
+    }
+
+    /// Every token, without its secret.
+    pub fn tokens(&self) -> Result<Vec<TokenRow>> {
+        Ok(self.ask::<Tokens>(Method::Get, "/api/v1/tokens", &Body::Empty)?.tokens)
+    }
+
+    /// Takes a token back.
+    pub fn revoke_token(&self, id: &str) -> Result<()> {
+        let path = format!("/api/v1/tokens/{}", escaped(id));
+        accepted(self.once(Method::Delete, &path, Body::Empty, &[])?).map(drop)
     }
 
     /// Sends the files that a record names and that the registry has not, and then the record.
@@ -229,16 +254,10 @@ fn unreadable() -> Failure {
 
 /// A path with a query. Everything that could mean something in it is written as its bytes.
 fn with_query(path: &str, query: &[(&str, String)]) -> String {
-    let escaped = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-                other => format!("%{other:02X}"),
-            })
-            .collect()
-    };
-    let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+    if query.is_empty() {
+        return path.to_owned();
+    }
+    format!("{path}?{}", form(query.iter().map(|(name, value)| (*name, value.as_str()))))
 }
 
 #[cfg(test)]

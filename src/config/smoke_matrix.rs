@@ -19,7 +19,7 @@ use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Failure, Platform};
 use crate::pipeline::docker_smoke::matrix::{
-    Limits, Matrix, Network, Probe, Pull, Question, Service, ServiceName, Source, WithoutEmulation,
+    Limits, Matrix, Network, Probe, Pull, Question, Serve, Service, ServiceName, Source, WithoutEmulation,
 };
 
 /// Where the file is, below the root of the workspace.
@@ -96,6 +96,8 @@ struct ServiceTable {
     user: Option<String>,
     /// Put the bundle at /bundle; default: no.
     bundle: bool,
+    /// Serve the bundle over https, at `$CONSIGN_BUNDLE_URL`, to what runs after the setup: bundle; default: nothing.
+    serve: Option<Serve>,
     /// What the last command, or the service itself, has to end with; default: 0.
     exit_code: i64,
     /// Texts that have to stand on a line of the output.
@@ -320,6 +322,12 @@ fn service(table: ServiceTable, bases: &BTreeMap<String, Source>, around: &Surro
     if !table.setup.is_empty() && table.run.is_empty() && table.commands.is_empty() {
         return Err("after `setup` there has to be something to `run`, or `commands`".to_owned());
     }
+    if table.serve.is_some() && table.run.is_empty() && table.commands.is_empty() {
+        return Err("what is served has to be fetched by something to `run`, or by `commands`".to_owned());
+    }
+    if table.serve.is_some() && table.network == Network::None {
+        return Err("nothing can be served without a network".to_owned());
+    }
     let probes = table.probe.into_iter().map(probe).collect::<Read<Vec<_>>>()?;
     let asks_over_http = probes.iter().any(|probe| matches!(probe.question, Question::Http { .. }));
     if asks_over_http && table.network == Network::None {
@@ -356,6 +364,7 @@ fn service(table: ServiceTable, bases: &BTreeMap<String, Source>, around: &Surro
         secrets,
         user: table.user,
         has_bundle: table.bundle,
+        serve: table.serve,
         exit_code: table.exit_code,
         output: table.output,
         output_matches,
@@ -534,6 +543,15 @@ mod tests {
     fn the_repository_s_own_matrix_is_read() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
         let matrix = read(&root.join(FILE_NAME), root, &Bases::new()).expect("a matrix");
-        assert!(matrix.services.values().all(|service| service.has_bundle));
+        for (name, service) in &matrix.services {
+            let base = match &service.source {
+                Source::Dockerfile { base: Some(base), .. } => base,
+                source => source,
+            };
+            assert!(base.to_string().contains("@sha256:"), "{name} starts from what may change");
+            assert!(service.wants_bundle() || service.labels.contains("server"), "{name}");
+        }
+        let published = matrix.of_published().expect("what runs once more");
+        assert!(published.services.values().all(|service| service.serve.is_some()));
     }
 }

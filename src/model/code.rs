@@ -146,6 +146,7 @@ codes! {
     RequestTimeout = "request_timeout", Remote, "The server gave up on a request that took too long.";
     RouteUnknown = "route_unknown", Remote, "The server has nothing at this address, or not by this method.";
     Unauthenticated = "unauthenticated", Refused, "The server asks for a token, and none that it knows was given.";
+    LoginRefused = "login_refused", Refused, "A provider of identities gave no token, or nobody confirmed the login in time.";
     Forbidden = "forbidden", Refused, "The token does not allow it.";
     TokenUnknown = "token_unknown", Refused, "The server has issued no such token.";
     ArtifactInvalid = "artifact_invalid", Verification, "A text is not a record of an artifact.";
@@ -156,6 +157,9 @@ codes! {
     BlobMissing = "blob_missing", Verification, "A record names bytes that were not uploaded.";
     UploadMisplaced = "upload_misplaced", Remote, "A piece of an upload does not begin where the one before ended.";
     KeyReused = "idempotency_key_reused", Refused, "An idempotency key was used for another request before.";
+    PolicyInvalid = "policy_invalid", Usage, "A policy cannot be used as it is.";
+    PolicyConflict = "policy_conflict", Refused, "A policy contradicts another one.";
+    ApprovalRefused = "approval_refused", Refused, "A vote on a release is not one of an approver.";
     StoreUnavailable = "store_unavailable", Remote, "The server's database or its blobs cannot be reached.";
     StoreDamaged = "store_damaged", Verification, "The server's database, its blobs and its log contradict each other.";
     // Rules.

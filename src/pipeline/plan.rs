@@ -11,11 +11,13 @@ use camino::Utf8PathBuf;
 use semver::Version;
 use serde::Serialize;
 
-use super::choice;
 use super::interop::{About, Interop};
 use super::matrix::Matrix;
-use super::request::{Builder, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace};
+use super::request::{
+    Builder, Containers, Job, Mode, NAME_PATTERN, Publish, Register, Request, Smoke, SmokePlace,
+};
 use super::surroundings::Surroundings;
+use super::{choice, docker_smoke};
 use crate::catalog::lifetimes::Lifetimes;
 use crate::model::address::Pages;
 use crate::model::failure::Result;
@@ -196,6 +198,15 @@ pub struct InstallerPlan {
     pub base_url: Option<String>,
     /// The catalog's root that they carry: a path below the workspace's root.
     pub root: Option<String>,
+}
+
+impl Plan {
+    /// The services that run once more on what was published, if any.
+    pub fn smoke_on_published(&self) -> Option<(&docker_smoke::matrix::Matrix, &Containers)> {
+        let runs = self.stages.iter().any(|planned| planned.stage == Stage::Smoke && planned.runs);
+        let containers = self.smoke.containers.as_ref().filter(|_| runs)?;
+        containers.published.as_ref().map(|matrix| (matrix, containers))
+    }
 }
 
 /// Which stages to run.

@@ -95,6 +95,19 @@ pub struct RemoteReport {
     pub not_checked: Vec<NotChecked>,
     /// Everything that is wrong.
     pub findings: Vec<Finding>,
+    /// What was verified.
+    #[serde(skip)]
+    pub copy: Option<Copied>,
+}
+
+/// What was fetched, as long as somebody has it.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// Where it is.
+    pub directory: Utf8PathBuf,
+    /// Where every stranger can fetch the same, if that is so.
+    pub url: Option<String>,
+    _fetched: Option<Arc<scratch::Directory>>,
 }
 
 impl Published {
@@ -161,6 +174,7 @@ pub fn remote_verify(place: &Published, tools: &Tools<'_>) -> Result<RemoteRepor
 /// Fetches and verifies, and reports what was found.
 pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
     let expected = place.expected.as_ref();
+    let copy: Option<Copied>;
     let (verified, mut findings) = match &place.base {
         Place::Directory(path) if !path.is_dir() => {
             return Err(Failure::new(Code::RemoteNotFound, format!("there is no directory `{path}`"))
@@ -173,13 +187,28 @@ pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
                 .subject(parcel.path().as_str())
                 .hint("unpack it with `tar xf`, and name the directory of the version in it"));
         }
-        Place::Directory(path) => (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new()),
+        Place::Directory(path) => {
+            copy = Some(Copied { directory: path.clone(), url: None, _fetched: None });
+            (Some(verify(path, expected, &tools.requirements, tools.listener)?), Vec::new())
+        }
         Place::Web(base) if place.closed.is_some() => {
+            copy = place.closed.as_ref().map(|closed| Copied {
+                directory: closed.path().to_owned(),
+                url: None,
+                _fetched: Some(Arc::clone(closed)),
+            });
             let directory = place.closed.as_ref().map_or(Utf8Path::new(""), |closed| closed.path());
             (Some(verify_from(base, directory, expected, &tools.requirements, tools.listener)?), Vec::new())
         }
         Place::Web(base) => {
-            let scratch = scratch::Directory::new("consign-remote-")?;
+            let scratch = Arc::new(scratch::Directory::new("consign-remote-")?);
+            // With credentials, or from this machine alone, it is not for strangers.
+            let is_open = base.starts_with("https://") && *base == place.base.shown();
+            copy = Some(Copied {
+                directory: scratch.path().to_owned(),
+                url: is_open.then(|| base.clone()),
+                _fetched: Some(Arc::clone(&scratch)),
+            });
             let demanded = tools.requirements.require_signatures || tools.requirements.anchor.is_checked();
             let findings = fetch(base, scratch.path(), demanded, tools.listener)?;
             // What could not be fetched is told once, and not again as missing.
@@ -212,6 +241,7 @@ pub fn examine(place: &Published, tools: &Tools<'_>) -> Result<RemoteReport> {
         archives: files.iter().filter(|file| file.kind == "package").count(),
         files,
         findings,
+        copy,
     })
 }
 

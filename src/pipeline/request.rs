@@ -235,6 +235,8 @@ pub struct Workflows {
 pub struct Containers {
     /// The services.
     pub matrix: Matrix,
+    /// Those of them that run once more, on what was published.
+    pub published: Option<Matrix>,
     /// Where an engine may listen.
     pub addresses: Vec<Address>,
 }

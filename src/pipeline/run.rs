@@ -215,7 +215,11 @@ fn traffic(plan: &Plan, stage: Stage) -> (Vec<String>, Vec<String>) {
             (releases(), outputs.collect())
         }
         Stage::Publish => (bundle(), report(&["release-assets.txt", "release-url.txt", "publish.json"])),
-        Stage::RemoteVerify => (vec![], report(&["remote-verify.json", "remote-verify.md"])),
+        Stage::RemoteVerify => {
+            let again = plan.smoke_on_published().map(|_| "docker-smoke-published/summary.json");
+            let again = again.map(|path| below(&plan.places.dist.join(path)));
+            (vec![], report(&["remote-verify.json", "remote-verify.md"]).into_iter().chain(again).collect())
+        }
         Stage::Summary => (report(&["release-assets.txt"]), report(&["release-summary.json", "release-summary.md"])),
         Stage::Register => (bundle(), report(&["register.json"])),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::build::Built;
+use super::docker_smoke::matrix::Matrix;
 use super::package::Packed;
 use super::plan::Plan;
 use super::publish::Publication;
@@ -146,16 +147,34 @@ fn smoke_in_containers(
         .subject("smoke")
         .hint("leave `--skip verify` out, or choose `--smoke host`"));
     }
-    let directory = plan.places.dist.join("docker-smoke");
     let options = docker_smoke::Options {
         addresses: &containers.addresses,
-        directory: &directory,
+        directory: &plan.places.dist.join("docker-smoke"),
         bundle: Some(&plan.places.bundle),
+        published: None,
         jobs: None,
         listener: tools.listener,
     };
-    let report = docker_smoke::run(&containers.matrix, &options)?;
-    docker_smoke::require(&report, &directory)?;
+    run_in_containers(&containers.matrix, &options)
+}
+
+/// The same on what was published: from where everybody finds it, or on what was fetched from there.
+fn smoke_published(plan: &Plan, copy: Option<&remote_verify::Copied>, tools: &Tools<'_>) -> Result<Option<String>> {
+    let (Some((matrix, containers)), Some(copy)) = (plan.smoke_on_published(), copy) else { return Ok(None) };
+    let options = docker_smoke::Options {
+        addresses: &containers.addresses,
+        directory: &plan.places.dist.join("docker-smoke-published"),
+        bundle: Some(&copy.directory),
+        published: copy.url.as_deref(),
+        jobs: None,
+        listener: tools.listener,
+    };
+    run_in_containers(matrix, &options).map(Some)
+}
+
+fn run_in_containers(matrix: &Matrix, options: &docker_smoke::Options<'_>) -> Result<String> {
+    let report = docker_smoke::run(matrix, options)?;
+    docker_smoke::require(&report, options.directory)?;
     let left_out = match report.skipped.len() {
         0 => String::new(),
         skipped => format!(", {skipped} left out"),
@@ -218,9 +237,11 @@ pub(crate) fn remote_verify(plan: &Plan, published: Option<&Publication>, tools:
             verified => break verified?,
         }
     };
+    let again = smoke_published(plan, report.copy.as_ref(), tools)?;
+    let again = again.map_or_else(String::new, |again| format!("; {again}"));
     Ok((
         RemoteStatus::Passed,
-        format!("{} fetched from {} and verified", count(report.files.len(), "file"), report.base_url),
+        format!("{} fetched from {} and verified{again}", count(report.files.len(), "file"), report.base_url),
     ))
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::Grants;
 use crate::model::failure::Result;
+use crate::model::registry::{Login, LoginProvider, LoginToken};
 use crate::model::{Code, Failure, FileName, text};
 use crate::trust::jwt::{self, Claims, Expected, Keys, MAX_JWKS_BYTES, Refused};
 use crate::world::http;
@@ -38,6 +39,7 @@ struct Issuer {
     expected: Expected,
     jwks: String,
     rules: Vec<Rule>,
+    login: Option<LoginProvider>,
     cache: Mutex<Cache>,
 }
 
@@ -70,8 +72,26 @@ struct IssuerRow {
     url: String,
     audience: String,
     jwks: String,
+    login: Option<LoginRow>,
     #[serde(default)]
     rule: Vec<RuleRow>,
+}
+
+/// How people log in with it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginRow {
+    client_id: String,
+    #[serde(default = "usual_scope")]
+    scope: String,
+    #[serde(default)]
+    token: LoginToken,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+}
+
+fn usual_scope() -> String {
+    "openid offline_access".to_owned()
 }
 
 #[derive(Deserialize)]
@@ -91,7 +111,7 @@ impl Federation {
         let document: Document =
             toml::from_str(document).map_err(|error| refuse("it is no such file".to_owned()).because(error))?;
         let mut issuers = Vec::new();
-        for IssuerRow { name, url, audience, jwks, rule } in document.issuer {
+        for IssuerRow { name, url, audience, jwks, login, rule } in document.issuer {
             http::address(&jwks)?;
             if url.is_empty() || audience.is_empty() {
                 return Err(refuse(format!("`{name}` has no url or no audience")));
@@ -103,33 +123,50 @@ impl Federation {
                 }
                 rules.push(Rule { claims, grants: grants.parse()? });
             }
+            // A token that says who somebody is, is for the one who asked for it.
+            if login.as_ref().is_some_and(|login| login.token == LoginToken::IdToken && login.client_id != audience) {
+                return Err(refuse(format!(
+                    "the audience of `{name}` is not the `client_id` of its login, and no id token would count"
+                )));
+            }
+            let login = login.map(|LoginRow { client_id, scope, token, parameters }| LoginProvider {
+                name: name.clone(),
+                issuer: url.clone(),
+                client_id,
+                scope,
+                token,
+                parameters,
+            });
             let expected = Expected { issuer: url, audience };
-            issuers.push(Issuer { name, expected, jwks, rules, cache: Mutex::default() });
+            issuers.push(Issuer { name, expected, jwks, rules, login, cache: Mutex::default() });
         }
         Ok(Self(Arc::new(issuers)))
     }
 
-    /// Whom a token makes somebody, and what that allows; nothing where it does not count.
+    /// How people log in.
+    pub(super) fn login(&self) -> Login {
+        Login { providers: self.0.iter().filter_map(|issuer| issuer.login.clone()).collect() }
+    }
+
+    /// Whom a token makes somebody, and what that allows; nothing where it does not count. One issuer may
+    /// be there several times, with an audience each: for people and for machines.
     pub(super) async fn judge(&self, token: &str, now: Timestamp) -> Result<Option<(String, Claims, Grants)>> {
         let claimed = jwt::claimed_issuer(token);
-        let Some(issuer) = self.0.iter().find(|issuer| Some(&issuer.expected.issuer) == claimed.as_ref()) else {
-            return Ok(None);
-        };
-        let verified = match issuer.keys(Why::Usual).await?.verify(token, &issuer.expected, now) {
-            Err(Refused::UnknownKey) => issuer.keys(Why::UnknownKey).await?.verify(token, &issuer.expected, now),
-            verified => verified,
-        };
-        match verified {
-            Ok(claims) => {
-                let subject: String = text::shown(&claims.subject).chars().take(MAX_SUBJECT).collect();
-                let grants = issuer.grants(&claims);
-                Ok(Some((format!("{}:{subject}", issuer.name), claims, grants)))
-            }
-            Err(why) => {
-                tracing::info!(issuer = issuer.name.as_str(), %why, "a token was refused");
-                Ok(None)
+        for issuer in self.0.iter().filter(|issuer| Some(&issuer.expected.issuer) == claimed.as_ref()) {
+            let verified = match issuer.keys(Why::Usual).await?.verify(token, &issuer.expected, now) {
+                Err(Refused::UnknownKey) => issuer.keys(Why::UnknownKey).await?.verify(token, &issuer.expected, now),
+                verified => verified,
+            };
+            match verified {
+                Ok(claims) => {
+                    let subject: String = text::shown(&claims.subject).chars().take(MAX_SUBJECT).collect();
+                    let grants = issuer.grants(&claims);
+                    return Ok(Some((format!("{}:{subject}", issuer.name), claims, grants)));
+                }
+                Err(why) => tracing::info!(issuer = issuer.name.as_str(), %why, "a token was refused"),
             }
         }
+        Ok(None)
     }
 }
 
@@ -221,5 +258,8 @@ mod tests {
             Some(Code::RemoteRefused)
         );
         assert_eq!(code(&issuer.replace("'consign'", "''")), Some(Code::ConfigInvalid));
+        assert_eq!(code(&format!("{issuer}login = {{ client_id = 'consign' }}\n")), None);
+        assert_eq!(code(&format!("{issuer}login = {{ client_id = 'other' }}\n")), Some(Code::ConfigInvalid));
+        assert_eq!(code(&format!("{issuer}login = {{ client_id = 'other', token = 'access-token' }}\n")), None);
     }
 }

@@ -16,19 +16,26 @@ pub mod openapi;
 mod problem;
 mod routes;
 mod start;
+mod tls;
 mod tokens;
+mod traces;
+pub mod webhooks;
 mod wrap;
 
 use std::sync::Arc;
 
+pub use api::tokens::shown;
 pub use grants::{Grants, Verb};
 pub use logs::{Logs, log_to};
 pub use start::{Checked, Running, Settings, check, open, start};
+pub use tls::TlsFiles;
 pub use tokens::{Issued, Wanted, issue, revoke};
 
 use crate::artifacts::Registry;
 use federation::Federation;
 use metrics::Metrics;
+use traces::Traces;
+use webhooks::Webhooks;
 
 /// What every request is answered from.
 #[derive(Clone)]
@@ -39,6 +46,9 @@ struct Parts {
     metrics: Metrics,
     limits: Limits,
     federation: Federation,
+    webhooks: Webhooks,
+    /// Where spans go, if anywhere.
+    traces: Option<Traces>,
     /// The name of the audit log in its checkpoints.
     origin: String,
 }

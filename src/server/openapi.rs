@@ -3,17 +3,19 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-use super::api::{artifacts, audit, blobs, service, tiles};
+use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
 use crate::model::pretty;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Consign's artifact registry", description = "Keeps what was released and says whether it can be trusted. Failures are problem+json with a stable `code`."),
     paths(
-        service::ping, service::healthz, service::readyz, service::openapi, service::whoami, service::key,
+        service::ping, service::healthz, service::readyz, service::openapi, service::whoami, service::key, service::login,
         artifacts::push, artifacts::list, artifacts::show, artifacts::report, artifacts::file,
         blobs::look, blobs::upload,
         audit::checkpoint, audit::leaves, audit::consistency,
+        tokens::create, tokens::list, tokens::revoke,
+        webhooks::github, webhooks::flux, webhooks::deploy, webhooks::error, webhooks::joberror,
         tiles::checkpoint, tiles::tile,
     ),
     modifiers(&Tokens),

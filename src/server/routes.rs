@@ -3,10 +3,10 @@
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 
-use super::api::{artifacts, audit, blobs, service, tiles};
+use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
 use super::problem::Refusal;
 use super::{App, wrap};
 use crate::model::{Code, Failure};
@@ -23,13 +23,16 @@ pub(super) fn is_probe(route: &str) -> bool {
 
 /// Everything that is answered on the public address.
 pub(super) fn public(app: App) -> Router {
-    Router::new()
+    told(&app)
         .route("/ping", get(service::ping))
         .route("/healthz", get(service::healthz))
         .route("/readyz", get(service::readyz))
         .route("/api/v1/openapi.json", get(service::openapi))
         .route("/api/v1/whoami", get(service::whoami))
         .route("/api/v1/key", get(service::key))
+        .route("/api/v1/login", get(service::login))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/artifacts", get(artifacts::list).post(artifacts::push))
         .route("/api/v1/services/{service}/artifacts/{id}", get(artifacts::show))
         .route("/api/v1/services/{service}/artifacts/{id}/outcome", put(artifacts::report))
@@ -48,6 +51,24 @@ pub(super) fn public(app: App) -> Router {
         .with_state(app)
 }
 
+/// What those may tell who have a secret. Without one there is no such address, by any method.
+fn told(app: &App) -> Router<App> {
+    let mut router = Router::new();
+    if app.webhooks.github.is_some() {
+        router = router.route("/webhook/github", post(webhooks::github));
+    }
+    if app.webhooks.flux.is_some() {
+        router = router.route("/webhook/flux", post(webhooks::flux));
+    }
+    if app.webhooks.daemon.is_some() {
+        router = router
+            .route("/webhook/daemon/k8s/deploy", post(webhooks::deploy))
+            .route("/webhook/daemon/k8s/error", post(webhooks::error))
+            .route("/webhook/daemon/k8s/joberror", post(webhooks::joberror));
+    }
+    router
+}
+
 /// Everything that is answered on the address for operators.
 pub(super) fn operators(app: App) -> Router {
     Router::new().route("/metrics", get(metrics)).fallback(nothing_here).with_state(app)
@@ -59,10 +80,13 @@ async fn metrics(State(app): State<App>) -> Response {
 }
 
 async fn nothing_here() -> Refusal {
-    Refusal(
-        Failure::new(Code::RouteUnknown, "there is nothing at this address")
-            .hint("/api/v1/openapi.json lists what there is"),
-    )
+    Refusal(nothing())
+}
+
+/// The failure of an address that does not exist.
+pub(super) fn nothing() -> Failure {
+    Failure::new(Code::RouteUnknown, "there is nothing at this address")
+        .hint("/api/v1/openapi.json lists what there is")
 }
 
 async fn not_so() -> Response {

@@ -12,12 +12,15 @@ use tokio::net::TcpListener;
 use super::connection;
 use super::federation::Federation;
 use super::metrics::Metrics;
+use super::tls::{Tls, TlsFiles};
 use super::tokens::{self, Issued};
+use super::traces::{Exporter, Traces};
+use super::webhooks::Webhooks;
 use super::{App, Limits, Parts, key, routes};
 use crate::artifacts::{Belief, Registry};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{self, Blobs};
 use crate::store::{self, Place, Store};
 use crate::trust::signatures::short;
 use crate::world::{clock, files};
@@ -32,8 +35,12 @@ pub struct Settings {
     pub data: Utf8PathBuf,
     /// The address of a PostgreSQL database, if it is not an embedded one. It is never shown.
     pub database: Option<String>,
+    /// Where blobs are.
+    pub blobs: blobs::Place,
     /// Where requests are answered.
     pub listen: SocketAddr,
+    /// What makes that address a safe one, if it is not a proxy in front of it.
+    pub tls: Option<TlsFiles>,
     /// Where operators are answered, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// Whom the registry believes.
@@ -42,6 +49,10 @@ pub struct Settings {
     pub key: Option<Utf8PathBuf>,
     /// The issuers whose tokens count.
     pub federation: Federation,
+    /// Those who may tell this server something.
+    pub webhooks: Webhooks,
+    /// The collector that spans are sent to, if any.
+    pub traces: Option<String>,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -53,8 +64,12 @@ pub struct Checked {
     pub data: Utf8PathBuf,
     /// Which database: `sqlite` or `postgres`.
     pub database: &'static str,
+    /// Where blobs are: a directory, or `s3://BUCKET/PREFIX`.
+    pub blobs: String,
     /// Where requests are answered.
     pub listen: SocketAddr,
+    /// Whether that is by TLS.
+    pub tls: bool,
     /// Where operators are answered.
     pub metrics: Option<SocketAddr>,
     /// The id of the server's own key.
@@ -67,7 +82,9 @@ pub struct Checked {
 pub struct Running {
     app: App,
     listener: TcpListener,
+    tls: Option<Tls>,
     operators: Option<TcpListener>,
+    exporter: Option<Exporter>,
     /// Where requests are answered.
     pub address: SocketAddr,
     /// Where operators are answered.
@@ -86,8 +103,8 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
     // Whom nobody can be believed by is known before anything is begun.
     settings.belief.anchor(clock::now())?;
     let key = key::open(settings.key.as_deref(), &settings.data)?;
+    let blobs = Blobs::open(&settings.blobs)?;
     let store = Store::open(&place).await?;
-    let blobs = Blobs::open(&settings.data.join("blobs"))?;
     Ok(Registry::new(store, blobs, settings.belief.clone(), Arc::new(key)))
 }
 
@@ -95,11 +112,19 @@ pub async fn open(settings: &Settings) -> Result<Registry> {
 pub async fn check(settings: &Settings) -> Result<Checked> {
     let registry = open(settings).await?;
     registry.store.ping().await?;
+    let blobs = registry.blobs.check().await;
     registry.store.close().await;
+    settings.tls.as_ref().map(TlsFiles::read).transpose()?;
+    blobs?;
     Ok(Checked {
         data: settings.data.clone(),
         database: if settings.database.is_some() { "postgres" } else { "sqlite" },
+        blobs: match &settings.blobs {
+            blobs::Place::Directory(path) => path.to_string(),
+            blobs::Place::Bucket { bucket, .. } => format!("{bucket:?}"),
+        },
         listen: settings.listen,
+        tls: settings.tls.is_some(),
         metrics: settings.metrics,
         key_id: registry.signer().public().id().to_string(),
         belief: match settings.belief {
@@ -112,6 +137,8 @@ pub async fn check(settings: &Settings) -> Result<Checked> {
 
 /// Opens everything and takes the addresses.
 pub async fn start(settings: &Settings) -> Result<Running> {
+    let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
+    let (traces, exporter) = settings.traces.as_deref().map(Traces::to).transpose()?.unzip();
     let registry = open(settings).await?;
     registry.blobs.sweep(clock::now())?;
     let first_token = tokens::issue_first(&registry.store, clock::now()).await?;
@@ -123,8 +150,9 @@ pub async fn start(settings: &Settings) -> Result<Running> {
     let origin = format!("consign.audit/{}", short(registry.signer().public().id()));
     let (operators, metrics) = operators.unzip();
     let (limits, federation) = (settings.limits.clone(), settings.federation.clone());
-    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, origin };
-    Ok(Running { app: App(Arc::new(parts)), listener, operators, address, metrics, first_token })
+    let webhooks = settings.webhooks.clone();
+    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, webhooks, traces, origin };
+    Ok(Running { app: App(Arc::new(parts)), listener, tls, operators, exporter, address, metrics, first_token })
 }
 
 impl Running {
@@ -135,19 +163,28 @@ impl Running {
 
     /// Answers until something comes, and then ends what was begun.
     pub async fn serve_until(self, stop: impl Future<Output = ()>) {
-        let Self { app, listener, operators, .. } = self;
+        let Self { app, listener, tls, operators, exporter, .. } = self;
         let operators = operators.map(|listener| {
             let (router, limits, open) =
                 (routes::operators(app.clone()), app.limits.clone(), app.metrics.connections.clone());
-            tokio::spawn(
-                async move { connection::serve(listener, router, &limits, open, std::future::pending()).await },
-            )
+            tokio::spawn(async move {
+                connection::serve(listener, None, router, &limits, open, std::future::pending()).await
+            })
         });
         let sweeper = tokio::spawn(sweep(app.clone()));
         let (limits, open) = (app.limits.clone(), app.metrics.connections.clone());
-        connection::serve(listener, routes::public(app.clone()), &limits, open, stop).await;
-        for task in operators.into_iter().chain([sweeper]) {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        // Whether it is told or nobody is there any more to tell it, it is over.
+        let exporter = exporter.map(|exporter| tokio::spawn(exporter.run(async { drop(ended.await) })));
+        let acceptor = tls.as_ref().map(Tls::acceptor);
+        let watcher = tls.map(|tls| tokio::spawn(tls.watch()));
+        connection::serve(listener, acceptor, routes::public(app.clone()), &limits, open, stop).await;
+        for task in operators.into_iter().chain([sweeper]).chain(watcher) {
             task.abort();
+        }
+        drop(end);
+        if let Some(exporter) = exporter {
+            let _ = tokio::time::timeout(app.limits.farewell, exporter).await;
         }
         app.registry.store.close().await;
     }
@@ -159,6 +196,10 @@ async fn sweep(app: App) {
         tokio::time::sleep(SWEEP_EVERY).await;
         if let Err(failure) = app.registry.blobs.sweep(clock::now()) {
             tracing::warn!(cause = failure.chain().join(": "), "forgotten uploads could not be thrown away");
+        }
+        // What `prune` has condemned and, being killed, has left.
+        if let Err(failure) = app.registry.expunge().await {
+            tracing::warn!(cause = failure.chain().join(": "), "condemned blobs could not be removed");
         }
     }
 }

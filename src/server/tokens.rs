@@ -9,11 +9,22 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Grants;
 use crate::model::failure::Result;
+use crate::model::registry::NewToken;
+use crate::model::text::shown;
 use crate::model::{Code, Digest, Failure};
-use crate::store::{Change, NewToken, Store};
+use crate::store::{self, Change, Store};
 
 /// What every token begins with.
 pub(super) const PREFIX: &str = "rel_";
+
+/// The longest name of a token, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+/// The longest text of grants, in bytes.
+const MAX_GRANTS_BYTES: usize = 8 << 10;
+/// How long a day is, in seconds.
+const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
+/// The longest life of a token, in days.
+const MAX_DAYS: u32 = 3650;
 
 /// A token that was made. This is the only time that it can be seen.
 pub struct Issued {
@@ -36,6 +47,28 @@ pub struct Wanted {
     pub grants: Grants,
     /// From when on it counts no more.
     pub expires_at: Option<Timestamp>,
+}
+
+impl Wanted {
+    /// Reads what somebody asks for.
+    pub fn read(new: &NewToken, now: Timestamp) -> Result<Self> {
+        let NewToken { name, grants, expires_in_days } = new;
+        let refuse = |message: &str| Failure::new(Code::Usage, message);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || *name != shown(name) {
+            return Err(refuse("the token's name is empty, longer than 100 bytes, or not plain text"));
+        }
+        if grants.len() > MAX_GRANTS_BYTES {
+            return Err(refuse("the token has more grants than can be kept"));
+        }
+        if !(1..=MAX_DAYS).contains(expires_in_days) {
+            return Err(refuse("the token has to expire after 1 to 3650 days"));
+        }
+        // To the second, for what is told is what is kept.
+        let end = now.as_second() + i64::from(*expires_in_days) * SECONDS_OF_DAY;
+        let expires_at = Timestamp::from_second(end)
+            .map_err(|error| refuse("the token would expire after the end of time").because(error))?;
+        Ok(Self { name: name.clone(), grants: grants.parse()?, expires_at: Some(expires_at) })
+    }
 }
 
 /// Makes a token.
@@ -66,10 +99,10 @@ pub async fn revoke(store: &Store, id: &str, subject: &str, at: Timestamp) -> Re
         return Ok(());
     }
     Err(Failure::new(Code::TokenUnknown, format!("there is no token {id:?} that counts"))
-        .hint("`consign-server token list` shows the ids"))
+        .hint("`consign token list` shows the ids"))
 }
 
-fn make(wanted: Wanted, subject: &str, at: Timestamp) -> Result<(Issued, NewToken, Change)> {
+fn make(wanted: Wanted, subject: &str, at: Timestamp) -> Result<(Issued, store::NewToken, Change)> {
     let Wanted { name, grants, expires_at } = wanted;
     let (mut secret, mut id) = ([0; 32], [0; 6]);
     let random = SystemRandom::new();
@@ -79,7 +112,7 @@ fn make(wanted: Wanted, subject: &str, at: Timestamp) -> Result<(Issued, NewToke
         .map_err(|_| Failure::new(Code::KeyInvalid, "the system gave no random numbers for a token"))?;
     let token = format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&secret));
     let id = format!("tok-{}", HEXLOWER.encode(&id));
-    let row = NewToken {
+    let row = store::NewToken {
         id: id.clone(),
         sha256: Digest::of(token.as_bytes()),
         name: name.clone(),

@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::App;
 use super::problem::{Refusal, Told};
 use super::routes;
+use super::traces::About;
 use crate::model::{Code, Failure};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,6 +34,9 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
+    let caller = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let traced = app.traces.as_ref().filter(|_| !routes::is_probe(&route));
+    let span = traced.and_then(|traces| traces.begin(caller));
     let answering = next.run(request);
     let mut response = if route == routes::BLOB {
         // Large bodies have a limit per piece instead.
@@ -55,6 +59,9 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let (code, cause) = told.map_or(("", ""), |told| (told.code.as_str(), told.chain.as_str()));
     let subject = asker.0.get().map_or("", String::as_str);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if let Some((traces, span)) = app.traces.as_ref().zip(span.as_ref()) {
+        traces.end(span, &About { method: method.as_str(), route: &route, status, request_id: &id, subject, code });
+    }
     if status >= 500 {
         tracing::error!(%method, path, status, milliseconds, id, subject, code, cause, "answered");
     } else if !routes::is_probe(&route) {

@@ -26,6 +26,8 @@ pub struct NewArtifact<'a> {
     pub summary: Option<String>,
     /// The name under which the request may be made again, and the digest of the request.
     pub idempotency: Option<(String, Digest)>,
+    /// What [`Store::sweeps`] said before its blobs were looked for.
+    pub sweeps: u64,
 }
 
 /// What became of a push.
@@ -37,6 +39,10 @@ pub enum Pushed {
     There(Digest),
     /// The name of the request was used for another one.
     OtherRequest,
+    /// There was another one by its id, which was removed by rule.
+    Pruned,
+    /// Blobs were condemned since its own were looked for.
+    Swept,
 }
 
 /// An artifact as it is kept.
@@ -181,6 +187,23 @@ impl Store {
                 .map_err(broken)?;
             if let Some((sha256,)) = there {
                 return Ok(Pushed::There(digest(&sha256)?));
+            }
+            let pruned: Option<(String,)> = sqlx::query_as("SELECT sha256 FROM pruned WHERE service = $1 AND id = $2")
+                .bind(service)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(broken)?;
+            if let Some((sha256,)) = pruned && digest(&sha256)? != new.sha256 {
+                return Ok(Pushed::Pruned);
+            }
+            // Behind the head's lock nothing is condemned any more until this is done.
+            let (sweeps,): (i64,) = sqlx::query_as("SELECT number FROM sweep WHERE one = 1")
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(broken)?;
+            if unsigned(sweeps)? != new.sweeps {
+                return Ok(Pushed::Swept);
             }
             let number = append!(transaction, frontier, change);
             sqlx::query(

@@ -7,6 +7,9 @@
 mod artifacts;
 mod audit;
 pub mod blobs;
+mod events;
+mod keeping;
+mod pins;
 mod tokens;
 
 use std::str::FromStr as _;
@@ -14,16 +17,19 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlSafeStr as _};
 
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 
 pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
+pub use events::{EventRow, NewEvent};
+pub use keeping::{Candidate, Light, Standing};
+pub use pins::Pin;
 pub use tokens::{NewToken, TokenRow};
 
 /// The file in the data directory.
@@ -103,7 +109,12 @@ impl Store {
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
                     .busy_timeout(PATIENCE);
-                let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+                let write = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(PATIENCE)
+                    // Where the disk is full, SQLite ends a transaction by itself. The library believes for ever that
+                    // the connection is still in it, and would let nobody write any more.
+                    .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
                 let write = write.connect_with(options.clone()).await.map_err(broken)?;
                 migrator().run(&write).await.map_err(unfit)?;
                 let read = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(PATIENCE);

@@ -82,3 +82,56 @@ CREATE TABLE audit_head (
     roots TEXT NOT NULL
 );
 INSERT INTO audit_head (one, size, roots) VALUES (1, 0, '');
+
+-- What others have told. The number is that of the line in the audit log. A delivery counts once, by its name and by
+-- what it says, because a name is not part of what was signed.
+CREATE TABLE event (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    source TEXT NOT NULL,
+    delivery TEXT,
+    sha256 TEXT,
+    kind TEXT NOT NULL,
+    service TEXT,
+    payload TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    handled_at BIGINT,
+    UNIQUE (source, delivery),
+    UNIQUE (source, sha256)
+);
+CREATE INDEX event_that_waits ON event (sequence) WHERE handled_at IS NULL;
+
+-- What must stay, whatever the rules of retention say.
+CREATE TABLE pin (
+    service TEXT NOT NULL,
+    id TEXT NOT NULL,
+    note TEXT,
+    pinned_at BIGINT NOT NULL,
+    pinned_by TEXT NOT NULL,
+    PRIMARY KEY (service, id)
+);
+-- Every artifact that something needs. Whatever comes to need artifacts is added here, and nothing else has to know.
+CREATE VIEW artifact_in_use AS
+    SELECT service, id FROM pin;
+
+-- What was removed by rule: its id never stands for anything else.
+CREATE TABLE pruned (
+    service TEXT NOT NULL,
+    id TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    pruned_at BIGINT NOT NULL,
+    PRIMARY KEY (service, id)
+);
+
+-- Blobs that no artifact names, as far as anything is known of them: since when somebody counted on them last, and
+-- whether they are being removed.
+CREATE TABLE orphan (
+    sha256 TEXT NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL,
+    condemned BIGINT NOT NULL
+);
+-- One row: how often blobs were condemned. A push that finds another number than it began with looks again.
+CREATE TABLE sweep (
+    one BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    number BIGINT NOT NULL
+);
+INSERT INTO sweep (one, number) VALUES (1, 0);

@@ -215,6 +215,22 @@ pub fn open_regular(path: &Utf8Path) -> Result<Option<std::fs::File>> {
     Ok(regular.then_some(file))
 }
 
+/// Whether an open file is still the one that a path leads to.
+#[cfg(unix)]
+pub fn is_at(file: &std::fs::File, path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), fs_err::symlink_metadata(path)) {
+        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
+        _ => false,
+    }
+}
+
+/// A file that is open cannot be moved or removed there.
+#[cfg(not(unix))]
+pub fn is_at(_file: &std::fs::File, _path: &Utf8Path) -> bool {
+    true
+}
+
 /// A path as UTF-8, which every path that Consign writes down has to be.
 pub fn utf8(path: std::path::PathBuf) -> Result<Utf8PathBuf> {
     Utf8PathBuf::from_path_buf(path)

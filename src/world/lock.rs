@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Read as _, Result, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::files;
+
 /// A turn. Dropping it ends it.
 #[derive(Debug)]
 pub struct Lock {
@@ -42,7 +44,7 @@ impl Lock {
                 Err(error) => return Err(error),
             }
             // Whoever held it before has removed it, and somebody else may have made a new one.
-            if is_at(&file, path) {
+            if files::is_at(&file, path) {
                 write_holder(&mut file);
                 return Ok(Some(Self { path: path.to_owned(), _file: file }));
             }
@@ -69,20 +71,4 @@ fn holder(file: &mut File) -> Option<u32> {
 fn write_holder(file: &mut File) {
     let line = format!("{}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
-}
-
-/// Whether an open file is the one that a path leads to.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Utf8Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs_err::symlink_metadata(path)) {
-        (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
-        _ => false,
-    }
-}
-
-/// The file is never removed there, so it is always the same.
-#[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Utf8Path) -> bool {
-    true
 }

@@ -1,5 +1,7 @@
 //! Everything outside the process: one file per thing we touch.
 
+#[cfg(feature = "server")]
+pub mod bucket;
 #[cfg(feature = "toolchain")]
 pub mod cargo;
 #[cfg(feature = "toolchain")]

@@ -13,6 +13,7 @@ fn every_way() -> String {
         service("code", "commands = [[\"sh\", \"-c\", \"echo before; exit 3\"]]"),
         service("step-code", "commands = [[\"false\"], [\"true\"]]"),
         service("setup", "setup = [[\"false\"]]\ncommands = [[\"true\"]]"),
+        service("after-setup", "setup = [[\"true\"]]\nrun = [\"sh\", \"-c\", \"exit 6\"]"),
         service("output", "commands = [[\"echo\", \"something else\"]]\noutput = [\"is well\"]"),
         service("pattern", "commands = [[\"echo\", \"something else\"]]\noutput-matches = [\"^else\"]"),
         service("ill", "run = [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n[[service.ill.probe]]\nport = 8080\npath = \"/never\"\ntries = 40\ninterval = \"50ms\""),
@@ -39,11 +40,12 @@ fn each_way_to_fail_is_reported_and_the_others_are_not_disturbed() {
     assert_eq!(ran.code, 1, "{}", ran.err);
     let summary = ran.json();
     assert_eq!(summary["type"], "consign.docker-smoke/v1");
-    assert_eq!((summary["passed"].as_u64(), summary["failed"].as_u64()), (Some(2), Some(15)), "{}", ran.out);
+    assert_eq!((summary["passed"].as_u64(), summary["failed"].as_u64()), (Some(2), Some(16)), "{}", ran.out);
     let expected = [
         ("code", "exit-code", "ended with 3 instead of 0"),
         ("step-code", "exit-code", "`false` ended with 1 instead of 0"),
         ("setup", "setup", "`false` ended with 1"),
+        ("after-setup", "exit-code", "`sh -c exit 6` ended with 6 instead of 0"),
         ("output", "output \"is well\"", "no line of the output is like that"),
         ("pattern", "output /^else/", "no line of the output is like that"),
         ("ill", "probe GET :8080/never", "never healthy in 40 tries: status 404 instead of 200"),
@@ -74,7 +76,7 @@ fn each_way_to_fail_is_reported_and_the_others_are_not_disturbed() {
     let written = fs_err::read_to_string(scratch.path().join("dist/docker-smoke/summary.json")).unwrap();
     assert_eq!(written, ran.out);
     let junit = fs_err::read_to_string(scratch.path().join("dist/docker-smoke/junit.xml")).unwrap();
-    assert!(junit.contains("tests=\"17\" failures=\"15\"") && junit.contains("<failure type=\"memory\""), "{junit}");
+    assert!(junit.contains("tests=\"18\" failures=\"16\"") && junit.contains("<failure type=\"memory\""), "{junit}");
     nothing_stands(&summary);
 }
 

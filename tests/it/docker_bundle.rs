@@ -56,6 +56,37 @@ fn the_pipeline_tries_the_verified_bundle_before_anything_is_visible() {
 }
 
 #[test]
+fn what_was_published_is_tried_once_more() {
+    if !need_scene() {
+        return;
+    }
+    let scratch = small_workspace("tool", "1.2.3");
+    let look = "bundle = true\nserve = \"bundle\"\ncommands = [[\"sh\", \"-c\", \"cd /bundle && sha256sum -c checksums.txt && echo from $CONSIGN_BUNDLE_URL\"]]\noutput-matches = [\"^from https://\"]";
+    let once = service("once", "commands = [[\"true\"]]");
+    scratch.write("docker/smoke.toml", service("again", &format!("labels = [\"published\"]\n{look}")) + &once);
+    commit(scratch.path(), "test: services");
+    git(scratch.path(), &["tag", "-f", "v1.2.3"]);
+    let release = ["release-pipeline", "--skip", "test", "--smoke", "docker", "--mode", "release"];
+    let target = ["--provider", "directory", "--target", "../published"];
+    let journal = json(scratch.path(), &[&release[..], &target[..]].concat()).passed().json();
+    let stage = journal["stages"].as_array().unwrap().iter().find(|stage| stage["stage"] == "remote-verify").unwrap();
+    let detail = stage["detail"].as_str().unwrap();
+    assert!(detail.ends_with("verified; 1 service passed in containers"), "{detail}");
+    let outputs = stage["outputs"].as_array().unwrap();
+    assert!(outputs.contains(&"dist/docker-smoke-published/summary.json".into()), "{stage}");
+    for (directory, services) in [("docker-smoke", 2), ("docker-smoke-published", 1)] {
+        let summary = fs_err::read(scratch.path().join("dist").join(directory).join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+        assert_eq!(summary["passed"], services);
+        nothing_stands(&summary);
+    }
+    // What is left out before publishing is left out afterwards too.
+    let skipped = [&["release-pipeline", "--skip", "test,smoke", "--dry-run"], &release[3..], &target[..]].concat();
+    let plan = json(scratch.path(), &skipped).passed().out;
+    assert!(plan.contains("and verify it"), "{plan}");
+}
+
+#[test]
 fn a_bundle_that_does_not_verify_is_put_into_no_container() {
     if !need_scene() {
         return;

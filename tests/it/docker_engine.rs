@@ -2,8 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -25,7 +25,8 @@ fn stand_in(scratch: &Scratch, answer: impl Fn(&str) -> (u16, String) + Clone + 
     path
 }
 
-fn serve(connection: UnixStream, answer: &dyn Fn(&str) -> (u16, String)) {
+/// Answers on a connection until nothing more is asked.
+pub fn serve(connection: impl Read + Write, answer: &dyn Fn(&str) -> (u16, String)) {
     let mut reader = BufReader::new(connection);
     loop {
         let (mut request, mut length) = (String::new(), 0);
@@ -52,7 +53,7 @@ fn serve(connection: UnixStream, answer: &dyn Fn(&str) -> (u16, String)) {
 }
 
 /// An engine of a kind, with nothing in it and no room for more.
-fn usual(path: &str, api: &str, root: &str, architecture: &str) -> (u16, String) {
+pub fn usual(path: &str, api: &str, root: &str, architecture: &str) -> (u16, String) {
     let body = match path.split(['?']).next().unwrap_or_default() {
         path if path.ends_with("/version") => format!("{{\"ApiVersion\":\"{api}\"}}"),
         path if path.ends_with("/info") => format!(

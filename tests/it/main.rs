@@ -36,7 +36,9 @@ mod docker_hostile;
 mod docker_life;
 mod docker_matrix;
 #[cfg(unix)]
+mod docker_scale;
 mod docker_scene;
+mod docker_served;
 mod docs_trust;
 mod download;
 mod fixture;

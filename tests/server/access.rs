@@ -8,7 +8,10 @@ const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 
 #[test]
 fn every_route_is_closed_to_whoever_was_not_let_in() {
-    let place = Place::new(Kind::Sqlite, &[]).unwrap();
+    let mut place = Place::new(Kind::Sqlite, &[]).unwrap();
+    for sender in ["GITHUB", "FLUX", "DAEMON"] {
+        place.variable(&format!("CONSIGN_WEBHOOK_{sender}_SECRET"), "0123456789abcdef");
+    }
     let server = place.start();
     let admin = server.admin.clone().unwrap();
     server.ask("POST", "/api/v1/artifacts", Some(&admin), record("web", "one").to_string()).is(201);
@@ -23,7 +26,18 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("revoked", Some(revoked)),
         ("admin", Some(admin)),
     ];
-    for grants in ["read:web", "push:web", "read:api", "push:api", "read:*", "push:*", "audit:*"] {
+    for grants in [
+        "read:web",
+        "push:web",
+        "read:api",
+        "push:api",
+        "read:*",
+        "push:*",
+        "release:web@dev",
+        "approve:*@prod",
+        "policy:api",
+        "audit:*",
+    ] {
         people.push((grants, Some(place.token(grants))));
     }
     let one = "/api/v1/services/web/artifacts/one";
@@ -32,7 +46,11 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("GET", "/readyz".to_owned(), String::new()),
         ("GET", "/api/v1/openapi.json".to_owned(), String::new()),
         ("GET", "/api/v1/key".to_owned(), String::new()),
+        ("GET", "/api/v1/login".to_owned(), String::new()),
         ("GET", "/api/v1/whoami".to_owned(), String::new()),
+        ("GET", "/api/v1/tokens".to_owned(), String::new()),
+        ("POST", "/api/v1/tokens".to_owned(), "{}".to_owned()),
+        ("DELETE", "/api/v1/tokens/tok-none".to_owned(), String::new()),
         ("GET", "/api/v1/artifacts".to_owned(), String::new()),
         ("POST", "/api/v1/artifacts".to_owned(), record("web", "one").to_string()),
         ("GET", one.to_owned(), String::new()),
@@ -43,6 +61,9 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("GET", "/api/v1/audit/checkpoint".to_owned(), String::new()),
         ("GET", "/api/v1/audit/leaves".to_owned(), String::new()),
         ("GET", "/api/v1/audit/consistency?smaller=1&larger=1".to_owned(), String::new()),
+        ("POST", "/webhook/github".to_owned(), "{}".to_owned()),
+        ("POST", "/webhook/flux".to_owned(), "{}".to_owned()),
+        ("POST", "/webhook/daemon/k8s/deploy".to_owned(), "{}".to_owned()),
         ("GET", "/checkpoint".to_owned(), String::new()),
         ("GET", "/tile/0/000.p/1".to_owned(), String::new()),
         ("GET", "/tile/entries/000.p/1".to_owned(), String::new()),

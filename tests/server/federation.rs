@@ -10,7 +10,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
-use crate::place::{Kind, Place, record};
+use crate::place::{Kind, Place, consign, record};
+use crate::support::{Scratch, succeed};
 
 struct Key {
     id: &'static str,
@@ -167,4 +168,53 @@ fn keys_that_cannot_be_fetched_are_no_reason_to_let_somebody_in() {
     ask().is(200);
     *issuer.published.lock().unwrap() = r#"{"keys":[]}"#.to_owned();
     ask().is(200);
+}
+
+/// A forge that gives a token to whoever runs there, and tells what it was asked.
+fn forge(token: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token?api-version=2.0", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<_> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            heard.lock().unwrap().push(head.join("\n"));
+            let body = json!({ "value": token }).to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_run_of_a_workflow_needs_no_secret_of_ours() {
+    let key = Key::new("one");
+    let issuer = Issuer::new(&key);
+    let place = issuer.place();
+    let server = place.start();
+    let home = Scratch::new();
+    let (url, asked) = forge(key.token(&issuer.claims()));
+    let run = |arguments: &[&str]| {
+        let mut command = consign(home.path(), &server, arguments);
+        command.env("ACTIONS_ID_TOKEN_REQUEST_URL", &url).env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary-of-the-run");
+        command
+    };
+    succeed(&mut run(&["artifact", "create", "--service", "web", "--id", "one", "--sha", "0123456789"]));
+    let pushed = succeed(run(&["artifact", "push", "--format", "json"]).env("CONSIGN_AUDIENCE", "consign"));
+    assert!(pushed.contains("ci:repo:o/web") && !pushed.contains("canary"), "{pushed}");
+    succeed(&mut run(&["artifact", "list"]));
+    let heard = asked.lock().unwrap().clone();
+    assert!(heard[0].starts_with("GET /token?api-version=2.0&audience=consign HTTP/1.1\n"), "{}", heard[0]);
+    assert!(heard[0].to_lowercase().contains("authorization: bearer canary-of-the-run"));
+    // Where nobody says otherwise the token is for this server and for no other.
+    let own = consign::world::http::exchange::escaped(&server.address);
+    assert!(heard[1].contains(&format!("&audience={own} ")), "{}", heard[1]);
+    // A token that was given goes before.
+    let given = run(&["artifact", "list"]).env("CONSIGN_TOKEN", "rel_wrong").output().unwrap();
+    assert_eq!(given.status.code(), Some(6));
+    assert_eq!(asked.lock().unwrap().len(), 2);
 }

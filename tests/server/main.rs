@@ -9,6 +9,9 @@
 )]
 
 mod access;
+mod completions;
+mod blobs;
+mod bucket;
 mod audit;
 mod browse;
 mod container;
@@ -18,15 +21,21 @@ mod federation;
 #[path = "../it/fixture.rs"]
 #[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
 mod fixture;
+mod login;
 mod openapi;
 mod outage;
 mod place;
 mod postgres;
+mod retention;
 mod register;
 mod schema;
 mod store;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "what the other tests share, of which less is needed here")]
 mod support;
+mod tls;
+mod tokens;
 mod tour;
+mod traces;
+mod webhooks;
 mod verdict;

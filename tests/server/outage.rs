@@ -29,6 +29,79 @@ fn a_database_that_is_gone_is_said_so_and_is_used_again_when_it_is_back() {
 }
 
 #[test]
+fn a_database_that_is_stopped_and_started_is_used_again() {
+    let Some((mut cluster, address)) = postgres::alone() else { return };
+    let mut place = Place::new(Kind::Sqlite, &[]).unwrap();
+    place.database = Some(address);
+    let server = place.start();
+    let admin = server.admin.clone().unwrap();
+    let push = |id: &str| server.ask("POST", "/api/v1/artifacts", Some(&admin), record("web", id).to_string());
+    push("one").is(201);
+    cluster.stop();
+    server.ask("GET", "/healthz", None, "").is(200);
+    server.ask("GET", "/readyz", None, "").refuses(503, "store_unavailable");
+    push("two").refuses(503, "store_unavailable");
+    server.ask("GET", "/api/v1/artifacts", Some(&admin), "").refuses(503, "store_unavailable");
+    cluster.start();
+    server.ask("GET", "/readyz", None, "").is(200);
+    push("two").is(201);
+    assert_eq!(place.sound(), 2);
+}
+
+#[test]
+fn a_disk_that_is_full_is_said_so_and_loses_nothing() {
+    let place = Place::new(Kind::Sqlite, &[]).unwrap();
+    let server = place.start_limited();
+    let admin = server.admin.clone().unwrap();
+    let push = |id: &str| server.ask("POST", "/api/v1/artifacts", Some(&admin), record("web", id).to_string());
+    let bytes = vec![7; 3_000_000];
+    let path = format!("/api/v1/blobs/{}", Digest::of(&bytes));
+    push("one").is(201);
+    server.limit_files(Some(100));
+    push("two").refuses(503, "store_unavailable");
+    let problem = server.ask("PUT", &path, Some(&admin), bytes.clone()).refuses(503, "store_unavailable");
+    assert!(!problem.to_string().contains("uploads"), "{problem}");
+    let (half, size) = (bytes.len() / 2, bytes.len());
+    let range = format!("bytes 0-{}/{size}", half - 1);
+    let piece = server.ask_with("PUT", &path, Some(&admin), &[("content-range", &range)], &bytes[..half]);
+    piece.refuses(503, "store_unavailable");
+    // What can be read is read.
+    server.ask("GET", "/readyz", None, "").is(200);
+    server.ask("GET", "/api/v1/services/web/artifacts/one", Some(&admin), "").is(200);
+    server.ask("GET", "/api/v1/services/web/artifacts/two", Some(&admin), "").refuses(404, "artifact_unknown");
+    server.limit_files(None);
+    push("two").is(201);
+    let length = size.to_string();
+    let there = server.ask_with("HEAD", &path, Some(&admin), &[("upload-length", &length)], "");
+    let there: usize = there.headers["upload-offset"].to_str().unwrap().parse().unwrap();
+    let range = format!("bytes {there}-{}/{size}", size - 1);
+    server.ask_with("PUT", &path, Some(&admin), &[("content-range", &range)], &bytes[there..]).is(201);
+    assert_eq!(place.sound(), 2);
+}
+
+#[test]
+fn an_upload_that_is_complete_and_was_not_put_in_its_place_is_ended_by_its_last_byte() {
+    let place = Place::new(Kind::Sqlite, &[]).unwrap();
+    let server = place.start();
+    let admin = server.admin.clone().unwrap();
+    let bytes = b"some bytes".as_slice();
+    let (path, name) = (format!("/api/v1/blobs/{}", Digest::of(bytes)), Digest::of(bytes).to_string());
+    let in_the_way = place.data().join("blobs/sha256").join(&name[..2]);
+    std::os::unix::fs::symlink("nowhere", &in_the_way).unwrap();
+    let piece = |first: usize| {
+        let range = format!("bytes {first}-9/10");
+        server.ask_with("PUT", &path, Some(&admin), &[("content-range", &range)], &bytes[first..])
+    };
+    piece(0).refuses(503, "store_unavailable");
+    fs_err::remove_file(&in_the_way).unwrap();
+    let there = server.ask_with("HEAD", &path, Some(&admin), &[("upload-length", "10")], "");
+    assert_eq!((there.status, there.headers["upload-offset"].to_str().unwrap()), (204, "9"));
+    piece(0).refuses(409, "upload_misplaced");
+    piece(9).is(201);
+    assert_eq!(server.ask("HEAD", &path, Some(&admin), "").status, 200);
+}
+
+#[test]
 fn blobs_that_cannot_be_kept_are_not_acknowledged() {
     let place = Place::new(Kind::Sqlite, &[]).unwrap();
     let server = place.start();

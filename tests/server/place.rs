@@ -27,6 +27,7 @@ pub struct Place {
     pub scratch: Scratch,
     pub database: Option<String>,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// A server that runs. It is killed when it is dropped.
@@ -51,7 +52,7 @@ impl Place {
             Kind::Postgres => Some(postgres::database()?),
         };
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Some(Self { scratch: Scratch::new(), database, options })
+        Some(Self { scratch: Scratch::new(), database, options, variables: Vec::new() })
     }
 
     /// Lets every server that starts here believe whoever has this key.
@@ -64,15 +65,32 @@ impl Place {
         self.options.extend([flag.to_owned(), value.to_owned()]);
     }
 
+    /// A variable of the environment of every command that runs here.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The database itself, for what is asked of no server.
+    pub fn store(&self) -> consign::store::Place {
+        match &self.database {
+            Some(address) => consign::store::Place::Postgres(address.clone()),
+            None => consign::store::Place::Sqlite(self.scratch.path().join("test.sqlite")),
+        }
+    }
+
     pub fn data(&self) -> Utf8PathBuf {
         self.scratch.path().join("data")
     }
 
     /// The command, told where everything is.
     pub fn command(&self, verb: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_consign-server"));
+        self.set(Command::new(env!("CARGO_BIN_EXE_consign-server")), verb)
+    }
+
+    fn set(&self, mut command: Command, verb: &[&str]) -> Command {
         clean(&mut command);
         command.current_dir(self.scratch.path()).args(verb).args(["--data", self.data().as_str()]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(database) = &self.database {
             command.env("CONSIGN_SERVER_DATABASE", database);
         }
@@ -81,7 +99,23 @@ impl Place {
 
     /// Starts a server and waits until it says where it is.
     pub fn start(&self) -> Running {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--format", "ndjson", "--log", "off"]);
+        self.start_on("127.0.0.1:0")
+    }
+
+    /// The same on an address that was chosen.
+    pub fn start_on(&self, listen: &str) -> Running {
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_consign-server")), listen)
+    }
+
+    /// The same for one whose files are to be limited: it is told that it cannot write, and not killed.
+    pub fn start_limited(&self) -> Running {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_consign-server")]);
+        self.start_by(shell, "127.0.0.1:0")
+    }
+
+    fn start_by(&self, program: Command, listen: &str) -> Running {
+        let mut command = self.set(program, &["serve", "--listen", listen, "--format", "ndjson", "--log", "off"]);
         command.args(&self.options);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -127,6 +161,31 @@ impl Running {
     pub fn end_now(&self) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Tells it to look at its files again.
+    pub fn hang_up(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+    }
+
+    /// The most memory that it has had, in units of 1024 bytes.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Lets it write no file beyond a size, or any again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) {
+        self.child.wait().unwrap();
     }
 
     /// Tells it to stop, and waits until it has.

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,9 +15,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::support::missing_unless;
 
-struct Cluster {
+pub struct Cluster {
     directory: Utf8PathBuf,
-    _shell: Child,
+    shell: Child,
 }
 
 /// Initialises a cluster and runs it; an ordinary user does it as that user, root as `postgres`.
@@ -27,9 +28,19 @@ if [ "$(id -u)" = 0 ]; then chown postgres "$2"; fi
 chmod 700 "$2"
 cd /
 as "$1/initdb" -U postgres -A trust --no-sync -D "$2/data" >"$2.log" 2>&1
-as "$1/pg_ctl" -D "$2/data" -l "$2/log" -o "-k $2 -c listen_addresses= -c fsync=off -c max_connections=200" -w start >>"$2.log" 2>&1
+begin() {
+    as "$1/pg_ctl" -D "$2/data" -l "$2/log" -o "-k $2 -c listen_addresses= -c fsync=off -c max_connections=200" -w start >>"$2.log" 2>&1
+}
+begin "$1" "$2"
 touch "$2/ready"
-cat >/dev/null
+while read -r word; do
+    case "$word" in
+        stop) as "$1/pg_ctl" -D "$2/data" -m immediate -w stop >>"$2.log" 2>&1 ;;
+        start) begin "$1" "$2" ;;
+    esac
+    touch "$2/ready"
+done
+set +e
 as "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null 2>&1
 rm -rf "$2" "$2.log"
 "#;
@@ -45,6 +56,38 @@ pub fn database() -> Option<String> {
     let name = format!("test{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     run(cluster, &format!("CREATE DATABASE {name}"), "postgres");
     Some(address(&cluster.directory, &name))
+}
+
+/// A server of one test's own, which can be stopped, with an empty database; nothing where there is none.
+pub fn alone() -> Option<(Cluster, String)> {
+    let cluster = start();
+    missing_unless(cluster.is_some(), "PostgreSQL");
+    let cluster = cluster?;
+    run(&cluster, "CREATE DATABASE alone", "postgres");
+    let address = address(&cluster.directory, "alone");
+    Some((cluster, address))
+}
+
+impl Cluster {
+    pub fn stop(&mut self) {
+        self.tell("stop");
+    }
+
+    pub fn start(&mut self) {
+        self.tell("start");
+    }
+
+    fn tell(&mut self, word: &str) {
+        let ready = self.directory.join("ready");
+        fs_err::remove_file(&ready).unwrap();
+        writeln!(self.shell.stdin.as_mut().unwrap(), "{word}").unwrap();
+        let began = Instant::now();
+        while !ready.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "PostgreSQL did not {word}");
+            // There is nothing to wait on but the server's own word.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Runs one statement in a database that [`database`] gave.
@@ -94,7 +137,7 @@ fn start() -> Option<Cluster> {
     let began = Instant::now();
     loop {
         if directory.join("ready").exists() {
-            return Some(Cluster { directory, _shell: shell });
+            return Some(Cluster { directory, shell });
         }
         let ended = shell.try_wait().unwrap();
         let log = || fs_err::read_to_string(format!("{directory}.log")).unwrap_or_default();

@@ -79,6 +79,7 @@ async fn push_named(store: &Store, artifact: &Artifact, second: i64, name: Optio
         policy: Digest::of(b"nobody"),
         summary: None,
         idempotency: name.map(|name| (name.to_owned(), sha256)),
+        sweeps: store.sweeps().await.unwrap(),
     };
     store.push(&new, &change("artifact.push", artifact.id.as_str(), second)).await.unwrap()
 }

@@ -3,6 +3,7 @@
 //! [`run`] is the whole of it. Every verb opens what [`settings::ServerArgs`] name; only `serve` answers
 //! anybody.
 
+mod prune;
 mod serve;
 mod settings;
 mod store;
@@ -33,6 +34,14 @@ enum Verb {
     Restore(store::RestoreArgs),
     /// Look whether database, blobs and audit log agree
     Fsck(store::FsckArgs),
+    /// Remove what the rules of retention let go, and blobs that nobody needs
+    Prune(prune::PruneArgs),
+    /// Let an artifact stay, whatever the rules say
+    Pin(prune::PinArgs),
+    /// Take a pin away
+    Unpin(prune::UnpinArgs),
+    /// List the pins
+    Pins(prune::PinsArgs),
 }
 
 /// The artifact registry.
@@ -81,6 +90,10 @@ impl Verb {
             Self::Backup(verb) => verb.run(context),
             Self::Restore(verb) => verb.run(context),
             Self::Fsck(verb) => verb.run(context),
+            Self::Prune(verb) => verb.run(context),
+            Self::Pin(verb) => verb.run(context),
+            Self::Unpin(verb) => verb.run(context),
+            Self::Pins(verb) => verb.run(context),
         }
     }
 }

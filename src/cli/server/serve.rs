@@ -52,14 +52,15 @@ impl ServeArgs {
         if matches!(settings.belief, Belief::Nobody) {
             context.warn("nobody is believed: bundles are only checked to be whole; name `--trust-root` or `--pubkey`");
         }
-        if !settings.listen.ip().is_loopback() {
-            context.warn("requests and tokens come as plain http: put a proxy with TLS in front of this address");
+        if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
+            context.warn("requests and tokens come as plain http: name `--tls-cert` and `--tls-key`, or put a proxy with TLS in front of this address");
         }
         wait(async {
+            let scheme = if settings.tls.is_some() { "https" } else { "http" };
             let running = server::start(&settings).await?;
             let started = Started {
                 kind: "consign.server/v1",
-                address: format!("http://{}", running.address),
+                address: format!("{scheme}://{}", running.address),
                 metrics: running.metrics.map(|address| format!("http://{address}/metrics")),
                 admin_token: running.first_token.as_ref().map(|issued| issued.token.clone()),
             };
@@ -76,10 +77,12 @@ impl CheckArgs {
         let checked = wait(server::check(&settings))?;
         context.output.result(&checked, || {
             format!(
-                "data       {}\ndatabase   {}\nlisten     {}\nmetrics    {}\nkey        {}\nbelieves   {}",
+                "data       {}\ndatabase   {}\nblobs      {}\nlisten     {} ({})\nmetrics    {}\nkey        {}\nbelieves   {}",
                 checked.data,
                 checked.database,
+                checked.blobs,
                 checked.listen,
+                if checked.tls { "https" } else { "http" },
                 checked.metrics.map_or_else(|| "nowhere".to_owned(), |address| address.to_string()),
                 checked.key_id,
                 checked.belief

@@ -52,6 +52,7 @@ impl BackupArgs {
         let (settings, to) = (self.server.settings(context)?, context.path(&self.to));
         let done = wait(async {
             let registry = server::open(&settings).await?;
+            let _turn = artifacts::turn(&settings.data)?;
             let done = registry.back_up(&to).await;
             registry.store.close().await;
             done
@@ -66,7 +67,7 @@ impl BackupArgs {
 impl RestoreArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let (settings, from) = (self.server.settings(context)?, context.path(&self.from));
-        let done = wait(artifacts::restore(&from, &settings.data))?;
+        let done = wait(artifacts::restore(&from, &settings.data, &settings.blobs))?;
         context.output.result(&done, || {
             format!("{} has the database and {} blobs ({})", settings.data, done.blobs, output::bytes(done.bytes))
         })?;
@@ -94,7 +95,12 @@ fn describe(condition: &Condition) -> String {
         .iter()
         .map(|problem| format!("wrong: {}: {}", shown(&problem.about), shown(&problem.what)))
         .collect();
-    let Condition { artifacts, blobs, changes, problems } = condition;
+    let Condition { artifacts, blobs, changes, unreferenced, unreferenced_bytes, problems } = condition;
+    if *unreferenced > 0 {
+        let size = output::bytes(*unreferenced_bytes);
+        lines
+            .push(format!("{unreferenced} blobs more ({size}) are named by no artifact; `prune` removes them in time"));
+    }
     let verdict = if problems.is_empty() { "everything agrees" } else { "not everything agrees" };
     lines.push(format!("{artifacts} artifacts, {blobs} blobs, {changes} changes: {verdict}"));
     lines.join("\n")

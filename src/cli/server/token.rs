@@ -1,17 +1,15 @@
 //! `consign-server token`: make, list and take back tokens, beside a server that runs or without one.
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
-use super::super::{Context, output, usage};
+use super::super::Context;
+use super::super::token::{show_made, table};
 use super::settings::ServerArgs;
 use super::wait;
 use crate::model::Exit;
 use crate::model::failure::Result;
-use crate::model::text::shown;
-use crate::server::{self, Grants, Wanted};
-use crate::store::TokenRow;
+use crate::model::registry::{NewToken, TokenMade};
+use crate::server::{self, Wanted};
 use crate::world::clock;
 
 /// Who the audit log says has done what is done here.
@@ -42,7 +40,7 @@ struct CreateArgs {
     /// What people call it
     #[arg(long, value_name = "TEXT")]
     name: String,
-    /// What it allows: `read:SERVICE`, `push:SERVICE`, `audit:*`, `admin:*`, with spaces between; `*` is every service
+    /// What it allows, with spaces between: `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `approve:…`, `policy:…`, `audit:*`, `admin:*`; `*` is every service
     #[arg(long, value_name = "GRANTS")]
     grants: String,
     /// After how many days it counts no more
@@ -71,26 +69,6 @@ struct RevokeArgs {
     server: ServerArgs,
 }
 
-#[derive(Serialize)]
-struct Row {
-    id: String,
-    name: String,
-    grants: String,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    counts: bool,
-}
-
-#[derive(Serialize)]
-struct Created {
-    id: String,
-    token: String,
-    grants: String,
-    expires_at: Option<Timestamp>,
-}
-
 impl TokenArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         match &self.verb {
@@ -103,15 +81,9 @@ impl TokenArgs {
 
 impl CreateArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        let grants: Grants = self.grants.parse()?;
-        if self.name.is_empty() || self.name.len() > 100 || self.name != shown(&self.name) {
-            return Err(usage("the token's name is empty, longer than 100 bytes, or not plain text"));
-        }
         let now = clock::now();
-        let expires_at = now
-            .checked_add(SignedDuration::from_hours(24 * i64::from(self.expires_in_days)))
-            .map_err(|error| usage("the token would expire after the end of time").because(error))?;
-        let wanted = Wanted { name: self.name.clone(), grants, expires_at: Some(expires_at) };
+        let (name, grants) = (self.name.clone(), self.grants.clone());
+        let wanted = Wanted::read(&NewToken { name, grants, expires_in_days: self.expires_in_days }, now)?;
         let settings = self.server.settings(context)?;
         let issued = wait(async {
             let registry = server::open(&settings).await?;
@@ -119,14 +91,13 @@ impl CreateArgs {
             registry.store.close().await;
             issued
         })?;
-        let created = Created {
+        let made = TokenMade {
             id: issued.id,
             token: issued.token,
             grants: issued.grants.to_string(),
             expires_at: issued.expires_at,
         };
-        context.output.result(&created, || format!("{}\n{}  (shown this once)", created.id, created.token))?;
-        Ok(Exit::Done)
+        show_made(context, &made)
     }
 }
 
@@ -140,7 +111,7 @@ impl ListArgs {
             registry.store.close().await;
             rows
         })?;
-        let rows: Vec<_> = rows.into_iter().map(|row| Row::of(row, now)).collect();
+        let rows: Vec<_> = rows.into_iter().map(|row| server::shown(row, now)).collect();
         context.output.result(&rows, || table(&rows))?;
         Ok(Exit::Done)
     }
@@ -158,23 +129,4 @@ impl RevokeArgs {
         context.output.result(&serde_json::json!({ "id": self.id }), || format!("{} counts no more", self.id))?;
         Ok(Exit::Done)
     }
-}
-
-impl Row {
-    fn of(row: TokenRow, now: Timestamp) -> Self {
-        let TokenRow { id, name, grants, created_at, expires_at, revoked_at, last_used_at } = row;
-        let counts = revoked_at.is_none() && expires_at.is_none_or(|expires| now < expires);
-        Self { id, name, grants, created_at, expires_at, revoked_at, last_used_at, counts }
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let day = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.strftime("%Y-%m-%d").to_string());
-    let heading = ["ID", "NAME", "GRANTS", "EXPIRES", "LAST USED", "COUNTS"].map(str::to_owned).to_vec();
-    let cells = rows.iter().map(|row| {
-        let counts = if row.counts { "yes" } else { "no" };
-        let (name, grants) = (shown(&row.name).into_owned(), row.grants.clone());
-        vec![row.id.clone(), name, grants, day(row.expires_at), day(row.last_used_at), counts.to_owned()]
-    });
-    output::table(&std::iter::once(heading).chain(cells).collect::<Vec<_>>())
 }

@@ -58,6 +58,6 @@ impl Layers<'_> {
             get(environment::HOME),
             get(environment::XDG_RUNTIME_DIR),
         )?;
-        Ok(Containers { matrix, addresses })
+        Ok(Containers { published: matrix.of_published(), matrix, addresses })
     }
 }

@@ -101,6 +101,8 @@ pub struct Service {
     pub user: Option<String>,
     /// Whether the bundle is put at `/bundle`.
     pub has_bundle: bool,
+    /// What is served to it.
+    pub serve: Option<Serve>,
     /// What the last command, or the service itself, has to end with.
     pub exit_code: i64,
     /// Texts that have to stand on a line of the output.
@@ -175,6 +177,14 @@ pub enum WithoutEmulation {
     Fail,
     /// It is left out, and the report says so.
     Skip,
+}
+
+/// What is served to a container, as its own server would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Serve {
+    /// The files of the bundle, over https.
+    Bundle,
 }
 
 /// What a service is connected to.
@@ -261,6 +271,11 @@ impl Service {
         !self.probes.is_empty() || !self.run.is_empty() && !self.commands.is_empty()
     }
 
+    /// Whether it needs the bundle, in whatever way.
+    pub fn wants_bundle(&self) -> bool {
+        self.has_bundle || self.serve == Some(Serve::Bundle)
+    }
+
     /// The ports that have to be reachable from here.
     pub fn ports(&self) -> BTreeSet<u16> {
         let port = |probe: &Probe| match probe.question {
@@ -270,6 +285,9 @@ impl Service {
         self.probes.iter().filter_map(port).collect()
     }
 }
+
+/// The label of services that run once more on what was published.
+pub const PUBLISHED_LABEL: &str = "published";
 
 /// Which services are meant.
 #[derive(Clone, Debug, Default)]
@@ -310,6 +328,11 @@ impl Matrix {
         let services = self.services.iter().filter(|(name, _)| chosen.contains(*name));
         let services = services.map(|(name, service)| (name.clone(), service.clone())).collect();
         Ok(Self { services, ..self.clone() })
+    }
+
+    /// The services that run once more on what was published, and those that they need; nothing if there are none.
+    pub fn of_published(&self) -> Option<Self> {
+        self.select(&Choice { labels: vec![PUBLISHED_LABEL.to_owned()], ..Choice::default() }).ok()
     }
 
     fn unknown<'a>(&self, what: &str, given: &str, known: impl Iterator<Item = &'a str>) -> Failure {

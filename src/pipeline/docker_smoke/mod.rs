@@ -11,6 +11,7 @@ mod log;
 pub mod matrix;
 mod preflight;
 pub mod report;
+mod served;
 mod service;
 mod sweep;
 
@@ -29,8 +30,9 @@ use crate::world::interrupt::{self, Interrupt};
 use crate::world::owner::Owner;
 use board::{Board, Phase};
 use images::Images;
-use matrix::{Matrix, ServiceName};
+use matrix::{Matrix, Serve, ServiceName};
 use report::{Report, Status, Verdict};
+use served::Served;
 pub use sweep::{OWNER_LABEL, RUN_LABEL, SERVICE_LABEL};
 
 /// What a run needs besides the matrix.
@@ -41,6 +43,8 @@ pub struct Options<'a> {
     pub directory: &'a Utf8Path,
     /// The bundle, for the services that want it.
     pub bundle: Option<&'a Utf8Path>,
+    /// Where everybody can fetch it over https; nothing: it is served by the run.
+    pub published: Option<&'a str>,
     /// How many services may be at work at once; nothing: what the matrix says.
     pub jobs: Option<usize>,
     /// Whoever hears what happens.
@@ -59,6 +63,9 @@ struct Shared<'a> {
     /// The network of each group of services, by its first name.
     networks: BTreeMap<ServiceName, String>,
     groups: BTreeMap<ServiceName, ServiceName>,
+    /// The network of services that stand alone and are served something.
+    served_network: Option<String>,
+    served: Served,
     bundle: Vec<Entry>,
     directory: &'a Utf8Path,
 }
@@ -72,6 +79,9 @@ pub fn run(matrix: &Matrix, options: &Options<'_>) -> Result<Report> {
     let _lock = lock(options.directory)?;
     let watch = interrupt::watch()?;
     let engine = Engine::connect(options.addresses, watch.interrupt())?;
+    if options.published.is_none() {
+        preflight::require_nearness(&engine, matrix)?;
+    }
     sweep::dead(&engine, options.listener)?;
     let mut matrix = matrix.clone();
     let skipped = preflight::require(&engine, &mut matrix, &preflight::is_emulated_here)?;
@@ -100,6 +110,7 @@ pub fn run(matrix: &Matrix, options: &Options<'_>) -> Result<Report> {
 /// Whether an engine answers that can run the matrix: asked before an hour of building.
 pub fn look(matrix: &Matrix, addresses: &[Address]) -> Result<()> {
     let engine = Engine::connect(addresses, &Interrupt::default())?;
+    preflight::require_nearness(&engine, matrix)?;
     preflight::require(&engine, &mut matrix.clone(), &preflight::is_emulated_here).map(drop)
 }
 
@@ -122,33 +133,44 @@ fn attend(
 ) -> Result<Vec<Verdict>> {
     let labels = sweep::labels(id, owner);
     let groups = matrix.groups();
+    let network = |name: &str| {
+        let patience = Patience::of(NETWORK_TIME, interrupt);
+        engine.create_network(&format!("consign-{id}{name}"), &labels, &patience)
+    };
     let mut networks = BTreeMap::new();
     for leader in groups.values() {
         if !networks.contains_key(leader) {
-            let patience = Patience::of(NETWORK_TIME, interrupt);
-            let network = engine.create_network(&format!("consign-{id}-{leader}"), &labels, &patience)?;
-            networks.insert(leader.clone(), network);
+            networks.insert(leader.clone(), network(&format!("-{leader}"))?);
         }
     }
-    let wants_bundle = matrix.services.values().any(|service| service.has_bundle);
+    let serves = |service: &matrix::Service| service.serve == Some(Serve::Bundle) && options.published.is_none();
+    let is_served_alone = matrix.services.iter().any(|(name, service)| serves(service) && !groups.contains_key(name));
+    let (served, bundle) = release(matrix, options)?;
     let shared = Shared {
         engine,
         images: Images::new(engine, labels.clone()),
         board: Board::new(matrix.services.keys(), jobs(matrix, options)),
         interrupt,
         id: id.to_owned(),
-        labels,
+        labels: labels.clone(),
         networks,
         groups,
-        bundle: if wants_bundle { bundle_entries(options.bundle)? } else { Vec::new() },
+        // No service can have a name that would give its network this one.
+        served_network: if is_served_alone { Some(network("_bundle")?) } else { None },
+        served,
+        bundle,
         directory: options.directory,
     };
+    side_by_side(&shared, matrix, options.listener)
+}
+
+/// Every service in a thread of its own.
+fn side_by_side(shared: &Shared<'_>, matrix: &Matrix, listener: &dyn Listener) -> Result<Vec<Verdict>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = matrix
             .services
             .iter()
             .map(|(name, service)| {
-                let (shared, listener) = (&shared, options.listener);
                 let dependents: Vec<_> = matrix
                     .services
                     .iter()
@@ -213,13 +235,29 @@ fn jobs(matrix: &Matrix, options: &Options<'_>) -> usize {
     options.jobs.or(matrix.jobs).unwrap_or_else(|| (4 * processors()).max(8))
 }
 
-/// The files of the bundle, as they are put into containers.
-fn bundle_entries(bundle: Option<&Utf8Path>) -> Result<Vec<Entry>> {
-    let missing = || {
+/// What is served, and what is put into containers.
+fn release(matrix: &Matrix, options: &Options<'_>) -> Result<(Served, Vec<Entry>)> {
+    let services = || matrix.services.values();
+    if !services().any(matrix::Service::wants_bundle) {
+        return Ok((Served::default(), Vec::new()));
+    }
+    let bundle = bundle_of(options)?;
+    let serves = services().any(|service| service.serve.is_some());
+    let served = if serves { Served::new(bundle, options.published)? } else { Served::default() };
+    let has_bundle = services().any(|service| service.has_bundle);
+    Ok((served, if has_bundle { bundle_entries(bundle)? } else { Vec::new() }))
+}
+
+/// The bundle that services want.
+fn bundle_of<'a>(options: &Options<'a>) -> Result<&'a Utf8Path> {
+    options.bundle.filter(|bundle| bundle.is_dir()).ok_or_else(|| {
         Failure::new(Code::BundleMissing, "a service wants the bundle, and there is none")
             .hint("make one with `package`, or name one with `--bundle DIR`")
-    };
-    let bundle = bundle.filter(|bundle| bundle.is_dir()).ok_or_else(missing)?;
+    })
+}
+
+/// The files of the bundle, as they are put into containers.
+fn bundle_entries(bundle: &Utf8Path) -> Result<Vec<Entry>> {
     let files = files::list(bundle)?.into_iter().filter(|(_, is_file)| *is_file);
     let files = files.map(|(name, _)| Entry::file(format!("bundle/{name}"), bundle.join(&name)));
     Ok(std::iter::once(Entry::directory("bundle")).chain(files).collect())

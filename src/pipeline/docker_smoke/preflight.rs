@@ -71,6 +71,17 @@ pub(super) fn require(engine: &Engine, matrix: &mut Matrix, emulated: &dyn Fn(&s
     Ok(skipped)
 }
 
+/// Fails where something is to be served and containers run on another machine.
+pub(super) fn require_nearness(engine: &Engine, matrix: &Matrix) -> Result<()> {
+    let served = matrix.services.iter().find(|(_, service)| service.serve.is_some());
+    let Some((name, _)) = served.filter(|_| !engine.address().is_near()) else { return Ok(()) };
+    let message =
+        format!("`{name}` wants to be served, and the engine at `{}` is on another machine", engine.address());
+    Err(Failure::new(Code::EngineFailed, message)
+        .subject(name.as_str())
+        .hint("use an engine of this machine, or `bundle = true` instead of `serve`"))
+}
+
 /// Services that need one that is left out are left out too.
 fn without_the_needed(matrix: &mut Matrix, left_out: &[Skipped]) -> Vec<Skipped> {
     let mut gone: Vec<_> = left_out.iter().map(|skipped| skipped.service.clone()).collect();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::log::{Expected, Log, Secrets, Voice};
 use super::matrix::{Network, Probe, Question, Service, ServiceName};
 use super::report::{Check, Status, Verdict};
+use super::served::Variables;
 use super::sweep::SERVICE_LABEL;
 use super::{Phase, Shared, millis, preflight};
 use crate::model::failure::Result;
@@ -63,6 +64,8 @@ struct Attended<'a> {
     dependents: &'a [&'a ServiceName],
     log: &'a Log,
     container: OnceLock<String>,
+    /// What commands find in their environment beside the service's own variables.
+    variables: OnceLock<Variables>,
     /// Set when nobody needs to listen any more.
     over: Interrupt,
 }
@@ -98,6 +101,7 @@ pub(super) fn attend(
         dependents,
         log: &log,
         container: OnceLock::new(),
+        variables: OnceLock::new(),
         over: Interrupt::default(),
     };
     let mut learnt = Learnt::default();
@@ -186,10 +190,17 @@ impl<'a> Attended<'a> {
         if !self.service.setup.is_empty() {
             learnt.passed("setup", format!("{} commands", self.service.setup.len()));
         }
+        if self.service.serve.is_some() {
+            let variables = self.shared.served.offer(self.shared.engine, id, patience)?;
+            let url = variables.first().map(|(name, url)| format!("{name} is {url}")).unwrap_or_default();
+            self.log.note(&url);
+            learnt.passed("serve", url);
+            self.variables.get_or_init(|| variables);
+        }
         self.log.listen();
         if let Some(command) = plan.beside {
             self.log.note(&format!("run {}", command.join(" ")));
-            let exec = self.shared.engine.exec(id, command, &[], patience)?;
+            let exec = self.shared.engine.exec(id, command, self.variables(), patience)?;
             scope.spawn(move || self.listen(exec.output));
         }
         for probe in &self.service.probes {
@@ -217,20 +228,22 @@ impl<'a> Attended<'a> {
     fn plan(&self) -> Plan<'a> {
         let Service { setup, run, commands, .. } = self.service;
         let words = |words: &[String]| words.to_vec();
-        match (setup.as_slice(), run.as_slice(), commands.as_slice()) {
+        // What is served is known only when the container runs.
+        let comes_later = !setup.is_empty() || self.service.serve.is_some();
+        match (run.as_slice(), commands.as_slice()) {
             // One command alone is the container's own process: it needs nothing else in its image.
-            ([], [], [command]) if !self.service.stays() => {
+            ([], [command]) if !comes_later && !self.service.stays() => {
                 Plan { main: words(command), beside: None, commands: &[], ends: true }
             }
-            ([], run, commands) if commands.is_empty() || self.service.stays() => {
+            (run, commands) if !comes_later && (commands.is_empty() || self.service.stays()) => {
                 Plan { main: words(run), beside: None, commands, ends: !self.service.stays() }
             }
-            (_, run, commands) => Plan {
-                main: IDLE.map(str::to_owned).to_vec(),
-                beside: (!run.is_empty()).then_some(run),
-                commands,
-                ends: false,
-            },
+            (run, commands) => {
+                let main = IDLE.map(str::to_owned).to_vec();
+                let is_awaited = commands.is_empty() && !self.service.stays();
+                let commands = if is_awaited { std::slice::from_ref(&self.service.run) } else { commands };
+                Plan { main, beside: (!run.is_empty() && !is_awaited).then_some(run), commands, ends: false }
+            }
         }
     }
 
@@ -239,6 +252,7 @@ impl<'a> Attended<'a> {
         let mut labels = shared.labels.clone();
         labels.insert(SERVICE_LABEL.to_owned(), name.to_string());
         let network = shared.groups.get(name).and_then(|leader| shared.networks.get(leader));
+        let network = network.or(shared.served_network.as_ref().filter(|_| service.serve.is_some()));
         let network = match (service.network, network) {
             (Network::None, _) => "none",
             (Network::Bridge, None) => "bridge",
@@ -277,15 +291,17 @@ impl<'a> Attended<'a> {
         id: &str,
         patience: &Patience,
     ) -> Step<Listener<'scope>> {
-        let output = self.shared.engine.attach(id, patience)?;
+        // Some engines look at the program now and others when it is started.
+        let unstarted = |failure: Failure| match failure.code() {
+            Code::EngineFailed => Trouble::Wrong(("start".to_owned(), failure.chain().join(": "))),
+            _ => Trouble::Failure(failure),
+        };
+        let output = self.shared.engine.attach(id, patience).map_err(unstarted)?;
         let listener = scope.spawn(move || self.listen(output));
         if self.service.setup.is_empty() {
             self.log.listen();
         }
-        self.shared.engine.start(id, patience).map_err(|failure| match failure.code() {
-            Code::EngineFailed => Trouble::Wrong(("start".to_owned(), failure.chain().join(": "))),
-            _ => Trouble::Failure(failure),
-        })?;
+        self.shared.engine.start(id, patience).map_err(unstarted)?;
         Ok(listener)
     }
 
@@ -309,7 +325,7 @@ impl<'a> Attended<'a> {
         patience: &Patience,
         hear: &mut dyn FnMut(Stream, &[u8]),
     ) -> Step<i64> {
-        let mut exec: Exec = self.shared.engine.exec(id, command, &[], patience)?;
+        let mut exec: Exec = self.shared.engine.exec(id, command, self.variables(), patience)?;
         if exec.output.follow(self.shared.engine, patience, hear)? {
             let mut pause = PAUSES.0;
             while !patience.is_over() {
@@ -322,6 +338,10 @@ impl<'a> Attended<'a> {
             }
         }
         self.too_slow()
+    }
+
+    fn variables(&self) -> &[(String, String)] {
+        self.variables.get().map_or(&[], Vec::as_slice)
     }
 
     /// Waits until the container's process has ended.

@@ -109,7 +109,12 @@ fn describe(request: &Request, around: &Surroundings, stage: Stage) -> String {
             }
             None => String::new(),
         },
-        Stage::RemoteVerify => "fetch what was published as a stranger would, and verify it".into(),
+        Stage::RemoteVerify => {
+            let again = request.smoke.containers.as_ref().and_then(|on| on.published.as_ref());
+            let again =
+                again.map_or_else(String::new, |on| format!(", and run {} services in containers", on.services.len()));
+            format!("fetch what was published as a stranger would, and verify it{again}")
+        }
         Stage::Summary => "expected against published assets".into(),
         Stage::Register => match &request.register {
             Some(registry) => format!("the bundle becomes an artifact of `{}`", registry.address),

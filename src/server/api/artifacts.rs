@@ -292,7 +292,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
 }
 
 /// A JSON document of at most so many bytes.
-async fn document(headers: &HeaderMap, body: Body, max_bytes: usize) -> Result<Vec<u8>> {
+pub(super) async fn document(headers: &HeaderMap, body: Body, max_bytes: usize) -> Result<Vec<u8>> {
     let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
     if kind
         .is_some_and(|kind| !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"))

@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
-use tokio::io::AsyncReadExt as _;
 
 use crate::model::artifact::Blob;
 use crate::model::failure::Result;
@@ -18,8 +17,6 @@ use crate::store::blobs::Incoming;
 
 /// How much of an upload is there.
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
-/// How much is read from a file at once, in bytes.
-const PIECE_BYTES: usize = 128 << 10;
 
 /// Says whether a blob is there; where it is not, how much of an upload in pieces is, if the size is given.
 #[utoipa::path(head, path = "/api/v1/blobs/{sha256}", tag = "blobs", security(("token" = [])),
@@ -43,7 +40,7 @@ pub(in crate::server) async fn look(
 ) -> Answer<Response> {
     identity.need_somewhere(Verb::Push)?;
     let sha256 = digest(path)?;
-    if app.registry.blobs.size(&sha256).await?.is_some() {
+    if app.registry.has(&sha256, identity.caller().at).await? {
         return Ok(StatusCode::OK.into_response());
     }
     let offset = match number(&headers, &HeaderName::from_static("upload-length"))? {
@@ -91,9 +88,10 @@ pub(in crate::server) async fn upload(
         )
         .into());
     }
-    if app.registry.blobs.size(&sha256).await?.is_some() {
+    if app.registry.has(&sha256, identity.caller().at).await? {
         return Ok(StatusCode::OK.into_response());
     }
+    app.registry.expect(&sha256).await?;
     let expected = Blob { sha256, size_bytes };
     let mut incoming = if piece.is_part {
         app.registry.blobs.resume(expected, &identity.subject, piece.start).await?
@@ -120,12 +118,12 @@ pub(in crate::server) async fn upload(
 /// A blob as the body of an answer.
 pub(super) async fn download(app: &App, blob: Blob) -> Result<Response> {
     let missing = || Failure::new(Code::StoreDamaged, "a blob of an artifact is missing");
-    let file = app.registry.blobs.read(&blob.sha256).await?.ok_or_else(missing)?;
-    let pieces = stream::try_unfold(file, |mut file| async move {
-        let mut piece = vec![0; PIECE_BYTES];
-        let read = file.read(&mut piece).await?;
-        piece.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then_some((piece, file)))
+    let reading = app.registry.blobs.read(blob).await?.ok_or_else(missing)?;
+    let pieces = stream::try_unfold(reading, |mut reading| async move {
+        let piece = reading.piece().await.inspect_err(|failure| {
+            tracing::error!(cause = failure.chain().join(": "), "an answer was broken off");
+        })?;
+        Ok::<_, Failure>(piece.map(|piece| (piece, reading)))
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),

@@ -6,4 +6,6 @@ pub(super) mod audit;
 pub(super) mod blobs;
 mod query;
 pub(super) mod service;
+pub(super) mod tokens;
+pub(super) mod webhooks;
 pub(super) mod tiles;

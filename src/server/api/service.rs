@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use crate::model::registry::Whoami;
+use crate::model::registry::{Login, Whoami};
 use crate::server::identity::Identity;
 use crate::server::problem::{Answer, Problem};
 use crate::server::{App, openapi};
@@ -46,6 +46,12 @@ pub(in crate::server) async fn openapi() -> Response {
 pub(in crate::server) async fn whoami(identity: Identity) -> Json<Whoami> {
     let Identity { subject, name, grants, .. } = identity;
     Json(Whoami { subject, name, grants: grants.to_string() })
+}
+
+/// How people log in here: the providers of identities whose tokens count.
+#[utoipa::path(get, path = "/api/v1/login", tag = "server", responses((status = 200, description = "The providers; none where only tokens of this server count", body = Login)))]
+pub(in crate::server) async fn login(State(app): State<App>) -> Json<Login> {
+    Json(app.federation.login())
 }
 
 /// The public half of the key that signs summaries and checkpoints. Whoever wants to rely on it gets it

@@ -48,6 +48,12 @@ impl Address {
         }
     }
 
+    /// Whether its networks may be this machine's, so that containers can reach it.
+    pub fn is_near(&self) -> bool {
+        let host = self.host().trim_matches(['[', ']']);
+        self.is_local() || host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    }
+
     /// Whether the engine surely runs on this machine.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Socket(_))
@@ -103,6 +109,11 @@ mod tests {
             assert_eq!(Address::parse(text).expect(text), expected);
         }
         assert_eq!(Address::parse("tcp://[::1]:2375").expect("read").host(), "[::1]");
+        for (text, is_near) in
+            [("unix:///x", true), ("tcp://[::1]:1", true), ("tcp://localhost:1", true), ("tcp://h:1", false)]
+        {
+            assert_eq!(Address::parse(text).expect("read").is_near(), is_near, "{text}");
+        }
         for text in ["ssh://host", "https://host:2376", "unix://relative", "nonsense", "tcp://", ""] {
             let failure = Address::parse(text).expect_err(text);
             assert_eq!((failure.code(), failure.way_out().is_some()), (Code::ConfigInvalid, true));

@@ -18,7 +18,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 
 use super::archive::{self, Entry};
-use super::{Engine, Output, Patience, trouble};
+use super::{Engine, Gateway, Output, Patience, trouble};
 use crate::model::failure::Result;
 
 /// A container to make.
@@ -182,6 +182,17 @@ impl Engine {
         let ports = inspected.network_settings.and_then(|network| network.ports).unwrap_or_default();
         let bindings = ports.get(&format!("{port}/tcp")).and_then(Option::as_ref);
         Ok(bindings.into_iter().flatten().find_map(|binding| binding.host_port.as_ref()?.parse().ok()))
+    }
+
+    /// Where the network of a running container meets this machine, or the engine's.
+    pub fn gateway(&self, id: &str, patience: &Patience) -> Result<Option<Gateway>> {
+        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let inspected = self.call("ask for the container's network", patience, inspect)?;
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        Ok(networks.into_values().find_map(|network| {
+            let address = network.gateway?.parse().ok()?;
+            Some(Gateway { address, prefix_bits: u32::try_from(network.ip_prefix_len?).ok()? })
+        }))
     }
 
     /// Starts a command in a running container.

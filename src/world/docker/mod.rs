@@ -9,11 +9,13 @@
 
 mod address;
 mod archive;
+mod authority;
 mod containers;
 mod images;
 mod leftovers;
 mod output;
 mod probe;
+mod serving;
 mod trouble;
 
 use std::future::Future;
@@ -30,6 +32,7 @@ pub use images::{Build, Image};
 pub use leftovers::{Kind, Leftover};
 pub use output::{Output, Stream};
 pub use probe::Answer;
+pub use serving::{Gateway, Server};
 
 use super::interrupt::Interrupt;
 use crate::model::failure::Result;

@@ -31,6 +31,8 @@ pub enum Method {
     Post,
     /// To put in its place.
     Put,
+    /// To take away.
+    Delete,
 }
 
 /// What is sent along.
@@ -40,6 +42,10 @@ pub enum Body {
     Empty,
     /// A document.
     Json(Vec<u8>),
+    /// The fields of a form, written as [`form`] does.
+    Form(String),
+    /// A message in the form of Protocol Buffers.
+    Protobuf(Vec<u8>),
     /// Bytes of a file.
     Part {
         /// The file.
@@ -79,6 +85,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An answer that nobody gave, for tests of what is made of one.
+    #[cfg(test)]
+    pub fn of(status: u16, body: Vec<u8>) -> Self {
+        Self { status, body, headers: HeaderMap::new() }
+    }
+
     /// A header of the answer.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -100,11 +112,14 @@ impl Client {
             Method::Head => reqwest::Method::HEAD,
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
         };
         let mut builder = client.request(method, place.clone()).headers(headers(&request)?).timeout(PATIENCE);
         builder = match request.body {
             Body::Empty => builder,
             Body::Json(bytes) => builder.header(header::CONTENT_TYPE, "application/json").body(bytes),
+            Body::Form(text) => builder.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(text),
+            Body::Protobuf(bytes) => builder.header(header::CONTENT_TYPE, "application/x-protobuf").body(bytes),
             Body::Part { path, start, length, size } => {
                 let open = || -> std::io::Result<std::fs::File> {
                     let mut file = std::fs::File::open(&path)?;
@@ -130,6 +145,22 @@ impl Client {
         let body = read(response, request.max_bytes).map_err(|failure| failure.subject(Shown(&place).to_string()))?;
         Ok(Reply { status: status.as_u16(), body, headers })
     }
+}
+
+/// A text in which nothing can mean anything in an address or a form.
+pub fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+/// Names and values as the fields of a form, or of a query.
+pub fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = pairs.into_iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 fn headers(request: &Request<'_>) -> Result<HeaderMap> {
