@@ -20,7 +20,7 @@ impl Registry {
     ///
     /// Where none can be made at the moment, it says that there is none.
     pub async fn current(&self, row: Row, at: Timestamp) -> Result<Row> {
-        let Ok(policy) = self.belief().await else { return Ok(outdated(row)) };
+        let Ok(policy) = self.believed().await else { return Ok(outdated(row)) };
         if counts(&row, policy) {
             return Ok(row);
         }
@@ -39,7 +39,7 @@ impl Registry {
 
     /// Artifacts whose verdicts say where they do not count any more.
     pub async fn marked(&self, rows: Vec<Row>) -> Vec<Row> {
-        let policy = self.belief().await.ok();
+        let policy = self.believed().await.ok();
         let mark = |row: Row| if policy.is_some_and(|policy| counts(&row, policy)) { row } else { outdated(row) };
         rows.into_iter().map(mark).collect()
     }
@@ -48,7 +48,7 @@ impl Registry {
         let _one = self.again.lock().await;
         let artifact = read(&row)?;
         let kept = self.find(&artifact.service, &artifact.id).await?.unwrap_or(row);
-        let policy = self.belief().await?;
+        let policy = self.believed().await?;
         if counts(&kept, policy) {
             return Ok(kept);
         }
@@ -73,7 +73,8 @@ impl Registry {
         Ok(if counts(&now, policy) { now } else { outdated(now) })
     }
 
-    async fn belief(&self) -> Result<Digest> {
+    /// What verdicts have to be made by to count now.
+    pub async fn believed(&self) -> Result<Digest> {
         let belief = self.belief.clone();
         tokio::task::spawn_blocking(move || belief.sha256()).await.map_err(|error| {
             Failure::new(crate::model::Code::StoreUnavailable, "the server is shutting down").because(error)

@@ -36,6 +36,8 @@ pub mod completions;
 #[cfg(feature = "toolchain")]
 pub mod config;
 #[cfg(feature = "toolchain")]
+pub mod deliver;
+#[cfg(feature = "toolchain")]
 pub mod docker_smoke;
 #[cfg(feature = "toolchain")]
 pub mod doctor;

@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, docker_smoke, doctor, init,
+    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, deliver, docker_smoke, doctor, init,
     install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, register,
     release_pipeline, remote_verify, revert, run_by, sign, smoke, summary, token, trust, uninstall, upgrade, verify,
     verify_blob, version_guard,
@@ -85,6 +85,30 @@ pub enum Verb {
     Artifact(artifact::ArtifactArgs),
     /// Read the registry's log of every change, and check that nothing was taken out of it
     Audit(audit::AuditArgs),
+    /// Release an artifact, or the latest of a branch, into environments
+    Release(deliver::ReleaseArgs),
+    /// Release what one environment has into the next one
+    Promote(deliver::PromoteArgs),
+    /// Release what an environment had before once more
+    Rollback(deliver::RollbackArgs),
+    /// Show what a service has where, and what is on its way
+    Status(deliver::StatusArgs),
+    /// Describe releases and artifacts
+    Describe(deliver::DescribeArgs),
+    /// Say why an artifact cannot go to an environment now, and when it can
+    Explain(deliver::ExplainArgs),
+    /// Suspend automation for a service in an environment
+    Hold(deliver::HoldArgs),
+    /// Let automation go on
+    Resume(deliver::ResumeArgs),
+    /// Approve an artifact in an environment
+    Approve(deliver::ApproveArgs),
+    /// Reject an artifact in an environment
+    Reject(deliver::RejectArgs),
+    /// List, apply, delete and try policies
+    Policy(deliver::PolicyArgs),
+    /// Tell how releasing went: how often, how fast, how badly, how soon again well
+    Report(deliver::ReportArgs),
     /// Keep a token for the registry
     Login(login::LoginArgs),
     /// Forget a token for the registry
@@ -134,6 +158,18 @@ impl Verb {
             Self::Catalog(verb) => verb.run(context),
             Self::Artifact(verb) => verb.run(context),
             Self::Audit(verb) => verb.run(context),
+            Self::Release(verb) => verb.run(context),
+            Self::Promote(verb) => verb.run(context),
+            Self::Rollback(verb) => verb.run(context),
+            Self::Status(verb) => verb.run(context),
+            Self::Describe(verb) => verb.run(context),
+            Self::Explain(verb) => verb.run(context),
+            Self::Hold(verb) => verb.run(context),
+            Self::Resume(verb) => verb.run(context),
+            Self::Approve(verb) => verb.run(context),
+            Self::Reject(verb) => verb.run(context),
+            Self::Policy(verb) => verb.run(context),
+            Self::Report(verb) => verb.run(context),
             Self::Login(verb) => verb.run(context),
             Self::Logout(verb) => verb.run(context),
             Self::Token(verb) => verb.run(context),

@@ -5,6 +5,7 @@
 //! is in [`credentials`].
 
 pub mod credentials;
+mod releases;
 pub mod oidc;
 mod upload;
 

@@ -66,6 +66,7 @@ variables! {
     AWS_ACCESS_KEY_ID = "Who asks for the bucket of the blobs.";
     AWS_SECRET_ACCESS_KEY = "The secret that belongs to `AWS_ACCESS_KEY_ID`.";
     AWS_SESSION_TOKEN = "What belongs to `AWS_ACCESS_KEY_ID` where it is only lent.";
+    CONSIGN_SERVER_MANAGE = "The file with the environments that `consign-server` manages.";
     CONSIGN_SERVER_LISTEN = "The address on which `consign-server` answers.";
     CONSIGN_SERVER_METRICS = "The address on which `consign-server` answers operators.";
     CONSIGN_WEBHOOK_GITHUB_SECRET = "The secret that GitHub signs its events with; without one `consign-server` has no address for them.";

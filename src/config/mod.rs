@@ -10,6 +10,8 @@ mod document;
 pub mod environment;
 #[cfg(feature = "toolchain")]
 mod file;
+#[cfg(feature = "server")]
+pub mod managed;
 #[cfg(feature = "toolchain")]
 mod resolve;
 pub mod secrets;

@@ -159,6 +159,13 @@ codes! {
     BlobMissing = "blob_missing", Verification, "A record names bytes that were not uploaded.";
     UploadMisplaced = "upload_misplaced", Remote, "A piece of an upload does not begin where the one before ended.";
     KeyReused = "idempotency_key_reused", Refused, "An idempotency key was used for another request before.";
+    EnvironmentUnknown = "environment_unknown", Usage, "The server manages no environment by this name.";
+    ReleaseUnknown = "release_unknown", Failed, "There is no such release.";
+    ReleaseFailed = "release_failed", Failed, "A release did not come to run in its environment.";
+    ReleaseUnfinished = "release_unfinished", Failed, "A release did not come to its end in time.";
+    ManifestsMissing = "manifests_missing", Refused, "An artifact has no manifests for an environment.";
+    PolicyRefused = "policy_refused", Refused, "The policies do not allow a release, or not yet.";
+    PolicyUnknown = "policy_unknown", Failed, "A service has no such policy.";
     PolicyInvalid = "policy_invalid", Usage, "A policy cannot be used as it is.";
     PolicyConflict = "policy_conflict", Refused, "A policy contradicts another one.";
     ApprovalRefused = "approval_refused", Refused, "A vote on a release is not one of an approver.";

@@ -10,6 +10,8 @@ pub mod artifact;
 pub mod audit;
 pub mod checksums;
 pub mod code;
+#[cfg(feature = "toolchain")]
+pub mod delivery;
 pub mod digest;
 pub mod events;
 pub mod failure;
@@ -21,6 +23,8 @@ pub mod installer;
 #[cfg(feature = "toolchain")]
 pub mod intent;
 pub mod interop;
+#[cfg(feature = "toolchain")]
+pub mod management;
 #[cfg(feature = "toolchain")]
 pub mod markdown;
 pub mod metadata;

@@ -17,6 +17,8 @@ pub enum Verb {
     Push,
     /// To release, promote and roll back in an environment, and to hold and resume it.
     Release,
+    /// To pass a freeze with a reason, beside being allowed to release.
+    Override,
     /// To approve what others want to release to an environment.
     Approve,
     /// To change the policies of a service.
@@ -29,8 +31,16 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 7] =
-        [Self::Read, Self::Push, Self::Release, Self::Approve, Self::Policy, Self::Audit, Self::Admin];
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Push,
+        Self::Release,
+        Self::Override,
+        Self::Approve,
+        Self::Policy,
+        Self::Audit,
+        Self::Admin,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +48,7 @@ impl Verb {
             Self::Read => "read",
             Self::Push => "push",
             Self::Release => "release",
+            Self::Override => "override",
             Self::Approve => "approve",
             Self::Policy => "policy",
             Self::Audit => "audit",
@@ -52,7 +63,7 @@ impl Verb {
 
     /// Whether it is about an environment too.
     const fn is_of_environments(self) -> bool {
-        matches!(self, Self::Release | Self::Approve | Self::Policy)
+        matches!(self, Self::Release | Self::Override | Self::Approve | Self::Policy)
     }
 
     /// Whether whoever may do this may do that as well. Whoever changes something has to see what became

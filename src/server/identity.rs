@@ -3,6 +3,8 @@
 //! A digest is compared by the database, so how long that takes says nothing about a token. Without a
 //! token that counts nobody is anybody.
 
+use std::collections::BTreeSet;
+
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
@@ -26,6 +28,10 @@ pub(super) struct Identity {
     pub(super) subject: String,
     /// What the token is called.
     pub(super) name: String,
+    /// Their address, where the issuer of the token says it.
+    pub(super) email: Option<String>,
+    /// The groups that the issuer says they are in.
+    pub(super) groups: BTreeSet<String>,
     /// What it allows.
     pub(super) grants: Grants,
     /// When the request came.
@@ -52,6 +58,14 @@ impl Identity {
             return Ok(());
         }
         Err(not_allowed(verb, service.map_or("*", FileName::as_str)))
+    }
+
+    /// Refuses what is not granted in an environment.
+    pub(super) fn need_in(&self, verb: Verb, service: &FileName, environment: &FileName) -> Result<()> {
+        if self.grants.allow_in(verb, service, environment) {
+            return Ok(());
+        }
+        Err(not_allowed(verb, &format!("{service}@{environment}")))
     }
 
     /// Refuses what is granted for no service.
@@ -84,7 +98,9 @@ impl FromRequestParts<App> for Identity {
         if !token.starts_with(PREFIX) {
             let judged = app.federation.judge(token, at).await?;
             let (subject, claims, grants) = judged.ok_or_else(|| refuse("the token does not count here"))?;
-            let identity = Self { subject, name: claims.subject, grants, at };
+            let email = claims.texts.get("email").cloned();
+            let name = claims.texts.get("name").cloned().unwrap_or(claims.subject);
+            let identity = Self { subject, name, email, groups: claims.groups, grants, at };
             identity.tell(parts);
             return Ok(identity);
         }
@@ -104,6 +120,8 @@ impl FromRequestParts<App> for Identity {
         let identity = Self {
             subject: format!("token:{}", row.id),
             name: row.name,
+            email: None,
+            groups: BTreeSet::new(),
             grants: row.grants.parse().map_err(|failure| {
                 Failure::new(Code::StoreDamaged, "the grants of a token cannot be read").because(failure)
             })?,

@@ -32,6 +32,7 @@ pub use tls::TlsFiles;
 pub use tokens::{Issued, Wanted, issue, revoke};
 
 use crate::artifacts::Registry;
+use crate::manager::Manager;
 use federation::Federation;
 use metrics::Metrics;
 use traces::Traces;
@@ -43,6 +44,7 @@ struct App(Arc<Parts>);
 
 struct Parts {
     registry: Registry,
+    manager: Manager,
     metrics: Metrics,
     limits: Limits,
     federation: Federation,

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
+use super::api::{artifacts, audit, blobs, policies, releases, service, tiles, tokens, webhooks};
 use crate::model::pretty;
 
 #[derive(utoipa::OpenApi)]
@@ -13,6 +13,9 @@ use crate::model::pretty;
         service::ping, service::healthz, service::readyz, service::openapi, service::whoami, service::key, service::login,
         artifacts::push, artifacts::list, artifacts::show, artifacts::report, artifacts::file,
         blobs::look, blobs::upload,
+        releases::wish, releases::list, releases::show, releases::environments, releases::status,
+        policies::list, policies::apply, policies::delete, policies::test, policies::hold, policies::resume,
+        policies::approve, policies::report,
         audit::checkpoint, audit::leaves, audit::consistency,
         tokens::create, tokens::list, tokens::revoke,
         webhooks::github, webhooks::flux, webhooks::deploy, webhooks::error, webhooks::joberror,

@@ -115,12 +115,18 @@ fn is_our_own(code: Code) -> bool {
 /// The status of a failure. What a caller sent and does not verify is theirs to mend.
 fn status(code: Code) -> StatusCode {
     match code {
-        Code::RequestInvalid | Code::ArtifactInvalid | Code::Usage => StatusCode::BAD_REQUEST,
+        Code::RequestInvalid | Code::ArtifactInvalid | Code::PolicyInvalid | Code::EnvironmentUnknown | Code::Usage => {
+            StatusCode::BAD_REQUEST
+        },
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::ArtifactUnknown | Code::RouteUnknown | Code::TokenUnknown => StatusCode::NOT_FOUND,
+        Code::Forbidden | Code::ApprovalRefused => StatusCode::FORBIDDEN,
+        Code::ArtifactUnknown
+        | Code::ReleaseUnknown
+        | Code::PolicyUnknown
+        | Code::RouteUnknown
+        | Code::TokenUnknown => StatusCode::NOT_FOUND,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        Code::ArtifactExists | Code::UploadMisplaced | Code::Busy => StatusCode::CONFLICT,
+        Code::ArtifactExists | Code::PolicyConflict | Code::UploadMisplaced | Code::Busy => StatusCode::CONFLICT,
         Code::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         code if is_our_own(code) && code != Code::StoreDamaged => StatusCode::SERVICE_UNAVAILABLE,
         Code::StoreDamaged => StatusCode::INTERNAL_SERVER_ERROR,

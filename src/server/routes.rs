@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 
-use super::api::{artifacts, audit, blobs, service, tiles, tokens, webhooks};
+use super::api::{artifacts, audit, blobs, policies, releases, service, tiles, tokens, webhooks};
 use super::problem::Refusal;
 use super::{App, wrap};
 use crate::model::{Code, Failure};
@@ -38,6 +38,18 @@ pub(super) fn public(app: App) -> Router {
         .route("/api/v1/services/{service}/artifacts/{id}/outcome", put(artifacts::report))
         .route("/api/v1/services/{service}/artifacts/{id}/files/{name}", get(artifacts::file))
         .route(BLOB, put(blobs::upload).head(blobs::look))
+        .route("/api/v1/releases", get(releases::list).post(releases::wish))
+        .route("/api/v1/releases/{id}", get(releases::show))
+        .route("/api/v1/environments", get(releases::environments))
+        .route("/api/v1/report", get(policies::report))
+        .route("/api/v1/services/{service}/status", get(releases::status))
+        .route(
+            "/api/v1/services/{service}/policies",
+            get(policies::list).put(policies::apply).delete(policies::delete),
+        )
+        .route("/api/v1/services/{service}/policies/test", post(policies::test))
+        .route("/api/v1/services/{service}/holds/{environment}", put(policies::hold).delete(policies::resume))
+        .route("/api/v1/services/{service}/approvals", post(policies::approve))
         .route("/api/v1/audit/checkpoint", get(audit::checkpoint))
         .route("/api/v1/audit/leaves", get(audit::leaves))
         .route("/api/v1/audit/consistency", get(audit::consistency))

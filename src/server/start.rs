@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use data_encoding::HEXLOWER;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -18,6 +20,7 @@ use super::traces::{Exporter, Traces};
 use super::webhooks::Webhooks;
 use super::{App, Limits, Parts, key, routes};
 use crate::artifacts::{Belief, Registry};
+use crate::manager::{Manager, Plan};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure};
 use crate::store::blobs::{self, Blobs};
@@ -53,6 +56,8 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// The collector that spans are sent to, if any.
     pub traces: Option<String>,
+    /// What it manages.
+    pub plan: Plan,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -151,7 +156,14 @@ pub async fn start(settings: &Settings) -> Result<Running> {
     let (operators, metrics) = operators.unzip();
     let (limits, federation) = (settings.limits.clone(), settings.federation.clone());
     let webhooks = settings.webhooks.clone();
-    let parts = Parts { registry, metrics: Metrics::new(), limits, federation, webhooks, traces, origin };
+    let manager = Manager::new(
+        registry.clone(),
+        settings.plan.clone(),
+        settings.data.join("deployers"),
+        owner(settings),
+        Arc::new(clock::now),
+    );
+    let parts = Parts { registry, manager, metrics: Metrics::new(), limits, federation, webhooks, traces, origin };
     Ok(Running { app: App(Arc::new(parts)), listener, tls, operators, exporter, address, metrics, first_token })
 }
 
@@ -172,6 +184,7 @@ impl Running {
             })
         });
         let sweeper = tokio::spawn(sweep(app.clone()));
+        let manager = tokio::spawn(app.manager.clone().run());
         let (limits, open) = (app.limits.clone(), app.metrics.connections.clone());
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         // Whether it is told or nobody is there any more to tell it, it is over.
@@ -179,7 +192,7 @@ impl Running {
         let acceptor = tls.as_ref().map(Tls::acceptor);
         let watcher = tls.map(|tls| tokio::spawn(tls.watch()));
         connection::serve(listener, acceptor, routes::public(app.clone()), &limits, open, stop).await;
-        for task in operators.into_iter().chain([sweeper]).chain(watcher) {
+        for task in operators.into_iter().chain([sweeper, manager]).chain(watcher) {
             task.abort();
         }
         drop(end);
@@ -188,6 +201,17 @@ impl Running {
         }
         app.registry.store.close().await;
     }
+}
+
+/// What this process is called among those that share its database. An embedded one has one server, which
+/// takes up at once what it was doing before.
+fn owner(settings: &Settings) -> String {
+    if settings.database.is_none() {
+        return "embedded".to_owned();
+    }
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
+    HEXLOWER.encode(&bytes)
 }
 
 /// Throws away, now and then, what uploads left that nobody goes on with.

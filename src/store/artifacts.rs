@@ -347,6 +347,30 @@ impl Store {
         }))
     }
 
+    /// The artifacts that were pushed behind a place in the order of all changes, the first one first.
+    pub async fn artifacts_after(&self, sequence: u64, most: u32) -> Result<Vec<Row>> {
+        let rows: Vec<Columns> = reading!(self, pool => {
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                "{COLUMNS} AND a.sequence > $1 ORDER BY a.sequence LIMIT $2"
+            )))
+            .bind(signed(sequence))
+            .bind(i64::from(most))
+            .fetch_all(pool)
+            .await
+        })
+        .map_err(broken)?;
+        rows.into_iter().map(Row::of).collect()
+    }
+
+    /// The place of the artifact that was pushed last.
+    pub async fn last_artifact(&self) -> Result<Option<u64>> {
+        let (last,): (Option<i64>,) = reading!(self, pool => {
+            sqlx::query_as("SELECT MAX(sequence) FROM artifact").fetch_one(pool).await
+        })
+        .map_err(broken)?;
+        last.map(unsigned).transpose()
+    }
+
     /// Every blob that any artifact names, each once, behind a digest: so that all can be gone through.
     pub async fn blobs_after(&self, after: &str, most: u32) -> Result<Vec<Blob>> {
         let rows: Vec<(String, i64)> = reading!(self, pool => {

@@ -7,6 +7,9 @@
 mod artifacts;
 mod audit;
 pub mod blobs;
+mod facts;
+mod release_views;
+mod releases;
 mod events;
 mod keeping;
 mod pins;
@@ -27,6 +30,11 @@ use crate::model::{Code, Digest, Failure};
 
 pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
+pub use facts::{ApprovalRow, ArtifactFact, Facts, HoldRow, NewApproval, PoliciesWritten};
+pub use release_views::{ReleaseFilter, StepRow};
+pub use releases::{
+    Ending, Judge, Named, NewHold, NewRelease, Next, Ordered, ReleaseRow, Ruling, Target,
+};
 pub use events::{EventRow, NewEvent};
 pub use keeping::{Candidate, Light, Standing};
 pub use pins::Pin;

@@ -83,6 +83,96 @@ CREATE TABLE audit_head (
 );
 INSERT INTO audit_head (one, size, roots) VALUES (1, 0, '');
 
+-- What goes where. Rows are never deleted; the state of one changes, and every state that it had is a step.
+CREATE TABLE release (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    service TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    deployer TEXT NOT NULL,
+    artifact TEXT NOT NULL,
+    document TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT,
+    reason TEXT,
+    commit_id TEXT,
+    due_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    pushed_at BIGINT,
+    ended_at BIGINT
+);
+CREATE INDEX release_in_turn ON release (deployer, state, due_at, sequence);
+CREATE INDEX release_of_place ON release (service, namespace, environment, sequence);
+CREATE INDEX release_of_environment ON release (environment, sequence);
+CREATE INDEX release_of_artifact ON release (service, artifact);
+CREATE INDEX release_of_commit ON release (commit_id);
+CREATE INDEX release_of_state ON release (service, state, sequence);
+
+CREATE TABLE release_step (
+    release BIGINT NOT NULL REFERENCES release (sequence),
+    number BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    note TEXT,
+    PRIMARY KEY (release, number)
+);
+CREATE INDEX release_step_of_time ON release_step (at);
+
+-- What was asked for under a name of the caller's own, and what was answered.
+CREATE TABLE release_request (
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    request TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (subject, name)
+);
+
+-- The policies of a service, as one document.
+CREATE TABLE policy_set (
+    service TEXT NOT NULL PRIMARY KEY,
+    document TEXT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+
+CREATE TABLE hold (
+    service TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    candidate TEXT,
+    reason TEXT NOT NULL,
+    set_at BIGINT NOT NULL,
+    set_by TEXT NOT NULL,
+    PRIMARY KEY (service, namespace, environment)
+);
+
+CREATE TABLE approval (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    service TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    artifact_sha256 TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    voter TEXT NOT NULL,
+    is_approval BIGINT NOT NULL,
+    comment TEXT,
+    given_at BIGINT NOT NULL
+);
+CREATE INDEX approval_of_artifact ON approval (service, environment, artifact_sha256, sequence);
+
+-- Who does what only one may do at a time, and until when if nothing is heard of them.
+CREATE TABLE lease (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+-- How far somebody has read.
+CREATE TABLE bookmark (
+    name TEXT NOT NULL PRIMARY KEY,
+    position BIGINT NOT NULL
+);
 -- What others have told. The number is that of the line in the audit log. A delivery counts once, by its name and by
 -- what it says, because a name is not part of what was signed.
 CREATE TABLE event (
@@ -109,10 +199,6 @@ CREATE TABLE pin (
     pinned_by TEXT NOT NULL,
     PRIMARY KEY (service, id)
 );
--- Every artifact that something needs. Whatever comes to need artifacts is added here, and nothing else has to know.
-CREATE VIEW artifact_in_use AS
-    SELECT service, id FROM pin;
-
 -- What was removed by rule: its id never stands for anything else.
 CREATE TABLE pruned (
     service TEXT NOT NULL,
@@ -135,3 +221,10 @@ CREATE TABLE sweep (
     number BIGINT NOT NULL
 );
 INSERT INTO sweep (one, number) VALUES (1, 0);
+
+-- Every artifact that something needs. Whatever comes to need artifacts is added here, and nothing else has to know.
+CREATE VIEW artifact_in_use AS
+    SELECT service, id FROM pin
+    UNION SELECT service, artifact FROM release
+        WHERE state IN ('requested', 'queued', 'committing', 'pushed', 'applying', 'healthy')
+    UNION SELECT service, candidate FROM hold WHERE candidate IS NOT NULL;

@@ -5,7 +5,7 @@
 //! nothing, there is no `none`, and keys with a shared secret are not read. Where the keys come from, and
 //! what somebody may do, is not decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
@@ -59,6 +59,8 @@ pub struct Claims {
     pub subject: String,
     /// Every claim that is a text.
     pub texts: BTreeMap<String, String>,
+    /// The texts of the claim `groups`, where it is a list of them.
+    pub groups: BTreeSet<String>,
 }
 
 /// Why a token says nothing.
@@ -182,7 +184,9 @@ fn judge(claims: &Map<String, Value>, expected: &Expected, now: Timestamp) -> Re
     }
     let subject = text("sub").filter(|subject| !subject.is_empty()).ok_or(Refused::NotAToken)?;
     let texts = claims.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-    Ok(Claims { subject: subject.to_owned(), texts: texts.collect() })
+    let groups = claims.get("groups").and_then(Value::as_array).into_iter().flatten();
+    let groups = groups.filter_map(|group| group.as_str().map(str::to_owned)).collect();
+    Ok(Claims { subject: subject.to_owned(), texts: texts.collect(), groups })
 }
 
 impl Key {

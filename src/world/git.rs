@@ -110,6 +110,12 @@ impl Repository {
         self.resolve("HEAD^{commit}")
     }
 
+    /// The branch that is checked out; none where it is a commit by itself.
+    pub fn branch(&self) -> Result<Option<String>> {
+        let output = self.git().args(["symbolic-ref", "--short", "--quiet", "HEAD"]).output()?;
+        Ok(output.status.success().then(|| output.text()).filter(|branch| !branch.is_empty()))
+    }
+
     /// The commit that a tag points at; none when there is no such tag.
     pub fn tag_commit(&self, tag: &str) -> Result<Option<String>> {
         self.resolve(&format!("refs/tags/{tag}^{{commit}}"))

@@ -8,7 +8,8 @@ use clap::Args;
 use super::super::pubkeys::PubkeyArgs;
 use super::super::{Context, usage};
 use crate::artifacts::Belief;
-use crate::config::environment;
+use crate::config::{environment, managed};
+use crate::manager::Plan;
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, text};
 use crate::server::federation::{self, Federation};
@@ -63,6 +64,9 @@ pub(super) struct ServerArgs {
     /// Where an OTLP collector takes traces, such as `http://127.0.0.1:4318/v1/traces` [default: that of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`, else nowhere]
     #[arg(long, value_name = "URL")]
     traces: Option<String>,
+    /// The file with the environments that this server manages, how they are changed, and the policies for all [default: that of `CONSIGN_SERVER_MANAGE`, else none]
+    #[arg(long, value_name = "FILE")]
+    manage: Option<Utf8PathBuf>,
     /// The largest file that is taken in, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_blob_bytes, hide_default_value = true)]
     max_blob_bytes: u64,
@@ -113,6 +117,12 @@ impl ServerArgs {
         Ok(Place::Bucket { bucket, staging: own })
     }
 
+    fn plan(&self, context: &Context) -> Result<Plan> {
+        let variable = context.environment.get(environment::CONSIGN_SERVER_MANAGE).map(Into::into);
+        let path = self.manage.clone().or(variable);
+        path.map_or_else(|| Ok(Plan::default()), |path| managed::read(&context.path(&path)))
+    }
+
     pub(super) fn settings(&self, context: &Context) -> Result<Settings> {
         let variable = |name: &'static str| context.environment.get(name);
         let address = |flag: Option<SocketAddr>,
@@ -153,6 +163,7 @@ impl ServerArgs {
             federation: self.federation(context)?,
             webhooks: webhooks(context)?,
             traces: self.traces.clone().or_else(|| collector(context)),
+            plan: self.plan(context)?,
             limits: Limits { max_blob_bytes: self.max_blob_bytes, ..Limits::default() },
         })
     }

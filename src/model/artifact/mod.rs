@@ -6,6 +6,7 @@
 //! digest is made over. [`import`] reads the records of older systems. Whether a bundle deserves
 //! trust is not decided here.
 
+pub mod export;
 pub mod import;
 mod unique;
 

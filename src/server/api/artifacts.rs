@@ -273,17 +273,17 @@ fn filter(mut query: Query) -> Result<Filter> {
 }
 
 /// A place in the list. It stays where it is when more is pushed.
-fn cursor(sequence: u64) -> String {
+pub(super) fn cursor(sequence: u64) -> String {
     BASE64URL_NOPAD.encode(&sequence.to_be_bytes())
 }
 
-fn sequence(cursor: &str) -> Result<u64> {
+pub(super) fn sequence(cursor: &str) -> Result<u64> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
     let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     bytes.map(u64::from_be_bytes).ok_or_else(|| invalid("`cursor` in the query is not `next` of a page"))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_KEY_BYTES);
     text.map(|text| Some(text.to_owned())).ok_or_else(|| {

@@ -4,7 +4,9 @@
 pub(super) mod artifacts;
 pub(super) mod audit;
 pub(super) mod blobs;
+pub(super) mod policies;
 mod query;
+pub(super) mod releases;
 pub(super) mod service;
 pub(super) mod tiles;
 pub(super) mod tokens;

@@ -1,0 +1,62 @@
+//! `explain`: why an artifact cannot go to an environment now, what must become true, and when.
+
+use clap::Args;
+
+use super::super::Context;
+use super::Subject;
+use crate::model::delivery::{Granting, Selector, Verdict, Wish};
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::model::{Exit, FileName};
+
+/// The arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign explain --service web --artifact main-0123456789-1a2b3c4d --env prod
+
+It ends with 0 whatever the answer is.")]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// The artifact
+    #[arg(long, value_name = "ID")]
+    artifact: FileName,
+    /// Where to
+    #[arg(long, short = 'e', value_name = "NAME")]
+    env: FileName,
+}
+
+impl ExplainArgs {
+    pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit> {
+        let Subject { service, namespace, .. } = self.subject.clone();
+        let wish = Wish {
+            service,
+            namespace,
+            environments: vec![self.env.clone()],
+            what: Selector::Artifact { id: self.artifact.clone() },
+            override_reason: None,
+            dry_run: true,
+        };
+        let granted = self.subject.server(context)?.wish(&wish, None)?;
+        context.output.result(&granted, || granted.results.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn describe(granting: &Granting) -> String {
+    let mut lines = vec![super::line(granting)];
+    let Some(decision) = &granting.decision else { return lines.remove(0) };
+    for reason in &decision.reasons {
+        let policy = reason.policy.as_deref().map(|policy| format!(" ({})", shown(policy))).unwrap_or_default();
+        lines.push(format!("  because {}{policy}", shown(&reason.sentence)));
+        lines.push(format!("    until {}", shown(&reason.needs)));
+    }
+    match decision.earliest {
+        Some(at) if granting.result != Verdict::WouldBeAccepted => {
+            lines.push(format!("  not before {at}, if nothing else happens"));
+        }
+        _ => {}
+    }
+    lines.push(format!("  by the policies {}", decision.policy_digest));
+    lines.join("\n")
+}

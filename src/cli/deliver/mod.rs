@@ -1,0 +1,173 @@
+//! The verbs of the release manager: what goes where, why not, and by which rules.
+//!
+//! Each asks the server and prints its answer. [`Subject`] says what is meant, [`answer`] prints what became
+//! of a wish and ends with the code of what was refused, [`Waiting`] waits until nothing more will come.
+
+mod approve;
+mod describe;
+mod explain;
+mod hold;
+mod policy;
+mod promote;
+mod release;
+mod report;
+mod rollback;
+mod status;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::Context;
+use super::registry::RegistryArgs;
+use crate::client::Server;
+use crate::model::delivery::{Granted, Granting, Release, State, Verdict, Wish};
+use crate::model::failure::Result;
+use crate::model::text::shown;
+use crate::model::{Code, Exit, Failure, FileName};
+
+pub use approve::{ApproveArgs, RejectArgs};
+pub use describe::DescribeArgs;
+pub use explain::ExplainArgs;
+pub use hold::{HoldArgs, ResumeArgs};
+pub use policy::PolicyArgs;
+pub use promote::PromoteArgs;
+pub use release::ReleaseArgs;
+pub use report::ReportArgs;
+pub use rollback::RollbackArgs;
+pub use status::StatusArgs;
+
+/// How long it is waited between two questions.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is meant. Its name is also the id of a group.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Subject {
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// The service
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: FileName,
+    /// The namespace [default: the artifact's, else the environment's name]
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub(super) namespace: Option<FileName>,
+}
+
+/// How it is asked for, and whether it is waited for. Its name is also the id of a group.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Waiting {
+    /// Wait until each release has come to its end
+    #[arg(long)]
+    wait: bool,
+    /// For how many seconds to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
+    timeout: u64,
+    /// A name for the request: made again under it, nothing happens twice
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Pass a freeze, and say why; it takes the grant `override`, and is in the audit log
+    #[arg(long, value_name = "REASON")]
+    override_freeze: Option<String>,
+    /// Only say what would become of it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Subject {
+    pub(super) fn server(&self, context: &Context) -> Result<Server> {
+        self.registry.server(context)
+    }
+}
+
+impl Waiting {
+    /// Wishes, prints what became of it, and waits if that is wanted.
+    pub(super) fn make(&self, context: &Context, server: &Server, heading: &str, wish: Wish) -> Result<Exit> {
+        let wish = Wish { override_reason: self.override_freeze.clone(), dry_run: self.dry_run, ..wish };
+        let granted = server.wish(&wish, self.idempotency_key.as_deref())?;
+        let ends = if self.wait { self.until_the_end(server, &granted)? } else { Vec::new() };
+        context.output.result(&Answer { granted: &granted, ends: &ends }, || {
+            let mut lines = vec![heading.to_owned()];
+            lines.extend(granted.results.iter().map(line));
+            lines.extend(ends.iter().map(end));
+            lines.join("\n")
+        })?;
+        if let Some(refused) = granted.results.iter().find(|granting| granting.result == Verdict::Refused) {
+            let count = granted.results.iter().filter(|granting| granting.result == Verdict::Refused).count();
+            let code = code(refused.code.as_deref()).unwrap_or(Code::PolicyRefused);
+            return Err(Failure::new(code, format!("refused in {count} of {} environments", granted.results.len()))
+                .subject(refused.environment.as_str())
+                .hint("`consign explain` says what has to become true"));
+        }
+        ended(&ends, self.timeout)
+    }
+
+    /// Asks until nothing more will come, or the time is up.
+    fn until_the_end(&self, server: &Server, granted: &Granted) -> Result<Vec<Release>> {
+        let began = Instant::now();
+        let mut ends = Vec::new();
+        for id in granted.results.iter().filter_map(|granting| granting.release.as_deref()) {
+            ends.push(loop {
+                let release = server.release(id)?;
+                if release.is_end || began.elapsed().as_secs() >= self.timeout {
+                    break release;
+                }
+                std::thread::sleep(PAUSE.min(Duration::from_secs(self.timeout).saturating_sub(began.elapsed())));
+            });
+        }
+        Ok(ends)
+    }
+}
+
+/// What a script reads.
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    granted: &'a Granted,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ends: &'a [Release],
+}
+
+/// What became of a wish in one environment, on a line.
+pub(super) fn line(granting: &Granting) -> String {
+    let Granting { environment, artifact, result, release, reason, .. } = granting;
+    let artifact = artifact.as_ref().map_or("an artifact", FileName::as_str);
+    let release = release.as_deref().map(|id| format!(" ({})", shown(id))).unwrap_or_default();
+    let reason = reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
+    match result {
+        Verdict::Accepted => format!("[✓] Release of {artifact} to {environment} initialized{release}"),
+        Verdict::NeedsApproval => format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}"),
+        Verdict::UpToDate => format!("[✓] Environment {environment} is already up-to-date{release}"),
+        Verdict::WouldBeAccepted => format!("[✓] Release of {artifact} to {environment} would be accepted"),
+        Verdict::Refused => format!("[X] Release of {artifact} to {environment} refused{reason}"),
+    }
+}
+
+fn end(release: &Release) -> String {
+    let reason = release.reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
+    let mark = if release.is_end && release.state != State::Failed { "✓" } else { "X" };
+    format!("[{mark}] {} in {}: {}{reason}", release.order.artifact, release.order.environment, release.state)
+}
+
+/// How a command ends that has waited for releases.
+fn ended(ends: &[Release], timeout: u64) -> Result<Exit> {
+    if let Some(failed) = ends.iter().find(|release| release.state == State::Failed) {
+        let reason = failed.reason.as_deref().map(|reason| shown(reason).into_owned());
+        let code = code(failed.code.as_deref()).unwrap_or(Code::ReleaseFailed);
+        return Err(Failure::new(code, reason.unwrap_or_else(|| "the release failed".to_owned()))
+            .subject(failed.order.environment.as_str()));
+    }
+    if let Some(unfinished) = ends.iter().find(|release| !release.is_end) {
+        return Err(Failure::new(
+            Code::ReleaseUnfinished,
+            format!("process timed out: the release is {} after {timeout} seconds", unfinished.state),
+        )
+        .subject(unfinished.order.environment.as_str())
+        .hint("wait longer with `--timeout SECONDS`"));
+    }
+    Ok(Exit::Done)
+}
+
+/// A code that the server names, as far as this client knows it.
+fn code(word: Option<&str>) -> Option<Code> {
+    Code::ALL.iter().copied().find(|code| Some(code.as_str()) == word)
+}

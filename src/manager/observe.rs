@@ -1,0 +1,142 @@
+//! What others report of environments, noted on releases.
+//!
+//! A report is a hint from whoever has the secret: it says that an artifact runs, or fails, somewhere. It is
+//! noted on the release that is live there and of that artifact, and on no other one, so that a late word
+//! about an older release changes nothing.
+
+use super::Manager;
+use crate::model::delivery::{Release, State};
+use crate::model::failure::Result;
+use crate::model::hint::{Deployed, Failing, Hint};
+use crate::model::{Code, text};
+use crate::store::{Change, EventRow, Next, ReleaseFilter};
+
+/// How many releases one report can be about.
+const MOST: u32 = 100;
+
+impl Manager {
+    /// Notes everything that was reported since the last time.
+    pub(super) async fn observe(&self) -> Result<()> {
+        while let Some(event) = self.registry().store.next_event(None).await? {
+            let sequence = event.sequence;
+            self.note(event).await?;
+            self.registry().store.event_handled(sequence, self.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn note(&self, event: EventRow) -> Result<()> {
+        let Ok(hint) = serde_json::from_str::<Hint>(&event.payload) else {
+            tracing::warn!(sequence = event.sequence, "a report that is kept cannot be read");
+            return Ok(());
+        };
+        let about = hint.about();
+        let (found, state, reason) = match hint {
+            Hint::Deployed(Deployed { environment, namespace, artifact, available, wanted, .. }) => {
+                let state = if available >= wanted { State::Healthy } else { State::Applying };
+                (self.live_at(environment, namespace, artifact).await?, state, None)
+            }
+            Hint::PodFailed(failing) | Hint::JobFailed(failing) => {
+                let reason = reason_of(&failing);
+                let Failing { environment, namespace, artifact, .. } = failing;
+                (self.live_at(environment, namespace, artifact).await?, State::Failed, Some(reason))
+            }
+            Hint::Flux { name, severity, reason, message, revision, .. } => {
+                let Some(commit) = revision.as_deref().and_then(commit_of) else { return Ok(()) };
+                let found = self.live_by(commit).await?;
+                // Where an object is named after a service it is about that one alone.
+                let named: Vec<_> = found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
+                let found = if named.is_empty() { found } else { named };
+                match (severity.as_str(), reason.as_str()) {
+                    ("error", _) => (found, State::Failed, Some(message)),
+                    (_, "ReconciliationSucceeded") => (found, State::Healthy, None),
+                    _ => (found, State::Applying, None),
+                }
+            }
+            Hint::Ref { .. } | Hint::Release { .. } => return Ok(()),
+        };
+        for release in found {
+            self.note_on(&release, state, reason.as_deref(), &about, &event.source).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_on(&self, release: &Release, state: State, reason: Option<&str>, about: &str, by: &str) -> Result<()> {
+        // What runs as it should is not made less by a word that came late.
+        if release.state == State::Healthy && state == State::Applying {
+            return Ok(());
+        }
+        let Some(row) = self.registry().store.release(&release.order.id).await? else { return Ok(()) };
+        let at = self.now();
+        let next = Next {
+            state,
+            code: (state == State::Failed).then(|| Code::ReleaseFailed.as_str()),
+            reason: reason.map(str::to_owned),
+            due_at: at,
+            decision: None,
+        };
+        let order = &release.order;
+        let change = Change {
+            at,
+            subject: format!("webhook:{by}"),
+            verb: "release.observe",
+            object: format!("{}/{}/{}", order.environment, order.namespace, order.service),
+            sha256: Some(order.artifact_sha256),
+            note: Some(format!("{} {state}: {about}", order.id)),
+        };
+        self.registry().store.observed(row.sequence, &next, &change).await.map(drop)
+    }
+
+    async fn live_at(&self, environment: String, namespace: String, artifact: String) -> Result<Vec<Release>> {
+        let filter = ReleaseFilter {
+            environment: Some(environment),
+            namespace: Some(namespace),
+            artifact: Some(artifact),
+            ..live()
+        };
+        Ok(self.releases(&filter).await?.0)
+    }
+
+    async fn live_by(&self, commit: &str) -> Result<Vec<Release>> {
+        Ok(self.releases(&ReleaseFilter { commit: Some(commit.to_owned()), ..live() }).await?.0)
+    }
+}
+
+fn live() -> ReleaseFilter {
+    let states = State::ALL.into_iter().filter(|state| state.is_live()).map(State::as_str);
+    ReleaseFilter { states: states.collect(), most: MOST, ..ReleaseFilter::default() }
+}
+
+/// The commit of a revision: `main/<sha>` or `main@sha1:<sha>`.
+fn commit_of(revision: &str) -> Option<&str> {
+    let commit = revision.rsplit([':', '/', '@']).next().filter(|commit| commit.len() >= 40);
+    commit.filter(|commit| commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn reason_of(failing: &Failing) -> String {
+    let said: Vec<_> = failing
+        .errors
+        .iter()
+        .map(|trouble| {
+            let first = trouble.message.lines().last().unwrap_or_default();
+            format!("{} {}: {}", trouble.name, trouble.reason, text::shown(first))
+        })
+        .collect();
+    format!("{} fails: {}", failing.name, said.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_has_its_commit_behind_the_branch() {
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        for revision in [format!("main/{sha}"), format!("main@sha1:{sha}"), sha.to_owned(), format!("a/b@sha1:{sha}")] {
+            assert_eq!(commit_of(&revision), Some(sha), "{revision}");
+        }
+        for wrong in ["main", "main@sha1:", "main/xyz", ""] {
+            assert_eq!(commit_of(wrong), None, "{wrong}");
+        }
+    }
+}

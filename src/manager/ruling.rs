@@ -1,0 +1,224 @@
+//! From what a transaction sees to what becomes of a release.
+//!
+//! Policies are asked three times: when something is wished for, when its turn has come, and, where writing
+//! has to be tried again, just before each try. Each time it is the same question over new facts.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::plan::Plan;
+use super::queue::read_order;
+use crate::model::artifact::Artifact;
+use crate::model::delivery::{Order, State};
+use crate::model::failure::Result;
+use crate::model::intent::Intent;
+use crate::model::policy::{
+    Actor, ActorKind, ArtifactFacts, Decision, Document, History, Hold, HoldChange, Outcome, Override, PolicySet,
+    ReasonCode, Request, Verdict, Vote, Voted, decide,
+};
+use crate::model::{Code, Digest, Failure, FileName};
+use crate::store::{ApprovalRow, Facts, Next, ReleaseRow, Target};
+
+/// How long something waits that nobody can say how long it waits.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// What every ruling stands on, besides the facts.
+pub(super) struct Ground {
+    pub(super) plan: Plan,
+    /// What a verdict has to be made by to count; none does where that is not known.
+    pub(super) believed: Option<Digest>,
+    pub(super) now: Timestamp,
+}
+
+/// What becomes of a release whose turn it is.
+pub(super) struct Ruled {
+    pub(super) next: Next,
+    pub(super) hold: HoldChange,
+    pub(super) candidate: Option<String>,
+}
+
+/// What policies say to an order, and which artifact automation would have chosen.
+pub(super) struct Asked {
+    pub(super) decision: Decision,
+    pub(super) candidate: Option<String>,
+}
+
+/// Asks the policies about an order.
+pub(super) fn ask(ground: &Ground, order: &Order, facts: &Facts) -> Result<Asked> {
+    ask_of(&policies(&ground.plan, &order.service, facts.policies.as_deref())?, ground, order, facts)
+}
+
+/// Asks these policies about an order.
+pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts: &Facts) -> Result<Asked> {
+    let Some(kept) = &facts.artifact else {
+        return Err(Failure::new(Code::ArtifactUnknown, format!("there is no artifact `{}`", order.artifact)));
+    };
+    let artifact = Artifact::read(kept.record.as_bytes())
+        .map_err(|failure| Failure::new(Code::StoreDamaged, "a record that is kept cannot be read").because(failure))?;
+    // A verdict by keys that are no longer believed proves nothing.
+    let counts = ground.believed == Some(kept.policy);
+    let verdict = if counts { Verdict::of_word(&kept.verdict) } else { Verdict::None };
+    let artifact = ArtifactFacts::of(&artifact, kept.sha256, verdict);
+    let is_chosen = is_chosen(policies, order, &artifact, facts);
+    let candidate = match is_chosen {
+        true => Some(order.artifact.to_string()),
+        false => released_by_itself(policies, order, facts)?,
+    };
+    let request = Request {
+        environment: order.environment.clone(),
+        artifact,
+        actor: asker(order),
+        intent: order.intent.clone(),
+        at: ground.now,
+        history: history(order, facts, is_chosen, candidate.clone())?,
+        // Whether they may was asked when they said so.
+        over_freeze: order.override_reason.clone().map(|reason| Override { reason, permitted: true }),
+    };
+    Ok(Asked { decision: decide(policies, &request), candidate })
+}
+
+/// What becomes of a release whose turn it is, or that waits for somebody.
+pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &Facts) -> Result<Ruled> {
+    let now = ground.now;
+    let fail = |code: Code, reason: String| Ruled {
+        next: Next { state: State::Failed, code: Some(code.as_str()), reason: Some(reason), due_at: now, decision: None },
+        hold: HoldChange::Stays,
+        candidate: None,
+    };
+    // What was wished for is a digest; an id that means another one by now is another wish.
+    if facts.artifact.as_ref().is_none_or(|artifact| artifact.sha256 != order.artifact_sha256) {
+        return Ok(fail(Code::ArtifactUnknown, format!("the artifact `{}` is not what was wished for", order.artifact)));
+    }
+    if ground.plan.environment(&order.environment).is_err() {
+        return Ok(fail(Code::EnvironmentUnknown, format!("unknown environment: {}", order.environment)));
+    }
+    let Asked { decision, candidate } = ask(ground, order, facts)?;
+    let reason = (!decision.is_allowed()).then(|| in_words(&decision));
+    let is_approval_all = is_approval_all(&decision);
+    let (state, code, due_at) = match decision.outcome {
+        // Whoever waited for somebody waits for its turn first.
+        Outcome::Allowed if row.state == State::Requested.as_str() => (State::Queued, None, now),
+        Outcome::Allowed => (State::Committing, None, now),
+        Outcome::Waiting if is_approval_all => (State::Requested, None, now),
+        Outcome::Waiting if decision.reasons.iter().any(|reason| reason.code == ReasonCode::Held) => {
+            (State::Failed, Some(Code::PolicyRefused.as_str()), now)
+        }
+        Outcome::Waiting if row.state == State::Requested.as_str() => (State::Requested, None, now),
+        Outcome::Waiting => {
+            let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+            (State::Queued, None, decision.earliest.unwrap_or(later))
+        }
+        Outcome::Refused => (State::Failed, Some(Code::PolicyRefused.as_str()), now),
+    };
+    let hold = decision.hold;
+    let next = Next { state, code, reason, due_at, decision: Some(written(&decision)) };
+    Ok(Ruled { next, hold, candidate })
+}
+
+/// Whether nothing but somebody's approval is missing.
+pub(super) fn is_approval_all(decision: &Decision) -> bool {
+    !decision.reasons.is_empty()
+        && decision.reasons.iter().all(|reason| reason.code == ReasonCode::ApprovalMissing)
+}
+
+/// The policies that count for a service.
+pub(super) fn policies(plan: &Plan, service: &FileName, document: Option<&str>) -> Result<PolicySet> {
+    let own = match document {
+        Some(document) => Document::read(document.as_bytes()).map_err(|failure| {
+            Failure::new(Code::StoreDamaged, "policies that are kept cannot be read").because(failure)
+        })?,
+        None => Document::new(Vec::new()),
+    };
+    Ok(PolicySet::stored(service.clone(), plan.global().clone(), own.policies))
+}
+
+/// The reasons of a decision, one sentence behind the other.
+pub(super) fn in_words(decision: &Decision) -> String {
+    let sentences: Vec<_> = decision
+        .reasons
+        .iter()
+        .map(|reason| match &reason.policy {
+            Some(policy) => format!("{} ({policy})", reason.sentence),
+            None => reason.sentence.clone(),
+        })
+        .collect();
+    sentences.join("; ")
+}
+
+/// Who asked for a release.
+pub(super) fn asker(order: &Order) -> Actor {
+    Actor {
+        subject: order.actor.subject.clone(),
+        kind: if order.actor.is_automation { ActorKind::Automation } else { ActorKind::User },
+        groups: order.actor.groups.clone(),
+        roles: order.actor.roles.clone(),
+        on_behalf_of: order.actor.on_behalf_of.clone(),
+    }
+}
+
+pub(super) fn written(decision: &Decision) -> String {
+    serde_json::to_string(decision).expect("plain data always serialises")
+}
+
+fn history(order: &Order, facts: &Facts, is_chosen: bool, candidate: Option<String>) -> Result<History> {
+    let mut running_since = BTreeMap::new();
+    for (place, row) in &facts.live {
+        let (live, is_same_kind) = (read_order(row)?, is_same_namespace(order, place));
+        if live.artifact_sha256 == order.artifact_sha256
+            && is_same_kind
+            && let Some(since) = row.pushed_at
+        {
+            running_since.insert(live.environment, since);
+        }
+    }
+    let hold = facts.hold.as_ref().map(|row| Hold {
+        by: row.set_by.clone(),
+        since: row.set_at,
+        // What is held off is whatever automation would choose by now.
+        candidate: if is_chosen { candidate.clone() } else { row.candidate.clone() },
+        reason: Some(row.reason.clone()),
+    });
+    let votes = facts.approvals.iter().map(|row| voted(order, row)).collect::<Result<_>>()?;
+    Ok(History { running_since, live_before: facts.was_live, votes, hold, candidate })
+}
+
+fn voted(order: &Order, row: &ApprovalRow) -> Result<Voted> {
+    Ok(Voted {
+        by: serde_json::from_str(&row.voter)
+            .map_err(|error| Failure::new(Code::StoreDamaged, "a vote that is kept cannot be read").because(error))?,
+        digest: row.artifact_sha256,
+        environment: order.environment.clone(),
+        vote: if row.is_approval { Vote::Approve } else { Vote::Reject },
+        at: row.given_at,
+    })
+}
+
+/// Whether a place belongs to an order's namespace: the same one, or each that of its own environment.
+fn is_same_namespace(order: &Order, place: &Target) -> bool {
+    let is_own = order.namespace == order.environment && place.namespace == place.environment;
+    is_own || place.namespace == order.namespace.as_str()
+}
+
+/// What the place has.
+pub(super) fn live_in<'a>(facts: &'a Facts, target: &Target) -> Option<&'a ReleaseRow> {
+    let is_here = |place: &Target| place.namespace == target.namespace && place.environment == target.environment;
+    facts.live.iter().rev().find(|(place, _)| is_here(place)).map(|(_, row)| row)
+}
+
+/// Whether automation would choose the order's artifact by now.
+fn is_chosen(policies: &PolicySet, order: &Order, artifact: &ArtifactFacts, facts: &Facts) -> bool {
+    let asked_for = policies.automation(artifact);
+    facts.is_latest
+        && !matches!(order.intent, Intent::Rollback { .. })
+        && asked_for.iter().any(|automation| *automation.environment == order.environment)
+}
+
+/// What the place has, where there is automation that has put it there.
+fn released_by_itself(policies: &PolicySet, order: &Order, facts: &Facts) -> Result<Option<String>> {
+    if !policies.is_automated(&order.environment) {
+        return Ok(None);
+    }
+    let live = live_in(facts, &super::queue::target(order)).map(read_order).transpose()?;
+    Ok(live.map(|live| live.artifact.to_string()))
+}

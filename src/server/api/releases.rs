@@ -1,0 +1,264 @@
+//! Releases: wished for, listed, shown; what a service has where; the environments.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query as Pairs, State};
+use axum::http::HeaderMap;
+
+use super::artifacts::{cursor, document, idempotency_key, sequence};
+use super::query::Query;
+use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, State as Stage, Status, Wish};
+use crate::model::failure::Result;
+use crate::model::{Code, Failure, FileName};
+use crate::server::identity::Identity;
+use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::{App, Verb};
+use crate::store::ReleaseFilter;
+
+/// How many releases a page has where nobody says.
+const PAGE: u32 = 20;
+/// How many a page can have.
+const LONGEST_PAGE: u32 = 200;
+/// The largest wish, in bytes.
+const MAX_WISH_BYTES: usize = 64 << 10;
+/// How many environments one wish may name.
+const MAX_ENVIRONMENTS: usize = 50;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 1000;
+
+/// Releases an artifact into environments. The answer says what became of each; what is accepted is kept.
+#[utoipa::path(post, path = "/api/v1/releases", tag = "releases", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A name for the request: made again under it, it is answered as before and nothing else happens")),
+    request_body(content = Wish, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What became of it in each environment", body = Granted),
+        (status = 400, description = "Not a wish", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not allowed for this service in one of the environments", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The idempotency key was used for something else", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::server) async fn wish(
+    State(app): State<App>,
+    identity: Identity,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<Granted>> {
+    identity.need_somewhere(Verb::Read)?;
+    let name = idempotency_key(&headers)?;
+    let bytes = document(&headers, body, MAX_WISH_BYTES).await?;
+    let wish: Wish = serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
+    check(&wish)?;
+    visible(&identity, &wish.service)?;
+    if !wish.dry_run {
+        for environment in &wish.environments {
+            identity.need_in(Verb::Release, &wish.service, environment)?;
+            if wish.override_reason.is_some() {
+                identity.need_in(Verb::Override, &wish.service, environment)?;
+            }
+        }
+    }
+    let actor = actor(&identity, &wish.service, wish.environments.first());
+    Ok(Json(app.manager.wish(&wish, &actor, name.as_deref()).await?))
+}
+
+/// Lists releases, the one that was asked for last first.
+#[utoipa::path(get, path = "/api/v1/releases", tag = "releases", security(("token" = [])),
+    params(
+        ("service" = Option<String>, Query, description = "Of this service"),
+        ("environment" = Option<String>, Query, description = "Into this environment"),
+        ("namespace" = Option<String>, Query, description = "In this namespace"),
+        ("artifact" = Option<String>, Query, description = "Of this artifact"),
+        ("commit" = Option<String>, Query, description = "Written with this commit"),
+        ("state" = Option<Vec<String>>, Query, description = "In one of these states"),
+        ("pushed" = Option<bool>, Query, description = "Only those that reached their environment"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = Releases),
+        (status = 400, description = "Not a question", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not allowed for any service", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::server) async fn list(
+    State(app): State<App>,
+    identity: Identity,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Answer<Json<Releases>> {
+    identity.need_somewhere(Verb::Read)?;
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    let mut filter = filter(Query::of(pairs))?;
+    filter.services = match (filter.services, identity.grants.visible()) {
+        (Some(asked), Some(visible)) => Some(asked.into_iter().filter(|name| visible.contains(name)).collect()),
+        (asked, None) => asked,
+        (None, visible) => visible,
+    };
+    let most = filter.most;
+    let (mut releases, mut last) = app.manager.releases(&ReleaseFilter { most: most + 1, ..filter.clone() }).await?;
+    let has_more = releases.len() > most as usize;
+    if has_more {
+        // The one too many says only that there is one.
+        (releases, last) = app.manager.releases(&filter).await?;
+    }
+    Ok(Json(Releases { releases, next: last.filter(|_| has_more).map(cursor) }))
+}
+
+/// Shows one release with every state that it had.
+#[utoipa::path(get, path = "/api/v1/releases/{id}", tag = "releases", security(("token" = [])),
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The release", body = Release),
+        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::server) async fn show(
+    State(app): State<App>,
+    identity: Identity,
+    path: std::result::Result<Path<String>, PathRejection>,
+) -> Answer<Json<Release>> {
+    let Path(id) = path.map_err(|error| invalid("the path cannot be read").because(error))?;
+    let id: FileName = id.parse().map_err(|error| invalid("the path names what is no release").because(error))?;
+    let hidden = || {
+        Failure::new(Code::ReleaseUnknown, format!("there is no release `{id}`"))
+            .subject(id.as_str())
+            .hint("`consign describe release` lists those that you may see")
+    };
+    let release = app.manager.release(id.as_str()).await?.ok_or_else(hidden)?;
+    if !identity.grants.allow(Verb::Read, Some(&release.order.service)) {
+        return Err(hidden().into());
+    }
+    Ok(Json(release))
+}
+
+/// Lists the environments, none before those that it is promoted from.
+#[utoipa::path(get, path = "/api/v1/environments", tag = "releases", security(("token" = [])),
+    responses(
+        (status = 200, description = "The environments", body = Environments),
+        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not allowed for any service", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::server) async fn environments(State(app): State<App>, identity: Identity) -> Answer<Json<Environments>> {
+    identity.need_somewhere(Verb::Read)?;
+    Ok(Json(Environments { environments: app.manager.plan().environments().to_vec() }))
+}
+
+/// Says what a service has in its environments, what is on its way, and what is held.
+#[utoipa::path(get, path = "/api/v1/services/{service}/status", tag = "releases", security(("token" = [])),
+    params(("service" = String, Path), ("namespace" = Option<String>, Query, description = "In this namespace only")),
+    responses(
+        (status = 200, description = "What is where", body = Status),
+        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::server) async fn status(
+    State(app): State<App>,
+    identity: Identity,
+    path: std::result::Result<Path<String>, PathRejection>,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Answer<Json<Status>> {
+    let service = service(path)?;
+    visible(&identity, &service)?;
+    let namespace = namespace(pairs)?;
+    Ok(Json(app.manager.status(&service, namespace.as_ref()).await?))
+}
+
+fn check(wish: &Wish) -> Result<()> {
+    if wish.environments.is_empty() {
+        return Err(invalid("`environments` must contain at least one value"));
+    }
+    if wish.environments.len() > MAX_ENVIRONMENTS {
+        return Err(invalid(format!("more than {MAX_ENVIRONMENTS} environments are named at once")));
+    }
+    let twice = (1..wish.environments.len()).find(|number| {
+        let (before, rest) = wish.environments.split_at(*number);
+        rest.first().is_some_and(|one| before.contains(one))
+    });
+    if twice.is_some() {
+        return Err(invalid("an environment is named twice"));
+    }
+    wish.override_reason.as_deref().map_or(Ok(()), |reason| plain("the reason", reason))
+}
+
+/// A text of a person's own: something, not endless, and nothing in it that a database cannot hold.
+pub(super) fn plain(what: &str, text: &str) -> Result<()> {
+    let is_fine = !text.trim().is_empty() && text.chars().count() <= MAX_REASON && !text.chars().any(char::is_control);
+    if is_fine {
+        return Ok(());
+    }
+    Err(invalid(format!("{what} is empty, longer than {MAX_REASON} characters, or has control characters in it")))
+}
+
+/// The service of a path.
+pub(super) fn service(path: std::result::Result<Path<String>, PathRejection>) -> Result<FileName> {
+    let Path(service) = path.map_err(|error| invalid("the path cannot be read").because(error))?;
+    service.parse().map_err(|error| invalid("the path names what cannot be a service").because(error))
+}
+
+/// The one thing that some questions can be asked with.
+pub(super) fn namespace(
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Option<FileName>> {
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    let mut query = Query::of(pairs);
+    let namespace = query.one("namespace")?;
+    query.end()?;
+    Ok(namespace)
+}
+
+/// Refuses a service that one may not see as if it was not there.
+pub(super) fn visible(identity: &Identity, service: &FileName) -> Result<()> {
+    if identity.grants.allow(Verb::Read, Some(service)) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::ArtifactUnknown, format!("there is no service `{service}`"))
+        .subject(service.as_str())
+        .hint("`consign artifact list` shows what you may see"))
+}
+
+/// Who asks, as releases remember them.
+pub(super) fn actor(identity: &Identity, service: &FileName, environment: Option<&FileName>) -> Actor {
+    let allowed = |verb: &Verb| match environment {
+        Some(environment) => identity.grants.allow_in(*verb, service, environment),
+        None => identity.grants.allow(*verb, Some(service)),
+    };
+    Actor {
+        subject: identity.subject.clone(),
+        name: identity.name.clone(),
+        email: identity.email.clone().unwrap_or_default(),
+        is_automation: false,
+        groups: identity.groups.clone(),
+        roles: Verb::ALL.iter().filter(|verb| allowed(verb)).map(|verb| verb.as_str().to_owned()).collect(),
+        on_behalf_of: None,
+    }
+}
+
+fn filter(mut query: Query) -> Result<ReleaseFilter> {
+    let states: Vec<Stage> = query
+        .all("state")
+        .iter()
+        .map(|word| word.parse().map_err(|_| invalid("`state` in the query is not one")))
+        .collect::<Result<_>>()?;
+    let filter = ReleaseFilter {
+        services: query.one::<FileName>("service")?.map(|service| vec![service.to_string()]),
+        environment: query.one::<FileName>("environment")?.map(|name| name.to_string()),
+        namespace: query.one::<FileName>("namespace")?.map(|name| name.to_string()),
+        artifact: query.one::<FileName>("artifact")?.map(|name| name.to_string()),
+        commit: query.one::<FileName>("commit")?.map(|commit| commit.to_string()),
+        states: states.into_iter().map(Stage::as_str).collect(),
+        was_pushed: query.one::<bool>("pushed")?.unwrap_or_default(),
+        before: query.one::<String>("cursor")?.map(|text| sequence(&text)).transpose()?,
+        most: query.limit(PAGE, LONGEST_PAGE)?,
+    };
+    query.end()?;
+    Ok(filter)
+}

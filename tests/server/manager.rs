@@ -1,0 +1,233 @@
+//! The release manager through the real programs: from an artifact to a commit in a configuration repository.
+
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use camino::Utf8PathBuf;
+use serde_json::Value;
+
+use crate::place::{Kind, Place, Running, consign};
+use crate::support::{Scratch, both, clean, succeed};
+
+/// A server that manages two environments in a configuration repository of its own.
+pub struct Managed {
+    pub place: Place,
+    pub server: Running,
+    home: Scratch,
+}
+
+impl Managed {
+    /// With further lines of the file of environments; nothing, where the database is not installed.
+    pub fn new(kind: Kind, more: &str) -> Option<Self> {
+        let mut place = Place::new(kind, &[])?;
+        let directory = place.scratch.path().to_owned();
+        git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+        let file = directory.join("environments.toml");
+        let environments = "[deployer.config]\nrepository = \"config.git\"\n\
+             [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n";
+        fs_err::write(&file, format!("{environments}{more}")).unwrap();
+        place.option("--manage", file.as_str());
+        let server = place.start();
+        let managed = Self { home: Scratch::new(), server, place };
+        managed.log_in(&managed.place.token("admin:*"));
+        Some(managed)
+    }
+
+    pub fn log_in(&self, token: &str) {
+        let mut child = consign(self.home.path(), &self.server, &["login"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = consign(self.home.path(), &self.server, arguments);
+        command.current_dir(self.home.path());
+        command
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&succeed(self.run(arguments).args(["--format", "json"]))).unwrap()
+    }
+
+    /// What a command that is refused says, and its exit code.
+    pub fn refused(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}: {}", both(&output));
+        (output.status.code().unwrap(), both(&output))
+    }
+
+    /// Pushes an artifact of the service `web` with manifests for both environments.
+    pub fn push(&self, id: &str, branch: &str) {
+        let deploy = self.home.path().join(id);
+        for environment in ["dev", "prod"] {
+            let directory = deploy.join(environment);
+            fs_err::create_dir_all(&directory).unwrap();
+            fs_err::write(directory.join("deployment.yaml"), format!("image: web:{id}\n")).unwrap();
+        }
+        let file = self.home.path().join(format!("{id}.json"));
+        let mut record = crate::place::record("web", id);
+        record["source"]["branch"] = branch.into();
+        record["source"]["message"] = format!("Change {id}").into();
+        record["source"]["author"] = serde_json::json!({ "name": "Åsa", "email": "asa@example.com" });
+        fs_err::write(&file, record.to_string()).unwrap();
+        succeed(&mut self.run(&["artifact", "push", "--file", file.as_str(), "--payload", deploy.as_str()]));
+    }
+
+    /// What `git` says in the configuration repository.
+    pub fn config(&self, arguments: &[&str]) -> String {
+        git(&self.place.scratch.path().join("config.git"), arguments)
+    }
+
+    /// The subjects of its commits, the last one first.
+    pub fn subjects(&self) -> Vec<String> {
+        self.config(&["log", "--format=%s", "main"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until an environment has an artifact.
+    pub fn until(&self, environment: &str, artifact: &str) {
+        let is_there = |status: &Value| {
+            status["places"].as_array().unwrap().iter().any(|place| {
+                place["environment"] == environment && place["live"]["artifact"] == artifact
+            })
+        };
+        for _ in 0..600 {
+            if is_there(&self.json(&["status", "--service", "web"])) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("{artifact} does not come to {environment}: {}", self.json(&["status", "--service", "web"]));
+    }
+}
+
+fn git(directory: &Utf8PathBuf, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    clean(&mut command);
+    succeed(command.current_dir(directory).args(arguments))
+}
+
+#[test]
+fn an_artifact_is_released_promoted_and_rolled_back_and_the_history_tells() {
+    for kind in Kind::ALL {
+        let Some(managed) = Managed::new(kind, "") else { continue };
+        managed.push("main-1", "main");
+        let on = ["--service", "web"];
+        let run = |arguments: &[&str]| succeed(&mut managed.run(&[arguments, &on].concat()));
+        run(&["policy", "apply", "branch-restriction", "--branch-regex", "main", "--env", "prod"]);
+        let released = run(&["release", "--env", "dev", "--branch", "main", "--wait"]);
+        assert!(released.contains("[✓] Release of main-1 to dev initialized"), "{released}");
+        run(&["promote", "--env", "prod", "--wait"]);
+        let again = run(&["promote", "--env", "prod", "--wait"]);
+        assert!(again.contains("[✓] Environment prod is already up-to-date"), "{again}");
+        managed.push("main-2", "main");
+        run(&["release", "--env", "dev,prod", "--artifact", "main-2", "--wait"]);
+        run(&["rollback", "--env", "prod", "--wait"]);
+        let subjects = managed.subjects();
+        let expected = [
+            "[prod/web] rollback main-1 by ",
+            "[prod/web] release main-2 by ",
+            "[dev/web] release main-2 by ",
+            "[prod/web] release main-1 by ",
+            "[dev/web] release main-1 by ",
+        ];
+        assert_eq!(subjects.len(), expected.len(), "{subjects:?}");
+        for (subject, expected) in subjects.iter().zip(expected) {
+            assert!(subject.starts_with(expected), "{subject} is not {expected}");
+        }
+        let file = "main:prod/releases/prod/web/deployment.yaml";
+        assert_eq!(managed.config(&["show", file]), "image: web:main-1\n");
+        let status = managed.json(&["status", "--service", "web"]);
+        let live: Vec<_> = status["places"].as_array().unwrap().iter().map(|place| &place["live"]["artifact"]).collect();
+        assert_eq!(live, ["main-2", "main-1"]);
+        assert_eq!(status["places"][1]["hold"]["reason"], "rolled back to main-1");
+        assert!(managed.config(&["fsck", "--strict", "--no-dangling"]).is_empty());
+        managed.place.sound();
+    }
+}
+
+#[test]
+fn automation_does_not_undo_a_rollback_until_it_is_resumed() {
+    let managed = Managed::new(Kind::Sqlite, "").unwrap();
+    let on = ["--service", "web"];
+    let run = |arguments: &[&str]| succeed(&mut managed.run(&[arguments, &on].concat()));
+    run(&["policy", "apply", "auto-release", "--branch", "main", "--env", "dev"]);
+    managed.push("main-1", "main");
+    managed.until("dev", "main-1");
+    managed.push("main-2", "main");
+    managed.until("dev", "main-2");
+    run(&["rollback", "--env", "dev", "--wait"]);
+    managed.push("main-3", "main");
+    // Whatever is pushed after it was looked at once this one is: another environment tells.
+    run(&["release", "--env", "prod", "--artifact", "main-3", "--wait"]);
+    managed.until("dev", "main-1");
+    let resumed = managed.json(&["resume", "--env", "dev", "--service", "web"]);
+    assert_eq!(resumed["was_held"], true);
+    managed.until("dev", "main-3");
+}
+
+#[test]
+fn what_policies_refuse_is_refused_and_explained() {
+    let managed = Managed::new(Kind::Sqlite, "").unwrap();
+    let on = ["--service", "web"];
+    let run = |arguments: &[&str]| succeed(&mut managed.run(&[arguments, &on].concat()));
+    run(&["policy", "apply", "branch-restriction", "--branch-regex", "main", "--env", "prod"]);
+    managed.push("feature-1", "feature");
+    let (code, said) =
+        managed.refused(&["release", "--service", "web", "--env", "dev,prod", "--artifact", "feature-1", "--wait"]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("[✓] Release of feature-1 to dev"), "{said}");
+    assert!(said.contains("[X] Release of feature-1 to prod refused"), "{said}");
+    let explained = run(&["explain", "--artifact", "feature-1", "--env", "prod"]);
+    assert!(explained.contains("branch-restriction-prod"), "{explained}");
+    let (code, said) = managed.refused(&["release", "--service", "web", "--env", "qa", "--artifact", "feature-1"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("unknown environment: qa"), "{said}");
+}
+
+#[test]
+fn a_restriction_that_comes_while_a_release_waits_stops_it() {
+    let approval = "[[policy]]\nkind = \"approval\"\nenvironment = \"prod\"\nminimum = 1\n\
+         [[policy.approvers]]\nrole = \"approve\"\n";
+    let managed = Managed::new(Kind::Sqlite, approval).unwrap();
+    managed.push("feature-1", "feature");
+    let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "feature-1"];
+    let waiting = managed.json(&wish);
+    assert_eq!(waiting["results"][0]["result"], "needs-approval");
+    let id = waiting["results"][0]["release"].as_str().unwrap();
+    succeed(&mut managed.run(&[
+        "policy", "apply", "branch-restriction", "--service", "web", "--branch-regex", "main", "--env", "prod",
+    ]));
+    let release = managed.json(&["describe", "release", "--service", "web", "--id", id]);
+    assert_eq!((release["state"].as_str(), release["code"].as_str()), (Some("failed"), Some("policy_refused")));
+    assert!(managed.config(&["for-each-ref"]).is_empty());
+}
+
+#[test]
+fn nobody_approves_what_they_asked_for() {
+    let approval = "[[policy]]\nkind = \"approval\"\nenvironment = \"prod\"\nminimum = 1\n\
+         [[policy.approvers]]\nrole = \"approve\"\n";
+    for kind in Kind::ALL {
+        let Some(managed) = Managed::new(kind, approval) else { continue };
+        managed.push("main-1", "main");
+        let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1"];
+        let id = managed.json(&wish)["results"][0]["release"].as_str().unwrap().to_owned();
+        let vote = ["approve", "--service", "web", "--env", "prod", "--artifact", "main-1"];
+        let (code, said) = managed.refused(&vote);
+        assert_eq!(code, 6, "{said}");
+        managed.log_in(&managed.place.token("approve:web@prod"));
+        succeed(&mut managed.run(&vote));
+        for _ in 0..600 {
+            if managed.json(&["describe", "release", "--service", "web", "--id", &id])["state"] == "pushed" {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(managed.subjects().len(), 1);
+    }
+}
