@@ -248,9 +248,12 @@ impl History {
             let one = |plain: bool| if plain && is_path(namespace) { vec![namespace.to_owned()] } else { Vec::new() };
             return Ok(commits.iter().map(|released| one(is_plain(&released.record))).collect());
         }
-        let name = |released: &Released| match is_plain(&released.record) {
-            true => format!("{}:{}/releases", released.commit, released.record.environment),
-            false => "nothing".to_owned(),
+        let name = |released: &Released| {
+            if is_plain(&released.record) {
+                format!("{}:{}/releases", released.commit, released.record.environment)
+            } else {
+                "nothing".to_owned()
+            }
         };
         let trees = objects::read(self.git(), &commits.iter().map(name).collect::<Vec<_>>())?.into_iter();
         Ok(trees

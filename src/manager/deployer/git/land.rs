@@ -26,8 +26,12 @@ use super::repository::ConfigRepository;
 const MAX_RACES: u32 = 20;
 /// How often the remote may be out of reach.
 const MAX_OUTAGES: u32 = 3;
-/// How long is waited after the first failure, and how long at most; in between it doubles.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long is waited after the first failure; it doubles from then on.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// How long is waited at most where somebody else was faster: who waits longer is overtaken by more of them.
+const RACE_PAUSE: Duration = Duration::from_millis(80);
+/// How long is waited at most where the remote is out of reach.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 impl ConfigRepository {
     /// Lands everything in one push, each landing as a commit of its own, in their order.
@@ -76,16 +80,16 @@ impl ConfigRepository {
                 }
             }
             let Some(failure) = trouble else { continue };
-            let (count, most) = match failure.code() {
-                Code::PushRejected => (&mut races, MAX_RACES),
-                Code::RemoteUnavailable | Code::CommandTimeout => (&mut outages, MAX_OUTAGES),
+            let (count, most, longest) = match failure.code() {
+                Code::PushRejected => (&mut races, MAX_RACES, RACE_PAUSE),
+                Code::RemoteUnavailable | Code::CommandTimeout => (&mut outages, MAX_OUTAGES, OUTAGE_PAUSE),
                 _ => return Err(failure),
             };
             *count += 1;
             if *count >= most {
                 return Err(failure);
             }
-            pause(*count);
+            pause(*count, longest);
             is_fresh = true;
             trouble = self.catch_up(&mut batch, is_unsure).err();
         }
@@ -270,9 +274,8 @@ fn blocked(path: &str) -> Failure {
 }
 
 /// Waits, each time up to twice as long, and never as long as somebody else who was just as slow.
-fn pause(count: u32) {
-    let (first, most) = PAUSES;
-    let longest = first.saturating_mul(1 << count.min(16)).min(most);
+fn pause(count: u32, most: Duration) {
+    let longest = FIRST_PAUSE.saturating_mul(1 << count.min(16)).min(most);
     let mut dice = [0; 4];
     // Without dice it is the longest.
     let share = SystemRandom::new().fill(&mut dice).map_or(u32::MAX, |()| u32::from_be_bytes(dice));

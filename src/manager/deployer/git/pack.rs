@@ -154,8 +154,8 @@ fn index(entries: &[(Id, u32, u64)], pack: &[u8]) -> Result<Vec<u8>> {
         }
         out.extend(count.to_be_bytes());
     }
-    entries.iter().for_each(|(id, ..)| out.extend(id.0));
-    entries.iter().for_each(|(_, checksum, _)| out.extend(checksum.to_be_bytes()));
+    out.extend(entries.iter().flat_map(|(id, ..)| id.0));
+    out.extend(entries.iter().flat_map(|(_, checksum, _)| checksum.to_be_bytes()));
     for (.., offset) in entries {
         let offset = i32::try_from(*offset).map_err(|_| too_many())?;
         out.extend(offset.to_be_bytes());

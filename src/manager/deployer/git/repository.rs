@@ -101,7 +101,7 @@ impl ConfigRepository {
     /// Puts what many landings have left together, if there is much of it.
     pub fn tidy(&mut self) -> Result<()> {
         let packs = files::list(&self.settings.directory.join("objects/pack"))?;
-        if packs.iter().filter(|(name, _)| name.ends_with(".pack")).count() < MAX_PACKS {
+        if packs.iter().filter(|(name, _)| Utf8Path::new(name).extension() == Some("pack")).count() < MAX_PACKS {
             return Ok(());
         }
         let _turn = self.turn()?;
@@ -166,7 +166,9 @@ fn check_branch(branch: &str) -> Result<()> {
         && !branch.starts_with('-')
         && !branch.contains("..")
         && !branch.contains("@{")
-        && branch.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
+        && branch
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && Utf8Path::new(part).extension() != Some("lock"))
         && !branch.ends_with('.')
         && !branch.chars().any(|letter| letter.is_control() || " ~^:?*[\\".contains(letter));
     if is_good {

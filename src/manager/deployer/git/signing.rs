@@ -19,11 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub enum SigningKey {
     /// An ssh key: the file of the private one, or of a public one whose other half an agent has.
     Ssh(Utf8PathBuf),
-    /// A key of GnuPG.
+    /// A key of `GnuPG`.
     Gpg {
         /// Its id.
         id: String,
-        /// Where GnuPG keeps its keys; without it, where it always does.
+        /// Where `GnuPG` keeps its keys; without it, where it always does.
         home: Option<Utf8PathBuf>,
     },
 }

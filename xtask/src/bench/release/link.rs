@@ -21,6 +21,8 @@ const ROUND_TRIPS_LIMIT: f64 = 2.0;
 /// How many strangers there are, and how long they go on.
 const STRANGERS: usize = 3;
 const CROWD_TIME: Duration = Duration::from_secs(30);
+/// How long nothing is released in between.
+const PAUSE: Duration = Duration::from_millis(250);
 /// How long the slowest of a hundred releases may take meanwhile.
 const CROWD_LIMIT_MS: f64 = 5000.0;
 
@@ -96,7 +98,7 @@ pub(super) fn alone(scene: &Scene) -> Result<Alone> {
     })
 }
 
-/// Releases without a pause, while strangers push once a second each.
+/// Releases one after the other, while strangers push once a second each.
 pub(super) fn crowd(scene: &Scene) -> Result<Crowd> {
     let remote = scene.remote("crowd")?;
     let mut repository = scene.copy("crowd", remote.as_str())?;
@@ -120,6 +122,8 @@ pub(super) fn crowd(scene: &Scene) -> Result<Crowd> {
                 Err(error) => break Err(error),
             }
             turn += 1;
+            // Without a pause the strangers would never have their turn.
+            std::thread::sleep(PAUSE);
         };
         is_over.store(true, Ordering::SeqCst);
         let mut strangers_pushes = 0;
