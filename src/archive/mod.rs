@@ -11,6 +11,8 @@
 
 mod contents;
 mod frame;
+#[cfg(feature = "toolchain")]
+mod glance;
 mod layout;
 #[cfg(feature = "toolchain")]
 mod plain;
@@ -24,6 +26,8 @@ mod writer;
 mod zip;
 
 pub use contents::{Date, Entry, Problem};
+#[cfg(feature = "toolchain")]
+pub use glance::{Glance, glance};
 #[cfg(feature = "toolchain")]
 pub use plain::PlainWriter;
 #[cfg(feature = "toolchain")]

@@ -143,7 +143,13 @@ impl Registry {
     ) -> Result<Pushed> {
         let sweeps = self.store.sweeps().await?;
         self.find_blobs(artifact).await?;
-        let judged = self.judge(artifact, caller.at).await?;
+        let judged = match self.judge(artifact, caller.at).await {
+            // What was there a moment ago may have been condemned since.
+            Err(failure) if failure.code() == Code::StoreDamaged && self.store.sweeps().await? != sweeps => {
+                return Ok(Pushed::Swept);
+            }
+            judged => judged?,
+        };
         let record = String::from_utf8(artifact.render()).expect("JSON is text");
         let change = Change {
             at: caller.at,

@@ -50,6 +50,7 @@ impl AnchorArgs {
             require_signatures: self.require_signatures || context.requires_signatures(),
             anchor: self.anchor(context, release)?,
             threads: None,
+            is_frugal: false,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::pipeline::guard::Guard;
 use crate::pipeline::plan::Selection;
 use crate::pipeline::request::Mode;
 use crate::pipeline::run::Run;
+use crate::pipeline::verify::Requirements;
 use crate::pipeline::{Tools, attestation, notes, package, stages};
 use crate::provider::ProviderKind;
 
@@ -38,7 +39,8 @@ impl PublishVerbArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         let planned =
             planning::plan(context, &self.release, Some(&self.publish), Some(Mode::Release), &Selection::default())?;
-        let requirements = self.anchor.requirements(context)?;
+        // Sending takes longer than verifying, and may run beside much else.
+        let requirements = Requirements { is_frugal: true, ..self.anchor.requirements(context)? };
         let (plan, tools) = (&planned.plan, Tools { requirements, ..planned.tools(context, Guard::default()) });
         if plan.publish.is_none() {
             return Err(Failure::new(Code::ProviderMissing, "there is nowhere to publish to")

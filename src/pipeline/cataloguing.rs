@@ -2,20 +2,19 @@
 //! repository.
 //!
 //! [`Catalogue::find`] looks whether there is one, [`Catalogue::list`] adds the release to it. A branch
-//! is changed by one commit that comes after what was read; where somebody else was quicker, everything
-//! begins anew from what they wrote, so that nothing is lost. What a catalog says is made and signed in
-//! [`crate::catalog`].
+//! is changed ([`InBranch::change`]) by one commit that comes after what was read; where somebody else was
+//! quicker, everything begins anew from what they wrote, so that nothing is lost. What a catalog says is
+//! made and signed in [`crate::catalog`].
 
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use super::request::Publish;
 use crate::catalog::edit::{self, Ending, Hand, Listed, Listing, Outcome};
 use crate::catalog::repository::{self, Repository};
 use crate::catalog::source::DIRECTORY;
 use crate::model::failure::Result;
-use crate::model::{Code, Failure, FileName, text};
+use crate::model::{Code, Failure, FileName, Release, text};
 use crate::provider::github::{self, Branch, GitHub};
 use crate::provider::{self, Provider, State, Target, Upload};
 use crate::trust::documents::is_evidence;
@@ -32,7 +31,13 @@ pub enum Catalogue {
     /// Beside the directories of the releases, and where this release lies.
     Directory(Repository, Utf8PathBuf),
     /// In a branch of the repository.
-    Branch(GitHub, String),
+    Branch(InBranch),
+}
+
+/// The catalog in the branch [`BRANCH`] of a repository.
+pub struct InBranch {
+    github: GitHub,
+    page: String,
 }
 
 /// A branch as it was read, in a directory here.
@@ -43,19 +48,30 @@ struct Copy<'a> {
 }
 
 impl Catalogue {
-    /// The catalog, if there is one.
-    pub fn find(upload: &Upload<'_>, target: &Publish) -> Result<Option<Self>> {
-        match &target.place {
+    /// The catalog that a release is to be listed in, if there is one at the place. One that cannot list it
+    /// is a failure.
+    pub fn find(release: &Release, place: &Target) -> Result<Option<Self>> {
+        match place {
             Target::Directory(path) => {
-                let place = provider::directory::place_of(&upload.release.directory()?, path)?;
+                let place = provider::directory::place_of(&release.directory()?, path)?;
                 let repository = Repository::at(place.parent().unwrap_or(&place));
                 Ok(repository.exists().then_some(Self::Directory(repository, place)))
             }
             Target::Github(target) => {
-                let github = GitHub::connect(target, github::Options::default())?;
-                let page = format!("{}/tree/{BRANCH}", target.page());
-                let is_there = target.token.is_some() && github.branch(BRANCH)?.is_some();
-                Ok(is_there.then_some(Self::Branch(github, page)))
+                let branch = InBranch::at(target)?;
+                if target.token.is_none() || branch.github.branch(BRANCH)?.is_none() {
+                    return Ok(None);
+                }
+                // Readers go from the name in the catalog to the address of the files, where the tag stands.
+                if release.directory()?.as_str() != release.tag {
+                    let (tag, page) = (text::shown(&release.tag), &branch.page);
+                    let instead = text::shown(release.directory()?.as_str()).into_owned();
+                    let message = format!("the catalog at {page} cannot list the tag `{tag}`: it has a slash");
+                    return Err(Failure::new(Code::NameInvalid, message)
+                        .subject(tag)
+                        .hint(format!("tag the release `{instead}`, which is the same version of the same package")));
+                }
+                Ok(Some(Self::Branch(branch)))
             }
         }
     }
@@ -64,10 +80,7 @@ impl Catalogue {
     pub fn require(&self, hand: &Hand<'_>) -> Result<()> {
         match self {
             Self::Directory(repository, _) => edit::require(repository, hand),
-            Self::Branch(github, page) => {
-                let copy = read(github, page)?;
-                edit::require(&Repository::at(copy.directory.path()), hand)
-            }
+            Self::Branch(branch) => branch.look(|repository| edit::require(repository, hand)),
         }
     }
 
@@ -81,17 +94,20 @@ impl Catalogue {
     ) -> Result<Outcome> {
         match self {
             Self::Directory(repository, place) => edit::add(repository, &[Listing::of(bundle, place, None)?], hand),
-            Self::Branch(github, page) => {
-                if upload.release.directory()?.as_str() != upload.release.tag {
-                    let tag = text::shown(&upload.release.tag);
-                    return Err(Failure::new(Code::NameInvalid, format!("the catalog cannot list the tag `{tag}`"))
-                        .subject(tag)
-                        .hint("in a catalog on GitHub, tags have no slash: release `<package>-v<version>`"));
-                }
+            Self::Branch(branch) => {
                 let mut listing = Listing::of(bundle, "".into(), None)?;
                 listing.files.extend(published_evidence(provider, upload)?);
-                add(github, page, &listing, hand)
+                let message = format!("catalog: add {}", listing.release);
+                branch.change(&message, |repository| edit::add(repository, std::slice::from_ref(&listing), hand))
             }
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Directory(repository, _) => text::shown(repository.target().as_str()).into_owned(),
+            Self::Branch(branch) => branch.page.clone(),
         }
     }
 
@@ -105,7 +121,7 @@ impl Catalogue {
                      --key FILE`, or set CONSIGN_CATALOG_KEY"
                 )
             }
-            Self::Branch(_, page) => {
+            Self::Branch(InBranch { page, .. }) => {
                 format!(
                     "the catalog at {page} does not list this release yet: set CONSIGN_CATALOG_KEY and publish again"
                 )
@@ -114,23 +130,43 @@ impl Catalogue {
     }
 }
 
-/// Adds a release to the catalog of a branch, as often as somebody else is quicker.
-fn add(github: &GitHub, page: &str, listing: &Listing, hand: &Hand<'_>) -> Result<Outcome> {
-    for _ in 0..TRIES {
-        let copy = read(github, page)?;
-        let mut outcome = edit::add(&Repository::at(copy.directory.path()), std::slice::from_ref(listing), hand)?;
-        page.clone_into(&mut outcome.catalog);
-        let changes = changes(&copy)?;
-        if changes.is_empty() || outcome.status == Ending::Unchanged {
-            return Ok(outcome);
-        }
-        if copy.branch.commit(&changes, &format!("catalog: add {}", listing.release))? {
-            return Ok(outcome);
-        }
+impl InBranch {
+    /// The catalog of a repository. Nothing is asked yet.
+    pub fn at(target: &github::Target) -> Result<Self> {
+        let page = format!("{}/tree/{BRANCH}", target.page());
+        Ok(Self { github: GitHub::connect(target, github::Options::default())?, page })
     }
-    Err(Failure::new(Code::RemoteUnavailable, format!("{page} is changed by others all the time"))
-        .subject(page)
-        .hint("publish again: what is published already stays as it is"))
+
+    /// Where people see it.
+    pub fn page(&self) -> &str {
+        &self.page
+    }
+
+    /// Looks at a copy of it.
+    pub fn look<T>(&self, look: impl FnOnce(&Repository) -> Result<T>) -> Result<T> {
+        let copy = read(&self.github, &self.page)?;
+        look(&Repository::at(copy.directory.path()))
+    }
+
+    /// Changes a copy of it and makes that a commit, as often as somebody else is quicker.
+    pub fn change(&self, message: &str, deed: impl Fn(&Repository) -> Result<Outcome>) -> Result<Outcome> {
+        let page = &self.page;
+        for _ in 0..TRIES {
+            let copy = read(&self.github, page)?;
+            let mut outcome = deed(&Repository::at(copy.directory.path()))?;
+            page.clone_into(&mut outcome.catalog);
+            let changes = changes(&copy)?;
+            if changes.is_empty() || outcome.status == Ending::Unchanged {
+                return Ok(outcome);
+            }
+            if copy.branch.commit(&changes, message)? {
+                return Ok(outcome);
+            }
+        }
+        Err(Failure::new(Code::RemoteUnavailable, format!("{page} is changed by others all the time"))
+            .subject(page)
+            .hint("do it again: nothing of it was done"))
+    }
 }
 
 fn read<'a>(github: &'a GitHub, page: &str) -> Result<Copy<'a>> {

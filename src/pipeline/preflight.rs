@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::cataloguing::Catalogue;
 use super::linker;
 use super::plan::{Plan, PlatformPlan};
 use super::request::{Builder, Mode};
@@ -118,7 +119,14 @@ fn publishing(plan: &Plan, place: &Target) -> Vec<(String, Result<String>)> {
     match provider::open(place) {
         Ok(provider) => {
             let looks = provider.preflight(&plan.release, plan.source.commit.as_deref());
-            looks.into_iter().map(|look| (look.name.to_owned(), look.outcome)).collect()
+            let mut looks: Vec<_> = looks.into_iter().map(|look| (look.name.to_owned(), look.outcome)).collect();
+            // What does not answer was told already.
+            if matches!(place, Target::Github(_)) && looks.iter().all(|(_, outcome)| outcome.is_ok()) {
+                let found = Catalogue::find(&plan.release, place);
+                let told = |found: Option<Catalogue>| found.map_or("none".to_owned(), |catalogue| catalogue.shown());
+                looks.push(("github catalog".to_owned(), found.map(told)));
+            }
+            looks
         }
         Err(failure) => vec![("publishing target".to_owned(), Err(failure))],
     }

@@ -91,7 +91,7 @@ pub fn publish(
         evidence: bundle.evidence.iter().map(asset).collect(),
     };
     let (began, task) = (Instant::now(), target.target.clone());
-    let catalogue = Catalogue::find(&upload, target)?;
+    let catalogue = Catalogue::find(&upload.release, &target.place)?;
     let hand = Hand {
         signers: publishing.signers.iter().map(AsRef::as_ref).collect(),
         now: publishing.now,

@@ -30,6 +30,9 @@ use crate::world::files;
 /// The document type of a [`Report`].
 pub const TYPE: &str = "consign.verify/v1";
 
+/// How much of files is in memory at once where memory is dear, but never less than one file, in bytes.
+const FRUGAL_BYTES: u64 = 24 << 20;
+
 /// What is demanded besides integrity, and with what means.
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
@@ -39,6 +42,9 @@ pub struct Requirements {
     pub anchor: Anchor,
     /// How many threads to use; default: one per processor.
     pub threads: Option<usize>,
+    /// Whether memory is dearer than time: archives are unpacked piece by piece, and only so many files
+    /// are read at once as are small together.
+    pub is_frugal: bool,
 }
 
 /// What came of verifying.
@@ -233,13 +239,18 @@ fn examine(
 ) -> Result<(Vec<Exhibit>, Vec<Finding>)> {
     let tasks = case.tasks();
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = requirements.threads.unwrap_or_else(processors).clamp(1, tasks.len().max(1));
+    let mut workers = requirements.threads.unwrap_or_else(processors).clamp(1, tasks.len().max(1));
+    if requirements.is_frugal {
+        let largest = tasks.iter().map(|task| task.max_bytes).max().unwrap_or_default().max(1);
+        workers = workers.min(usize::try_from(FRUGAL_BYTES / largest).unwrap_or(workers)).max(1);
+    }
     let next = AtomicUsize::new(0);
     let seen = Mutex::new((Vec::new(), Vec::new(), None));
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                let mut worker = Worker { examiner: Examiner::default(), buffer: Vec::new() };
+                let examiner = if requirements.is_frugal { Examiner::frugal() } else { Examiner::default() };
+                let mut worker = Worker { examiner, buffer: Vec::new() };
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = worker.examine(case, directory, task, listener);
                     let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

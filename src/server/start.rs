@@ -168,7 +168,7 @@ impl Running {
             let (router, limits, open) =
                 (routes::operators(app.clone()), app.limits.clone(), app.metrics.connections.clone());
             tokio::spawn(async move {
-                connection::serve(listener, None, router, &limits, open, std::future::pending()).await
+                connection::serve(listener, None, router, &limits, open, std::future::pending()).await;
             })
         });
         let sweeper = tokio::spawn(sweep(app.clone()));

@@ -1,6 +1,6 @@
 //! Traces: one span per request, sent to a collector by OTLP (HTTP with Protocol Buffers), if one is named.
 //!
-//! [`Traces::begin`] joins the trace of a caller that has one (`traceparent`), [`Exporter::run`] sends what
+//! [`Span::begin`] joins the trace of a caller that has one (`traceparent`), [`Exporter::run`] sends what
 //! has ended, in batches. Nobody waits for a collector: where it is away, or slower than requests come,
 //! spans are thrown away and the log says so. The few messages are written by hand: the form has not
 //! changed since it is stable, and a library for it would be larger than this server.
@@ -74,15 +74,6 @@ impl Traces {
         Ok((Self(sender), Exporter { url: url.to_owned(), ended, http: Arc::new(http::Client::new(options)) }))
     }
 
-    /// Begins a span, in the caller's trace where there is one; none, where the caller wants none.
-    pub(super) fn begin(&self, traceparent: Option<&str>) -> Option<Span> {
-        let (at, began) = (clock::now(), Instant::now());
-        if let Some((trace, parent, is_sampled)) = traceparent.and_then(joined) {
-            return is_sampled.then_some(Span { trace, parent: Some(parent), at, began });
-        }
-        Some(Span { trace: random(), parent: None, at, began })
-    }
-
     /// Ends a span.
     pub(super) fn end(&self, span: &Span, about: &About<'_>) {
         // What does not fit is not waited for.
@@ -146,6 +137,15 @@ impl Exporter {
 }
 
 impl Span {
+    /// Begins a span, in the caller's trace where there is one; none, where the caller wants none.
+    pub(super) fn begin(traceparent: Option<&str>) -> Option<Self> {
+        let (at, began) = (clock::now(), Instant::now());
+        if let Some((trace, parent, is_sampled)) = traceparent.and_then(joined) {
+            return is_sampled.then_some(Self { trace, parent: Some(parent), at, began });
+        }
+        Some(Self { trace: random(), parent: None, at, began })
+    }
+
     /// The span as a message.
     fn message(&self, about: &About<'_>) -> Vec<u8> {
         let id: [u8; 8] = random();

@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::App;
 use super::problem::{Refusal, Told};
 use super::routes;
-use super::traces::About;
+use super::traces::{About, Span};
 use crate::model::{Code, Failure};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +36,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let path = request.uri().path().to_owned();
     let caller = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let traced = app.traces.as_ref().filter(|_| !routes::is_probe(&route));
-    let span = traced.and_then(|traces| traces.begin(caller));
+    let span = traced.and_then(|_| Span::begin(caller));
     let answering = next.run(request);
     let mut response = if route == routes::BLOB {
         // Large bodies have a limit per piece instead.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::archive::{Inspector, Problem, programs};
+use crate::archive::{self, Inspector, Problem, programs};
 use crate::model::checksums::{self, Checksums};
 use crate::model::index::{self, Index, Package};
 use crate::model::metadata::{self, PackageMetadata};
@@ -177,6 +177,14 @@ pub(super) struct ArchiveFacts {
 #[derive(Default)]
 pub struct Examiner {
     inspector: Inspector,
+    is_frugal: bool,
+}
+
+impl Examiner {
+    /// One that unpacks archives piece by piece: it needs more time, and memory only for what is packed.
+    pub fn frugal() -> Self {
+        Self { is_frugal: true, ..Self::default() }
+    }
 }
 
 /// The end of a case.
@@ -496,12 +504,19 @@ fn seen_whole(name: FileName, bytes: &[u8], kind: &str) -> Asset {
 }
 
 fn facts(examiner: &mut Examiner, index: &Index, package: &Package, bytes: &[u8]) -> Result<ArchiveFacts, Problem> {
-    let stem = Index::stem(package);
-    let contents = examiner.inspector.inspect(package.format, bytes, stem, package.unpacked_size_bytes)?;
-    let metadata = contents.read(metadata::FILE_NAME).ok_or_else(|| "it has none".to_owned());
-    let metadata = metadata.and_then(documents::read_metadata);
-    let has_the_date = documents::created_at(index).is_some_and(|time| contents.date.is(time));
-    let mut programs = contents.entries;
+    let (stem, size) = (Index::stem(package), package.unpacked_size_bytes);
+    let none = || "it has none".to_owned();
+    let (metadata, date, mut programs) = if examiner.is_frugal {
+        let max = documents::MAX_METADATA_BYTES;
+        let seen = archive::glance(package.format, bytes, stem, size, metadata::FILE_NAME, max)?;
+        let metadata = seen.content.ok_or_else(none).and_then(|bytes| documents::read_metadata(&bytes));
+        (metadata, seen.date, seen.entries)
+    } else {
+        let contents = examiner.inspector.inspect(package.format, bytes, stem, size)?;
+        let metadata = contents.read(metadata::FILE_NAME).ok_or_else(none).and_then(documents::read_metadata);
+        (metadata, contents.date, contents.entries)
+    };
+    let has_the_date = documents::created_at(index).is_some_and(|time| date.is(time));
     programs.retain(|entry| entry.path.starts_with(programs::DIRECTORY));
     Ok(ArchiveFacts { metadata, has_the_date, programs })
 }

@@ -175,6 +175,34 @@ fn a_file_without_an_end_is_sent_again() {
 }
 
 #[test]
+fn a_name_that_somebody_takes_meanwhile_is_looked_at() {
+    fn put(state: &mut State, bytes: &[u8]) {
+        let id = 9000;
+        let draft = state.releases.iter_mut().find(|release| release.draft).unwrap();
+        let name = "index.json".to_owned();
+        draft.assets.push(crate::github_server::Stored { id, name, state: "uploaded", bytes: bytes.to_vec() });
+    }
+    let takes: [(fn(&mut State), usize); 2] = [
+        // The very bytes are good enough, and others go.
+        (|state| put(state, "index.json".repeat(3000).as_bytes()), 0),
+        (|state| put(state, b"other"), 1),
+    ];
+    for (take, sent) in takes {
+        let (site, bundle) = (OnGitHub::default(), Bundle::new());
+        // The index comes last, when all others have been sent.
+        for _ in 1..bundle.files.len() {
+            site.0.fault("POST", "/assets", Harm::Meanwhile(|_| ()));
+        }
+        site.0.fault("POST", "/assets", Harm::Meanwhile(take));
+        publish_well(&site, &bundle);
+        let state = site.0.state();
+        let answers = state.log.iter().filter(|seen| seen.name == "index.json" && seen.door == "uploads");
+        let answers: Vec<u16> = answers.map(|seen| seen.status).collect();
+        assert_eq!(answers, [&[422][..], &vec![201; sent]].concat(), "GitHub says that the name is taken");
+    }
+}
+
+#[test]
 fn a_full_rate_is_waited_for_and_a_long_pause_is_not() {
     let limit =
         |headers: &str, message: &str| Harm::Answer("403 Forbidden", headers.to_owned(), json!({ "message": message }));

@@ -45,6 +45,7 @@ mod fixture;
 mod git;
 mod github;
 mod github_catalog;
+mod github_emulator;
 mod github_git;
 mod github_release;
 mod github_server;

@@ -288,13 +288,13 @@ fn a_login_that_is_refused_keeps_nothing() {
     assert!(!page.contains(r#"name="confirm""#), "{page}");
     let (code, said) = denied.end();
     assert_eq!(code, Some(6), "{said}");
-    assert!(said.contains("login_refused") && said.contains("refused to confirm"), "{said}");
+    assert!(said.contains("refused to confirm the login"), "{said}");
     // Whoever the provider knows and no rule names is known, and may do nothing.
     let (code, said) = stranger.end();
     assert_eq!(code, Some(0), "{said}");
     let refused = consign(home.path(), &server, &["artifact", "list"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(6), "{}", both(&refused));
-    assert!(both(&refused).contains("forbidden"), "{}", both(&refused));
+    assert!(both(&refused).contains("does not allow"), "{}", both(&refused));
 }
 
 #[test]

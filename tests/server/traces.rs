@@ -156,14 +156,19 @@ fn every_request_is_a_span_in_the_trace_of_its_caller() {
 
 #[test]
 fn a_collector_that_is_away_or_refuses_harms_nobody() {
-    for address in ["http://127.0.0.1:1".to_owned(), collector("500 No").0] {
+    // The last one takes connections and never says anything.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    for address in ["http://127.0.0.1:1".to_owned(), collector("500 No").0, silent] {
         let mut place = Place::new(Kind::Sqlite, &[]).unwrap();
         place.option("--traces", &format!("{address}/v1/traces"));
         let server = place.start();
         for _ in 0..20 {
             server.ask("GET", "/api/v1/key", None, "").is(200);
         }
+        let began = std::time::Instant::now();
         server.stop();
+        assert!(began.elapsed() < std::time::Duration::from_secs(40), "{address} is waited for");
     }
     let place = Place::new(Kind::Sqlite, &[]).unwrap();
     let output = place.command(&["serve", "--traces", "http://collector.example/v1/traces"]).output().unwrap();

@@ -10,12 +10,13 @@ use owo_colors::OwoColorize as _;
 use super::{Context, planning};
 use crate::catalog::edit::{self, Ending, Listing, Outcome};
 use crate::catalog::entry::Status;
+use crate::catalog::repository::Repository;
 use crate::config::Overrides;
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure};
 use crate::pipeline::verify;
-use place::{ForCatalog, HandArgs, TargetArgs, hand};
+use place::{ForCatalog, HandArgs, Place, PlaceArgs, TargetArgs, hand};
 
 /// The arguments of `catalog`.
 #[derive(Debug, Args)]
@@ -33,7 +34,8 @@ enum CatalogVerb {
     Add(AddArgs),
     /// Withdraw a version: it stays listed and is chosen no more
     #[command(after_help = "Examples:
-  consign catalog yank v1.2.3 --reason 'loses data on Windows' --key release.pem --key ci.pem")]
+  consign catalog yank v1.2.3 --reason 'loses data on Windows' --key release.pem --key ci.pem
+  consign catalog yank v1.2.3 --reason 'broken' --provider github --target owner/tool --key release.pem --key ci.pem")]
     Yank(YankArgs),
     /// Give a withdrawn version back
     #[command(after_help = "Examples:
@@ -42,7 +44,8 @@ enum CatalogVerb {
     /// Sign the timestamp anew, and what else is about to end
     #[command(after_help = "Examples:
   consign catalog refresh --target /srv/releases --key ci.pem
-  CONSIGN_CATALOG_KEY=\"$KEY\" consign catalog refresh        as a scheduled job does")]
+  CONSIGN_CATALOG_KEY=\"$KEY\" consign catalog refresh        as a scheduled job does
+  consign catalog refresh --provider github --target owner/tool --key ci.pem")]
     Refresh(RefreshArgs),
     /// Print every version that is listed
     #[command(after_help = "Examples:
@@ -79,7 +82,7 @@ struct YankArgs {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    target: TargetArgs,
+    place: PlaceArgs,
     #[command(flatten)]
     hand: HandArgs,
 }
@@ -90,7 +93,7 @@ struct UnyankArgs {
     #[arg(value_name = "VERSION")]
     version: String,
     #[command(flatten)]
-    target: TargetArgs,
+    place: PlaceArgs,
     #[command(flatten)]
     hand: HandArgs,
 }
@@ -98,7 +101,7 @@ struct UnyankArgs {
 #[derive(Debug, Args)]
 struct RefreshArgs {
     #[command(flatten)]
-    target: TargetArgs,
+    place: PlaceArgs,
     #[command(flatten)]
     hand: HandArgs,
 }
@@ -107,13 +110,22 @@ impl CatalogArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         match &self.verb {
             CatalogVerb::Add(add) => add.run(context),
-            CatalogVerb::Yank(yank) => change(context, &yank.target, &yank.hand, |repository, hand| {
-                edit::mark(repository, &yank.version, Status::Yanked, Some(&yank.reason), hand)
-            }),
-            CatalogVerb::Unyank(unyank) => change(context, &unyank.target, &unyank.hand, |repository, hand| {
-                edit::mark(repository, &unyank.version, Status::Active, None, hand)
-            }),
-            CatalogVerb::Refresh(refresh) => change(context, &refresh.target, &refresh.hand, edit::refresh),
+            CatalogVerb::Yank(yank) => {
+                let message = format!("catalog: yank {}", yank.version);
+                change(context, &yank.place.place(context)?, &yank.hand, &message, |repository, hand| {
+                    edit::mark(repository, &yank.version, Status::Yanked, Some(&yank.reason), hand)
+                })
+            }
+            CatalogVerb::Unyank(unyank) => {
+                let message = format!("catalog: unyank {}", unyank.version);
+                change(context, &unyank.place.place(context)?, &unyank.hand, &message, |repository, hand| {
+                    edit::mark(repository, &unyank.version, Status::Active, None, hand)
+                })
+            }
+            CatalogVerb::Refresh(refresh) => {
+                let place = refresh.place.place(context)?;
+                change(context, &place, &refresh.hand, "catalog: refresh", edit::refresh)
+            }
             CatalogVerb::Show(show) => show.run(context),
             CatalogVerb::Verify(verify) => verify.run(context),
         }
@@ -122,7 +134,8 @@ impl CatalogArgs {
 
 impl AddArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
-        change(context, &self.target, &self.hand, |repository, hand| {
+        let place = Place::Directory(self.target.repository(context)?);
+        change(context, &place, &self.hand, "", |repository, hand| {
             let requirements = planning::requirements(context);
             let mut listings = Vec::new();
             for directory in &self.bundles {
@@ -140,24 +153,35 @@ impl AddArgs {
     }
 }
 
+/// Changes a catalog; in a branch, by a commit with this message.
 fn change(
     context: &Context,
-    target: &TargetArgs,
+    place: &Place,
     args: &HandArgs,
-    deed: impl FnOnce(&crate::catalog::repository::Repository, &edit::Hand<'_>) -> Result<Outcome>,
+    message: &str,
+    deed: impl Fn(&Repository, &edit::Hand<'_>) -> Result<Outcome>,
 ) -> Result<Exit> {
-    let repository = target.repository(context)?;
-    if !repository.exists() {
-        // Before keys are asked for and bundles read.
-        repository.roots()?;
-    }
-    let keys = args.keys(context, ForCatalog::Everyday, Some(repository.target()))?;
+    let directory = match place {
+        Place::Directory(repository) => {
+            if !repository.exists() {
+                // Before keys are asked for and bundles read.
+                repository.roots()?;
+            }
+            Some(repository.target())
+        }
+        Place::Branch(_) => None,
+    };
+    let keys = args.keys(context, ForCatalog::Everyday, directory)?;
     if keys.is_empty() {
         return Err(Failure::new(Code::Usage, "there is no key to sign the catalog with")
             .hint("give `--key FILE`, or set CONSIGN_CATALOG_KEY"));
     }
     let lifetimes = context.request(&Overrides::default())?.catalog;
-    let outcome = deed(&repository, &hand(&keys, &lifetimes, args.act()))?;
+    let hand = hand(&keys, &lifetimes, args.act());
+    let outcome = match place {
+        Place::Directory(repository) => deed(repository, &hand)?,
+        Place::Branch(branch) => branch.change(message, |repository| deed(repository, &hand))?,
+    };
     outcome.warnings.iter().for_each(|warning| context.warn(warning.as_str()));
     context.output.result(&outcome, || describe(&outcome))?;
     Ok(Exit::Done)

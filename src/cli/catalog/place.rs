@@ -8,12 +8,14 @@ use crate::catalog::edit::{Act, Hand};
 use crate::catalog::lifetimes::Lifetimes;
 use crate::catalog::repository::Repository;
 use crate::cli::pubkeys::PubkeyArgs;
+use crate::cli::selection::provider_values;
 use crate::cli::signing::SigningArgs;
 use crate::cli::{Context, usage};
 use crate::config::Overrides;
 use crate::config::environment::CONSIGN_CATALOG_KEY;
 use crate::model::failure::Result;
-use crate::provider::Target;
+use crate::pipeline::cataloguing::InBranch;
+use crate::provider::{ProviderKind, Target};
 use crate::trust::key::Signer;
 use crate::world::clock;
 
@@ -32,6 +34,40 @@ impl TargetArgs {
     }
 }
 
+/// Where the catalog is, and of which kind that place is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// The kind of place the catalog is at; `github` is the branch `catalog` of a repository
+    #[arg(id = "catalog-provider", long = "provider", value_name = "PROVIDER", value_parser = provider_values())]
+    provider: Option<ProviderKind>,
+    /// The directory of the versions, with `tuf/` in it, or the repository [default: the publishing target]
+    #[arg(id = "catalog-target", long = "target", value_name = "TARGET")]
+    target: Option<String>,
+}
+
+/// A catalog that can be changed.
+pub enum Place {
+    /// In a directory.
+    Directory(Repository),
+    /// In a branch of a repository.
+    Branch(InBranch),
+}
+
+impl PlaceArgs {
+    /// The catalog that is meant.
+    pub fn place(&self, context: &Context) -> Result<Place> {
+        let is_directory = self.provider.is_none_or(|provider| provider == ProviderKind::Directory);
+        if let Some(target) = self.target.as_ref().filter(|_| is_directory) {
+            return Ok(Place::Directory(Repository::at(&context.path(Utf8Path::new(target)))));
+        }
+        let overrides = Overrides { provider: self.provider, target: self.target.clone(), ..Overrides::default() };
+        match context.request(&overrides)?.publish.map(|publish| publish.place) {
+            Some(Target::Github(target)) => Ok(Place::Branch(InBranch::at(&target)?)),
+            _ => repository(context, None).map(Place::Directory),
+        }
+    }
+}
+
 /// The catalog of a directory, or that of the publishing target where none is named.
 pub fn repository(context: &Context, given: Option<&Utf8PathBuf>) -> Result<Repository> {
     if let Some(given) = given {
@@ -45,7 +81,9 @@ pub fn repository(context: &Context, given: Option<&Utf8PathBuf>) -> Result<Repo
     match &publish.place {
         Target::Directory(path) => Ok(Repository::at(&context.path(path))),
         Target::Github(_) => Err(usage("the publishing target is no directory")
-            .hint("name the directory of a clone of the branch that holds the catalog")),
+            .hint(
+                "name the directory of a clone of the branch that holds the catalog; `catalog refresh`, `yank` and `unyank` need none",
+            )),
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) struct ServerArgs {
     /// A file with the issuers whose tokens count, and what their claims allow
     #[arg(long, value_name = "FILE")]
     issuers: Option<Utf8PathBuf>,
-    /// Where an OTLP collector takes traces, such as http://127.0.0.1:4318/v1/traces [default: that of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`, else nowhere]
+    /// Where an OTLP collector takes traces, such as `http://127.0.0.1:4318/v1/traces` [default: that of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`, else nowhere]
     #[arg(long, value_name = "URL")]
     traces: Option<String>,
     /// The largest file that is taken in, in bytes

@@ -141,6 +141,7 @@ impl Branch<'_> {
     /// Adds a commit with changed files, and without those that have no content. `false`: somebody else
     /// has changed the branch since it was read, and nothing was done.
     pub fn commit(self, changes: &BTreeMap<String, Option<Vec<u8>>>, message: &str) -> Result<bool> {
+        self.github.require_token()?;
         let what = format!("a commit to the branch `{}`", text::shown(&self.name));
         let mut entries = Vec::new();
         for (path, content) in changes {

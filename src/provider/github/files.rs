@@ -26,7 +26,7 @@ use crate::world::{files, scratch};
 /// How often one file is sent or fetched before that is given up.
 const TRIES: u32 = 4;
 /// How many files are fetched at a time.
-const PARALLEL_FETCHES: usize = 4;
+const PARALLEL_FETCHES: usize = 12;
 /// How much is hashed at once, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 

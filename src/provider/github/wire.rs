@@ -57,7 +57,7 @@ impl Default for Options {
             tries: 4,
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(180),
-            parallel: 8,
+            parallel: 12,
         }
     }
 }

@@ -114,7 +114,8 @@ impl Client {
             Method::Put => reqwest::Method::PUT,
             Method::Delete => reqwest::Method::DELETE,
         };
-        let mut builder = client.request(method, place.clone()).headers(headers(&request)?).timeout(PATIENCE);
+        let patience = PATIENCE.min(self.options.overall_timeout);
+        let mut builder = client.request(method, place.clone()).headers(headers(&request)?).timeout(patience);
         builder = match request.body {
             Body::Empty => builder,
             Body::Json(bytes) => builder.header(header::CONTENT_TYPE, "application/json").body(bytes),

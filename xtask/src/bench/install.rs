@@ -109,7 +109,7 @@ fn over_link(scene: &Scene, runs: usize) -> Result<(&'static str, Race)> {
         Link::Refused(why) => {
             eprintln!("no `tc netem` here ({why}): a relay in this process is the link");
             let server = Nginx::start(scene, &[])?;
-            let base = format!("http://127.0.0.1:{}", link::relay(server.port, link::ONE_WAY)?);
+            let base = format!("http://127.0.0.1:{}", link::relay(server.port, link::Shape::HOME)?);
             let contenders = [ours(scene, &base, &[]), fetch(&base, &[])];
             Ok(("a relay in the process of the bench", race(&contenders, runs, LINK_LIMIT)?))
         }

@@ -58,7 +58,8 @@ pub(super) struct Measured {
     pub(super) peak_bytes: Option<u64>,
 }
 
-struct Sample {
+/// What one run took.
+pub(super) struct Sample {
     wall_ms: f64,
     /// Processor time in milliseconds, and memory in bytes.
     used: Option<(f64, u64)>,
@@ -66,12 +67,10 @@ struct Sample {
 
 /// Runs each once to warm up, and then all of them in turns.
 pub(super) fn in_turns(contenders: &[Contender], runs: usize) -> Result<Vec<Measured>> {
-    let notes = tempfile::NamedTempFile::new()?;
-    let notes = Utf8Path::from_path(notes.path()).context("the temporary directory is not UTF-8")?;
     let mut samples: Vec<Vec<Sample>> = contenders.iter().map(|_| Vec::new()).collect();
     for run in 0..=runs {
         for (contender, samples) in contenders.iter().zip(&mut samples) {
-            let sample = once(contender, notes)?;
+            let sample = once(contender)?;
             if run > 0 {
                 samples.push(sample);
             }
@@ -80,7 +79,10 @@ pub(super) fn in_turns(contenders: &[Contender], runs: usize) -> Result<Vec<Meas
     Ok(contenders.iter().zip(samples).map(|(contender, samples)| summed_up(contender, &samples)).collect())
 }
 
-fn once(contender: &Contender, notes: &Utf8Path) -> Result<Sample> {
+/// Runs it once.
+pub(super) fn once(contender: &Contender) -> Result<Sample> {
+    let notes = tempfile::NamedTempFile::new()?;
+    let notes = Utf8Path::from_path(notes.path()).context("the temporary directory is not UTF-8")?;
     contender.clear()?;
     // What earlier runs wrote is not to be written while this one is measured.
     Program::new("sync").output()?;
@@ -111,7 +113,8 @@ fn read_notes(notes: &str) -> Result<(f64, u64)> {
     Ok((seconds * 1e3, next()?.parse::<u64>()? << 10))
 }
 
-fn summed_up(contender: &Contender, samples: &[Sample]) -> Measured {
+/// The numbers of all its runs.
+pub(super) fn summed_up(contender: &Contender, samples: &[Sample]) -> Measured {
     let used: Option<Vec<_>> = samples.iter().map(|sample| sample.used).collect();
     Measured {
         name: contender.name.clone(),

@@ -6,10 +6,12 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
+mod forge;
 mod install;
 mod installer;
 mod link;
 mod measure;
+mod publish;
 mod registry;
 #[cfg(feature = "server")]
 mod release;
@@ -63,6 +65,8 @@ enum Subject {
     VerifySigned,
     /// `consign install` against curl over a slow link, and against what a careful user types
     Install,
+    /// `consign publish` against five parallel curl over a link that loses packets
+    Publish,
     /// The size of `consign-install`, and the time until it says its version
     Installer,
     /// `consign-server` on both databases against plain rows by `sqlite3` and `psql`
@@ -97,6 +101,7 @@ impl Comparison {
 enum Numbers {
     Compared(Report),
     Install(install::Report),
+    Publish(publish::Report),
     Installer(installer::Report),
     Registry(Vec<registry::Report>),
     Release(release::Report),
@@ -107,6 +112,7 @@ impl Numbers {
         match self {
             Self::Compared(report) => report.passed,
             Self::Install(report) => report.passed,
+            Self::Publish(report) => report.passed,
             Self::Installer(report) => report.passed,
             Self::Registry(reports) => reports.iter().all(|report| report.passed),
             Self::Release(report) => report.passed(),
@@ -160,6 +166,12 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
                 install::print(&report);
                 Numbers::Install(report)
             }
+            Subject::Publish => {
+                let consign = ground.consign(&publish::TOOLS)?.to_owned();
+                let report = publish::measure(ground.scene(&consign, Extent::UPLOAD)?, runs)?;
+                publish::print(&report);
+                Numbers::Publish(report)
+            }
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
             Subject::Registry => Numbers::Registry(registry::measure(arguments.server.as_deref(), runs)?),
             Subject::Release => {
@@ -196,17 +208,22 @@ impl Ground {
         }
         self.consign.as_deref().context("it was built just now")
     }
+
+    /// A scene of that extent: the one that is set, or another.
+    fn scene(&mut self, consign: &Utf8Path, extent: Extent) -> Result<&Scene> {
+        if self.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
+            // The scene before goes first: two of them need a lot of space.
+            drop(self.scene.take());
+            self.scene = Some((extent, Scene::set(consign, extent)?));
+        }
+        self.scene.as_ref().map(|(_, scene)| scene).context("there is no scene")
+    }
 }
 
 fn compare(ground: &mut Ground, comparison: Comparison, runs: usize) -> Result<Numbers> {
     let consign = ground.consign(&TOOLS)?.to_owned();
     let extent = if comparison == Comparison::VerifySigned { Extent::LARGE } else { Extent::USUAL };
-    if ground.scene.as_ref().is_none_or(|(known, _)| *known != extent) {
-        // The scene before goes first: two of them need a lot of space.
-        drop(ground.scene.take());
-        ground.scene = Some((extent, Scene::set(&consign, extent)?));
-    }
-    let (_, scene) = ground.scene.as_ref().context("there is no scene")?;
+    let scene = ground.scene(&consign, extent)?;
     let report = measure(scene, comparison, runs)?;
     print(&report);
     Ok(Numbers::Compared(report))

@@ -28,7 +28,7 @@ impl Extent {
         program_bytes: 32 << 20,
         head: b"",
     };
-    /// Twelve packages of some 250 MB together.
+    /// Twelve packages of some 300 MB together.
     pub(super) const LARGE: Self = Self {
         platforms: &[
             "linux-amd64",
@@ -47,6 +47,8 @@ impl Extent {
         program_bytes: 56 << 20,
         head: b"",
     };
+    /// Twelve packages of some 250 MB together.
+    pub(super) const UPLOAD: Self = Self { program_bytes: 47 << 20, ..Self::LARGE };
     /// One package for this machine, with a program that can be started.
     pub(super) const ONE: Self = Self {
         platforms: &[if cfg!(target_arch = "aarch64") { "linux-arm64" } else { "linux-amd64" }],
@@ -245,7 +247,8 @@ impl Scene {
         self.place("tars")
     }
 
-    fn bundle(&self) -> Utf8PathBuf {
+    /// The bundle without signatures.
+    pub(super) fn bundle(&self) -> Utf8PathBuf {
         self.place("bundle")
     }
 

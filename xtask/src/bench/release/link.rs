@@ -10,10 +10,8 @@ use serde::Serialize;
 
 use super::scene::{Scene, git, land};
 use super::timed;
-use crate::bench::link::relay;
+use crate::bench::link::{Shape, relay};
 
-/// There, or back.
-const ONE_WAY: Duration = Duration::from_millis(25);
 /// How many releases are made one after the other.
 const RELEASES: usize = 40;
 /// How many round trips more than a plain push a release may take.
@@ -68,7 +66,7 @@ impl Crowd {
 pub(super) fn alone(scene: &Scene) -> Result<Alone> {
     let remote = scene.remote("link")?;
     let daemon = Daemon::start(scene.path())?;
-    let address = format!("git://127.0.0.1:{}/link.git", relay(daemon.port, ONE_WAY)?);
+    let address = format!("git://127.0.0.1:{}/link.git", relay(daemon.port, Shape::DISTANT)?);
     let mut repository = scene.copy("link", &address)?;
     let mut ours = Vec::new();
     for (number, landing) in scene.landings("link", &scene.first(RELEASES)).into_iter().enumerate() {
@@ -85,7 +83,7 @@ pub(super) fn alone(scene: &Scene) -> Result<Alone> {
         git(&work, &["commit", "--quiet", "--allow-empty", "-m", &format!("plain {number}")])?;
         pushes.push(timed(|| git(&work, &["push", "--quiet", &address, "HEAD:main"]).map(drop))?);
     }
-    let round_trip_ms = 2.0 * ONE_WAY.as_secs_f64() * 1000.0;
+    let round_trip_ms = Shape::DISTANT.round_trip().as_secs_f64() * 1000.0;
     let (p50_ms, push_p50_ms) = (percentile(&mut ours, 50), percentile(&mut pushes, 50));
     Ok(Alone {
         releases: ours.len(),
