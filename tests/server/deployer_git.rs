@@ -200,8 +200,11 @@ fn the_same_again_is_up_to_date_and_no_commit() {
     let mut repository = scene.open("copy");
     land(&mut repository, &[release_of("1", &place("dev", "shop"), "main-1", &[("app.yaml", "a")])]);
     let again = release_of("2", &place("dev", "shop"), "main-1", &[("app.yaml", "a")]);
-    assert!(matches!(land(&mut repository, &[again.clone()])[..], [Landed::AlreadyUpToDate(Some(_))]));
-    assert!(matches!(land(&mut scene.open("another"), &[again.clone()])[..], [Landed::AlreadyUpToDate(Some(_))]));
+    assert!(matches!(land(&mut repository, std::slice::from_ref(&again))[..], [Landed::AlreadyUpToDate(Some(_))]));
+    assert!(matches!(
+        land(&mut scene.open("another"), std::slice::from_ref(&again))[..],
+        [Landed::AlreadyUpToDate(Some(_))]
+    ));
     assert_eq!(scene.subjects().len(), 1);
     // What somebody else has changed since is seen before anybody is told that nothing is to be done.
     let other = release_of("3", &place("dev", "shop"), "main-9", &[("app.yaml", "z")]);
@@ -229,7 +232,7 @@ fn a_flux_kustomization_moves_to_its_cluster() {
             message: consign::model::release_commit::Message::of("cleanup"),
             ..release("3", "shop")
         };
-        assert!(is_pushed(&land(&mut repository, &[removal.clone()])));
+        assert!(is_pushed(&land(&mut repository, std::slice::from_ref(&removal))));
         assert!(scene.files().is_empty());
         let removal = Landing { release_id: "4".to_owned(), ..removal };
         assert!(matches!(land(&mut repository, &[removal])[..], [Landed::AlreadyUpToDate(_)]));

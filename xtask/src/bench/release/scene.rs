@@ -42,7 +42,9 @@ impl Scene {
         // One commit with all of it.
         let mut stream =
             b"commit refs/heads/main\ncommitter Base <base@example.com> 1700000000 +0000\ndata 4\nbase".to_vec();
-        landings.iter().for_each(|landing| files(&mut stream, landing));
+        for landing in &landings {
+            files(&mut stream, landing);
+        }
         import(&scene.path().join("base.git"), stream)?;
         Ok(scene)
     }
