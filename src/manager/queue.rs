@@ -61,7 +61,11 @@ impl Manager {
                     Ok(Turn { looked_at: 0, .. }) => {}
                     Ok(_) => continue,
                     Err(failure) => {
-                        tracing::warn!(deployer = name, cause = failure.chain().join(": "), "a turn of the queue failed");
+                        tracing::warn!(
+                            deployer = name,
+                            cause = failure.chain().join(": "),
+                            "a turn of the queue failed"
+                        );
                     }
                 },
                 Ok(false) => {}
@@ -136,7 +140,9 @@ impl Manager {
                     endings.push((ending, target(&begun.order)));
                 }
             }
-            Err(failure) => endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order)))),
+            Err(failure) => {
+                endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))))
+            }
         }
         self.registry().store.end(&endings, at, "manager").await?;
         Ok(Turn { looked_at, pushed })
@@ -172,11 +178,7 @@ impl Manager {
     }
 
     /// Reads what is to be written. What cannot be read will not come to anything.
-    async fn prepare(
-        &self,
-        begun: Vec<Begun>,
-        now: Timestamp,
-    ) -> (Vec<Landing>, Vec<Begun>, Vec<(Ending, Target)>) {
+    async fn prepare(&self, begun: Vec<Begun>, now: Timestamp) -> (Vec<Landing>, Vec<Begun>, Vec<(Ending, Target)>) {
         let (mut landings, mut ready, mut endings) = (Vec::new(), Vec::new(), Vec::new());
         for begun in begun {
             let tried_before = begun.is_unsure || begun.row.attempts > 0;
@@ -197,7 +199,10 @@ impl Manager {
     async fn read(&self, order: &Order, tried_before: bool) -> Result<Landing> {
         let row = self.registry().find(&order.service, &order.artifact).await?;
         let row = row.filter(|row| row.sha256 == order.artifact_sha256).ok_or_else(|| {
-            Failure::new(Code::StoreDamaged, format!("the artifact `{}` is not the one that was wished for", order.artifact))
+            Failure::new(
+                Code::StoreDamaged,
+                format!("the artifact `{}` is not the one that was wished for", order.artifact),
+            )
         })?;
         let artifact = artifacts::read(&row)?;
         landing(self.registry(), order, &artifact, tried_before).await

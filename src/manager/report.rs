@@ -72,7 +72,11 @@ impl Manager {
         }
         let days = seconds(since, until) / SECONDS_PER_DAY;
         let environments = tallies.into_iter().filter(|(_, tally)| tally.releases + tally.failures > 0);
-        Ok(Report { since, until, environments: environments.map(|(name, tally)| numbers(name, tally, days)).collect() })
+        Ok(Report {
+            since,
+            until,
+            environments: environments.map(|(name, tally)| numbers(name, tally, days)).collect(),
+        })
     }
 }
 
