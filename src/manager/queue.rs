@@ -215,17 +215,29 @@ impl Manager {
         }
         let (manager, handle) = (self.clone(), tokio::runtime::Handle::current());
         let (mut again, now) = (unsure, self.now());
+        let mut ask = |landing: &Landing| {
+            if again.insert(landing.release_id.clone()) {
+                return Say::Commit;
+            }
+            match handle.block_on(manager.judge_again(&landing.release_id)) {
+                Ok(()) => Say::Commit,
+                Err(failure) => Say::LeaveOut(failure),
+            }
+        };
         // The task that drives this one waits for it, and others go on meanwhile.
-        tokio::task::block_in_place(|| {
-            repository.land(&landings, now, &mut |landing| {
-                if again.insert(landing.release_id.clone()) {
-                    return Say::Commit;
-                }
-                match handle.block_on(manager.judge_again(&landing.release_id)) {
-                    Ok(()) => Say::Commit,
-                    Err(failure) => Say::LeaveOut(failure),
-                }
-            })
+        tokio::task::block_in_place(|| match repository.land(&landings, now, &mut ask) {
+            // Whatever the host does not take must not keep the others from it.
+            Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
+                let alone = |landing| match repository.land(std::slice::from_ref(landing), now, &mut ask) {
+                    Ok(mut landed) => landed.pop().unwrap_or(Landed::AlreadyUpToDate(None)),
+                    Err(failure) => Landed::LeftOut(failure),
+                };
+                Ok(landings.iter().map(alone).collect())
+            }
+            landed => {
+                repository.tidy()?;
+                landed
+            }
         })
     }
 
@@ -291,7 +303,7 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
             (commit.map(|commit| commit.to_string()), Some("the repository had it already".to_owned()))
         }
         Landed::LeftOut(failure) if failure.code() == Code::PolicyRefused => return None,
-        Landed::LeftOut(failure) if failure.code() == Code::StoreUnavailable => return Some(again(begun, &failure, at)),
+        Landed::LeftOut(failure) if may_pass(failure.code()) => return Some(again(begun, &failure, at)),
         Landed::LeftOut(failure) => return Some(failed(begun, &failure, at)),
     };
     let Order { id, artifact, environment, namespace, service, intent, .. } = &begun.order;
@@ -318,6 +330,19 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
         }),
         commit,
     })
+}
+
+/// Whether it is worth another try.
+fn may_pass(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StoreUnavailable
+            | Code::PushRefused
+            | Code::PushRejected
+            | Code::RemoteUnavailable
+            | Code::RemoteForbidden
+            | Code::CommandTimeout
+    )
 }
 
 /// It cannot be written, whatever is tried.

@@ -270,6 +270,11 @@ impl Clerk<'_> {
             Outcome::Waiting if is_waiting => {
                 (Verdict::NeedsApproval, Some(next(State::Requested, reason.clone())))
             }
+            // Nobody is there to ask again: what goes by itself waits until its time has come.
+            Outcome::Waiting if order.actor.is_automation && !ruling::is_held(&decision) => {
+                let due_at = ruling::due(&decision, self.ground.now);
+                (Verdict::Accepted, Some(Next { due_at, ..next(State::Queued, reason.clone()) }))
+            }
             Outcome::Waiting | Outcome::Refused => (Verdict::Refused, None),
         };
         let code = (result == Verdict::Refused).then(|| Code::PolicyRefused.as_str().to_owned());
