@@ -135,7 +135,9 @@ pub(super) fn line(granting: &Granting) -> String {
     let reason = reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
     match result {
         Verdict::Accepted => format!("[✓] Release of {artifact} to {environment} initialized{release}"),
-        Verdict::NeedsApproval => format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}"),
+        Verdict::NeedsApproval => {
+            format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}")
+        }
         Verdict::UpToDate => format!("[✓] Environment {environment} is already up-to-date{release}"),
         Verdict::WouldBeAccepted => format!("[✓] Release of {artifact} to {environment} would be accepted"),
         Verdict::Refused => format!("[X] Release of {artifact} to {environment} refused{reason}"),

@@ -76,7 +76,5 @@ pub(super) fn names(texts: &[String]) -> Result<Vec<FileName>> {
 fn checked_out(context: &Context) -> Result<String> {
     let repository = Repository::discover(&context.directory)?;
     let branch = repository.map(|repository| repository.branch()).transpose()?.flatten();
-    branch.ok_or_else(|| {
-        usage("Could not determine current branch. Specify --branch or --artifact explicitly")
-    })
+    branch.ok_or_else(|| usage("Could not determine current branch. Specify --branch or --artifact explicitly"))
 }

@@ -104,9 +104,10 @@ impl RollbackArgs {
             None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => pick(releases)?,
             None => previous(releases)?,
         };
-        releases.get(number).filter(|_| number > 0).ok_or_else(|| {
-            usage(format!("there is no release number {number}; there are {}", releases.len() - 1))
-        })
+        releases
+            .get(number)
+            .filter(|_| number > 0)
+            .ok_or_else(|| usage(format!("there is no release number {number}; there are {}", releases.len() - 1)))
     }
 
     /// What goes away with it: the commits of the artifacts that came after the chosen one.
