@@ -50,7 +50,8 @@ pub(in crate::server) async fn wish(
     identity.need_somewhere(Verb::Read)?;
     let name = idempotency_key(&headers)?;
     let bytes = document(&headers, body, MAX_WISH_BYTES).await?;
-    let wish: Wish = serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
+    let wish: Wish =
+        serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
     check(&wish)?;
     visible(&identity, &wish.service)?;
     if !wish.dry_run {
