@@ -45,7 +45,8 @@ impl Manager {
                 let Some(commit) = revision.as_deref().and_then(commit_of) else { return Ok(()) };
                 let found = self.live_by(commit).await?;
                 // Where an object is named after a service it is about that one alone.
-                let named: Vec<_> = found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
+                let named: Vec<_> =
+                    found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
                 let found = if named.is_empty() { found } else { named };
                 match (severity.as_str(), reason.as_str()) {
                     ("error", _) => (found, State::Failed, Some(message)),
@@ -61,7 +62,14 @@ impl Manager {
         Ok(())
     }
 
-    async fn note_on(&self, release: &Release, state: State, reason: Option<&str>, about: &str, by: &str) -> Result<()> {
+    async fn note_on(
+        &self,
+        release: &Release,
+        state: State,
+        reason: Option<&str>,
+        about: &str,
+        by: &str,
+    ) -> Result<()> {
         // What runs as it should is not made less by a word that came late.
         if release.state == State::Healthy && state == State::Applying {
             return Ok(());

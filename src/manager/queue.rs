@@ -61,7 +61,11 @@ impl Manager {
                     Ok(Turn { looked_at: 0, .. }) => {}
                     Ok(_) => continue,
                     Err(failure) => {
-                        tracing::warn!(deployer = name, cause = failure.chain().join(": "), "a turn of the queue failed");
+                        tracing::warn!(
+                            deployer = name,
+                            cause = failure.chain().join(": "),
+                            "a turn of the queue failed"
+                        );
                     }
                 },
                 Ok(false) => {}
@@ -136,7 +140,9 @@ impl Manager {
                     endings.push((ending, target(&begun.order)));
                 }
             }
-            Err(failure) => endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order)))),
+            Err(failure) => {
+                endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))))
+            }
         }
         self.registry().store.end(&endings, at, "manager").await?;
         Ok(Turn { looked_at, pushed })
@@ -172,11 +178,7 @@ impl Manager {
     }
 
     /// Reads what is to be written. What cannot be read will not come to anything.
-    async fn prepare(
-        &self,
-        begun: Vec<Begun>,
-        now: Timestamp,
-    ) -> (Vec<Landing>, Vec<Begun>, Vec<(Ending, Target)>) {
+    async fn prepare(&self, begun: Vec<Begun>, now: Timestamp) -> (Vec<Landing>, Vec<Begun>, Vec<(Ending, Target)>) {
         let (mut landings, mut ready, mut endings) = (Vec::new(), Vec::new(), Vec::new());
         for begun in begun {
             let tried_before = begun.is_unsure || begun.row.attempts > 0;
@@ -197,7 +199,10 @@ impl Manager {
     async fn read(&self, order: &Order, tried_before: bool) -> Result<Landing> {
         let row = self.registry().find(&order.service, &order.artifact).await?;
         let row = row.filter(|row| row.sha256 == order.artifact_sha256).ok_or_else(|| {
-            Failure::new(Code::StoreDamaged, format!("the artifact `{}` is not the one that was wished for", order.artifact))
+            Failure::new(
+                Code::StoreDamaged,
+                format!("the artifact `{}` is not the one that was wished for", order.artifact),
+            )
         })?;
         let artifact = artifacts::read(&row)?;
         landing(self.registry(), order, &artifact, tried_before).await
@@ -215,17 +220,29 @@ impl Manager {
         }
         let (manager, handle) = (self.clone(), tokio::runtime::Handle::current());
         let (mut again, now) = (unsure, self.now());
+        let mut ask = |landing: &Landing| {
+            if again.insert(landing.release_id.clone()) {
+                return Say::Commit;
+            }
+            match handle.block_on(manager.judge_again(&landing.release_id)) {
+                Ok(()) => Say::Commit,
+                Err(failure) => Say::LeaveOut(failure),
+            }
+        };
         // The task that drives this one waits for it, and others go on meanwhile.
-        tokio::task::block_in_place(|| {
-            repository.land(landings, now, &mut |landing| {
-                if again.insert(landing.release_id.clone()) {
-                    return Say::Commit;
-                }
-                match handle.block_on(manager.judge_again(&landing.release_id)) {
-                    Ok(()) => Say::Commit,
-                    Err(failure) => Say::LeaveOut(failure),
-                }
-            })
+        tokio::task::block_in_place(|| match repository.land(landings, now, &mut ask) {
+            // Whatever the host does not take must not keep the others from it.
+            Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
+                let alone = |landing| match repository.land(std::slice::from_ref(landing), now, &mut ask) {
+                    Ok(mut landed) => landed.pop().unwrap_or(Landed::AlreadyUpToDate(None)),
+                    Err(failure) => Landed::LeftOut(failure),
+                };
+                Ok(landings.iter().map(alone).collect())
+            }
+            landed => {
+                repository.tidy()?;
+                landed
+            }
         })
     }
 
@@ -291,7 +308,7 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
             (commit.map(|commit| commit.to_string()), Some("the repository had it already".to_owned()))
         }
         Landed::LeftOut(failure) if failure.code() == Code::PolicyRefused => return None,
-        Landed::LeftOut(failure) if failure.code() == Code::StoreUnavailable => return Some(again(begun, &failure, at)),
+        Landed::LeftOut(failure) if may_pass(failure.code()) => return Some(again(begun, &failure, at)),
         Landed::LeftOut(failure) => return Some(failed(begun, &failure, at)),
     };
     let Order { id, artifact, environment, namespace, service, intent, .. } = &begun.order;
@@ -319,6 +336,19 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
         }),
         commit,
     })
+}
+
+/// Whether it is worth another try.
+fn may_pass(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StoreUnavailable
+            | Code::PushRefused
+            | Code::PushRejected
+            | Code::RemoteUnavailable
+            | Code::RemoteForbidden
+            | Code::CommandTimeout
+    )
 }
 
 /// It cannot be written, whatever is tried.

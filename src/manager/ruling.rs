@@ -102,20 +102,14 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
     }
     let Asked { decision, candidate } = ask(ground, order, facts)?;
     let reason = (!decision.is_allowed()).then(|| in_words(&decision));
-    let is_approval_all = is_approval_all(&decision);
+    let is_approval_missing = decision.reasons.iter().any(|reason| reason.code == ReasonCode::ApprovalMissing);
     let (state, code, due_at) = match decision.outcome {
         // Whoever waited for somebody waits for its turn first.
         Outcome::Allowed if row.state == State::Requested.as_str() => (State::Queued, None, now),
         Outcome::Allowed => (State::Committing, None, now),
-        Outcome::Waiting if is_approval_all => (State::Requested, None, now),
-        Outcome::Waiting if decision.reasons.iter().any(|reason| reason.code == ReasonCode::Held) => {
-            (State::Failed, Some(Code::PolicyRefused.as_str()), now)
-        }
-        Outcome::Waiting if row.state == State::Requested.as_str() => (State::Requested, None, now),
-        Outcome::Waiting => {
-            let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
-            (State::Queued, None, decision.earliest.unwrap_or(later))
-        }
+        Outcome::Waiting if is_held(&decision) => (State::Failed, Some(Code::PolicyRefused.as_str()), now),
+        Outcome::Waiting if is_approval_missing => (State::Requested, None, now),
+        Outcome::Waiting => (State::Queued, None, due(&decision, now)),
         Outcome::Refused => (State::Failed, Some(Code::PolicyRefused.as_str()), now),
     };
     let hold = decision.hold;
@@ -126,6 +120,17 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
 /// Whether nothing but somebody's approval is missing.
 pub(super) fn is_approval_all(decision: &Decision) -> bool {
     !decision.reasons.is_empty() && decision.reasons.iter().all(|reason| reason.code == ReasonCode::ApprovalMissing)
+}
+
+/// Whether automation is held off.
+pub(super) fn is_held(decision: &Decision) -> bool {
+    decision.reasons.iter().any(|reason| reason.code == ReasonCode::Held)
+}
+
+/// When it is worth looking again.
+pub(super) fn due(decision: &Decision, now: Timestamp) -> Timestamp {
+    let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+    decision.earliest.unwrap_or(later)
 }
 
 /// The policies that count for a service.

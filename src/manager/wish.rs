@@ -7,10 +7,10 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use super::Manager;
 use super::landing::no_manifests;
 use super::queue::{read_order, target};
 use super::ruling::{self, Asked, Ground};
-use super::Manager;
 use crate::artifacts;
 use crate::model::artifact::Artifact;
 use crate::model::delivery::{Actor, Granted, Granting, Order, Release, Selector, State, Verdict, Wish};
@@ -114,7 +114,8 @@ impl Manager {
                         .subject(name.as_str())
                         .hint("name the other environment with `--from-env`")
                 })?;
-                let live = self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
+                let live =
+                    self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
                 let (artifact, sha256) = self.artifact(&wish.service, &live.order.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
@@ -225,11 +226,10 @@ impl Manager {
                 format!("can't do rollback, because the artifact '{wanted}' was not there before"),
             )
             .subject(wanted.as_str()),
-            None => Failure::new(
-                Code::ReleaseUnknown,
-                "can't do rollback, because there isn't a release to rollback to",
-            )
-            .subject(live.order.environment.as_str()),
+            None => {
+                Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
+                    .subject(live.order.environment.as_str())
+            }
         })
     }
 }
@@ -267,8 +267,11 @@ impl Clerk<'_> {
         let (result, next) = match decision.outcome {
             Outcome::Allowed if self.dry_run => (Verdict::WouldBeAccepted, None),
             Outcome::Allowed => (Verdict::Accepted, Some(next(State::Queued, None))),
-            Outcome::Waiting if is_waiting => {
-                (Verdict::NeedsApproval, Some(next(State::Requested, reason.clone())))
+            Outcome::Waiting if is_waiting => (Verdict::NeedsApproval, Some(next(State::Requested, reason.clone()))),
+            // Nobody is there to ask again: what goes by itself waits until its time has come.
+            Outcome::Waiting if order.actor.is_automation && !ruling::is_held(&decision) => {
+                let due_at = ruling::due(&decision, self.ground.now);
+                (Verdict::Accepted, Some(Next { due_at, ..next(State::Queued, reason.clone()) }))
             }
             Outcome::Waiting | Outcome::Refused => (Verdict::Refused, None),
         };

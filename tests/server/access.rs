@@ -43,6 +43,7 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         "release:web@dev",
         "approve:*@prod",
         "policy:api",
+        "policy:web",
         "audit:*",
     ] {
         people.push((grants, Some(place.token(grants))));

@@ -76,8 +76,7 @@ pub fn older(artifact: &Artifact) -> Vec<u8> {
     let (branch, message, name, url) =
         (text(&source.branch), text(&source.message), text(&source.repository), text(&source.url));
     let nobody = Person { name: String::new(), email: String::new() };
-    let (author, committer) =
-        (source.author.as_ref().unwrap_or(&nobody), source.committer.as_ref().unwrap_or(&nobody));
+    let (author, committer) = (source.author.as_ref().unwrap_or(&nobody), source.committer.as_ref().unwrap_or(&nobody));
     let context = |name: &str| artifact.context.get(name).map_or("", String::as_str);
     let older = Older {
         id: artifact.id.as_str(),
