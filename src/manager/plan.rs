@@ -144,7 +144,7 @@ mod tests {
             branch: "main".to_owned(),
             committer: Person { name: "Consign".to_owned(), email: "consign@example.com".to_owned() },
             signing: None,
-            credentials: Credentials::default(),
+            credentials: Credentials::None,
         };
         Plan::new(
             environments.collect(),

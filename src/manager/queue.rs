@@ -129,7 +129,7 @@ impl Manager {
         let begun = self.begin(rows, now).await?;
         let (landings, begun, mut endings) = self.prepare(begun, now).await;
         let unsure = begun.iter().filter(|begun| begun.is_unsure).map(|begun| begun.order.id.clone()).collect();
-        let landed = self.land(repository, landings, unsure).await;
+        let landed = self.land(repository, &landings, unsure);
         let at = self.now();
         let mut pushed = 0;
         match landed {
@@ -209,10 +209,10 @@ impl Manager {
     }
 
     /// Writes. What was judged just now is written at once; what has to be tried again is judged again.
-    async fn land(
+    fn land(
         &self,
         repository: &mut ConfigRepository,
-        landings: Vec<Landing>,
+        landings: &[Landing],
         unsure: HashSet<String>,
     ) -> Result<Vec<Landed>> {
         if landings.is_empty() {
@@ -230,7 +230,7 @@ impl Manager {
             }
         };
         // The task that drives this one waits for it, and others go on meanwhile.
-        tokio::task::block_in_place(|| match repository.land(&landings, now, &mut ask) {
+        tokio::task::block_in_place(|| match repository.land(landings, now, &mut ask) {
             // Whatever the host does not take must not keep the others from it.
             Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
                 let alone = |landing| match repository.land(std::slice::from_ref(landing), now, &mut ask) {
@@ -319,9 +319,10 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
         replaces: Some(if is_rollback { State::RolledBack } else { State::Superseded }),
         holds: (begun.hold == HoldChange::Sets).then(|| NewHold {
             candidate: begun.candidate.clone(),
-            reason: match is_rollback {
-                true => format!("rolled back to {artifact}"),
-                false => format!("{artifact} was released in place of the latest one"),
+            reason: if is_rollback {
+                format!("rolled back to {artifact}")
+            } else {
+                format!("{artifact} was released in place of the latest one")
             },
         }),
         lifts: begun.hold == HoldChange::Lifts,

@@ -61,10 +61,8 @@ pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts
     let verdict = if counts { Verdict::of_word(&kept.verdict) } else { Verdict::None };
     let artifact = ArtifactFacts::of(&artifact, kept.sha256, verdict);
     let is_chosen = is_chosen(policies, order, &artifact, facts);
-    let candidate = match is_chosen {
-        true => Some(order.artifact.to_string()),
-        false => released_by_itself(policies, order, facts)?,
-    };
+    let candidate =
+        if is_chosen { Some(order.artifact.to_string()) } else { released_by_itself(policies, order, facts)? };
     let request = Request {
         environment: order.environment.clone(),
         artifact,

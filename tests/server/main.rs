@@ -23,6 +23,7 @@ mod federation;
 #[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
 mod fixture;
 mod login;
+mod manager;
 mod openapi;
 mod outage;
 mod place;
