@@ -30,9 +30,8 @@ enum Came {
 }
 
 impl Client {
-    /// Writes a file of exactly this size to a path where nothing may be yet.
-    ///
-    /// Only this user can read the file, and a failure leaves none.
+    /// Writes a file that has this size to a path where nothing may be yet. Only this user can read it, and a
+    /// failure leaves none.
     pub fn download_in_parts(&self, url: &str, size_bytes: u64, to: &Utf8Path) -> Result<()> {
         let parts = parts(size_bytes);
         if parts.len() > 1 {
@@ -100,7 +99,62 @@ fn is_part(response: &Response, part: &Range<u64>, size_bytes: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::model::Digest;
+    use crate::world::scratch;
+
+    /// A server of one file, which notes what is asked of it.
+    fn serve(file: Vec<u8>, sends_parts: bool) -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/file", listener.local_addr().unwrap());
+        let (asked, noted) = (Arc::new(Mutex::new(Vec::new())), file);
+        let answered = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (file, asked) = (noted.clone(), Arc::clone(&asked));
+                std::thread::spawn(move || {
+                    let lines: Vec<_> = BufReader::new(&stream)
+                        .lines()
+                        .map_while(Result::ok)
+                        .take_while(|line| !line.is_empty())
+                        .collect();
+                    let range = lines.iter().find_map(|line| line.strip_prefix("range: bytes="));
+                    asked.lock().unwrap().push(range.unwrap_or("whole").to_owned());
+                    let range = range.filter(|_| sends_parts).and_then(|range| range.split_once('-'));
+                    let (head, body) = match range {
+                        Some((from, to)) => {
+                            let body = &file[from.parse().unwrap()..=to.parse().unwrap()];
+                            (format!("206 Partial Content\r\nContent-Range: bytes {from}-{to}/{}", file.len()), body)
+                        }
+                        None => ("200 OK".to_owned(), &file[..]),
+                    };
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+                });
+            }
+        });
+        (address, answered)
+    }
+
+    #[test]
+    fn a_large_file_comes_in_parts_where_the_server_sends_them() {
+        let file: Vec<u8> = (0..2 * LEAST_BYTES + 77).map(|number| u8::try_from(number % 251).unwrap()).collect();
+        for (sends_parts, questions) in [(true, 2), (false, 3)] {
+            let (address, asked) = serve(file.clone(), sends_parts);
+            let scratch = scratch::Directory::new("consign-parts-").unwrap();
+            let to = scratch.path().join("file");
+            Client::default().download_in_parts(&address, file.len() as u64, &to).unwrap();
+            assert_eq!(Digest::of(&fs_err::read(&to).unwrap()), Digest::of(&file));
+            let asked = asked.lock().unwrap();
+            assert_eq!(asked.len(), questions, "{asked:?}");
+            assert_eq!(asked.iter().any(|range| range == "whole"), !sends_parts);
+        }
+    }
 
     #[test]
     fn the_parts_of_a_file_are_the_whole_file() {
