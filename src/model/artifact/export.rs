@@ -10,8 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Artifact, Person, Stage};
 
+/// A kind of stage, its texts, and the name and parts of the counts beside them.
+type Kind = (&'static str, &'static [&'static str], Option<(&'static str, &'static [&'static str])>);
+
 /// The texts that a stage of each kind may have, and the counts beside them.
-const STAGES: [(&str, &[&str], Option<(&str, &[&str])>); 5] = [
+const STAGES: [Kind; 5] = [
     ("build", &["image", "tag", "dockerVersion"], None),
     ("push", &["image", "tag", "dockerVersion"], None),
     ("test", &["url"], Some(("results", &["passed", "failed", "skipped"]))),

@@ -1,3 +1,5 @@
+//! Commits of releases: what is written is read again, and what others write is read as they mean it.
+
 use super::*;
 
 fn person(name: &str, email: &str) -> Person {
