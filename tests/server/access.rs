@@ -164,7 +164,7 @@ fn no_token_is_in_the_log_wherever_somebody_puts_one() {
     let log = place.scratch.path().join("log");
     let server = place.start_logged(&log);
     let admin = server.admin.clone().unwrap();
-    let created = json!({ "name": "ci", "grants": "read:web" }).to_string();
+    let created = json!({ "name": "ci", "grants": "read:web", "expires_in_days": 1 }).to_string();
     let created = server.ask("POST", "/api/v1/tokens", Some(&admin), created).is(201).json();
     let reader = created["token"].as_str().unwrap().to_owned();
     let stranger = format!("rel_{}", "S".repeat(43));

@@ -181,3 +181,11 @@ fn policies_are_told_apart() {
         assert_eq!(ReleaseCommit::parse(text), None);
     }
 }
+
+#[test]
+fn who_has_no_address_is_told_by_name() {
+    let record = ReleaseCommit { released_by: person("deploy bot", ""), ..record(Intent::ReleaseArtifact) };
+    let text = record.to_string();
+    assert!(text.lines().next().is_some_and(|subject| subject.ends_with(" by deploy bot")), "{text}");
+    assert_eq!(ReleaseCommit::parse(&text), Some(record));
+}
