@@ -1,6 +1,7 @@
 //! The description of every request, made from the handlers themselves.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::api::{artifacts, audit, blobs, policies, releases, service, tiles, tokens, webhooks};
@@ -21,7 +22,7 @@ use crate::model::pretty;
         webhooks::github, webhooks::flux, webhooks::deploy, webhooks::error, webhooks::joberror,
         tiles::checkpoint, tiles::tile,
     ),
-    modifiers(&Tokens),
+    modifiers(&Tokens, &Kinds),
 )]
 struct Api;
 
@@ -31,6 +32,30 @@ impl Modify for Tokens {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         openapi.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// A policy is one of several objects with the word for its kind beside it. None of them may say that there is
+/// nothing else in it, or nothing would be a policy.
+struct Kinds;
+
+impl Modify for Kinds {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let schemas = &mut openapi.components.get_or_insert_default().schemas;
+        let Some(RefOr::T(Schema::OneOf(policy))) = schemas.get("Policy") else { return };
+        let parts = policy.items.iter().filter_map(|kind| match kind {
+            RefOr::T(Schema::AllOf(both)) => Some(&both.items),
+            _ => None,
+        });
+        let names = parts.flatten().filter_map(|part| match part {
+            RefOr::Ref(named) => named.ref_location.strip_prefix("#/components/schemas/").map(str::to_owned),
+            RefOr::T(_) => None,
+        });
+        for name in names.collect::<Vec<_>>() {
+            if let Some(RefOr::T(Schema::Object(object))) = schemas.get_mut(&name) {
+                object.additional_properties = None;
+            }
+        }
     }
 }
 

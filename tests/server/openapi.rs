@@ -1,5 +1,7 @@
 //! The description of all requests: a change of it is a change of a promise, and is looked at.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::place::{Kind, Place};
@@ -24,6 +26,19 @@ fn the_description_is_the_one_that_was_agreed_on() {
     }
     insta::assert_snapshot!(lines.join("\n"));
     insta::assert_snapshot!("document", String::from_utf8(consign::server::openapi::document()).unwrap());
+}
+
+/// Programs that are made from the description name their functions so.
+#[test]
+fn every_request_has_a_name_of_its_own() {
+    let document: Value = serde_json::from_slice(&consign::server::openapi::document()).unwrap();
+    let mut known = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(known.insert(name.clone()), "{name} is there twice");
+        }
+    }
 }
 
 #[test]

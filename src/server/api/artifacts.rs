@@ -90,7 +90,7 @@ pub(in crate::server) async fn push(
 }
 
 /// Lists artifacts, the one that was pushed last first.
-#[utoipa::path(get, path = "/api/v1/artifacts", tag = "artifacts", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/artifacts", operation_id = "list_artifacts", tag = "artifacts", security(("token" = [])),
     params(
         ("service" = Option<String>, Query, description = "Of this service"),
         ("branch" = Option<String>, Query, description = "Of exactly this branch"),
@@ -131,7 +131,7 @@ pub(in crate::server) async fn list(
 }
 
 /// Shows one artifact.
-#[utoipa::path(get, path = "/api/v1/services/{service}/artifacts/{id}", tag = "artifacts", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/services/{service}/artifacts/{id}", operation_id = "show_artifact", tag = "artifacts", security(("token" = [])),
     params(("service" = String, Path), ("id" = String, Path)),
     responses(
         (status = 200, description = "The artifact", body = Shown),
@@ -151,7 +151,7 @@ pub(in crate::server) async fn show(
 }
 
 /// Reports how the run that built an artifact ended. The first report stands.
-#[utoipa::path(put, path = "/api/v1/services/{service}/artifacts/{id}/outcome", tag = "artifacts", security(("token" = [])),
+#[utoipa::path(put, path = "/api/v1/services/{service}/artifacts/{id}/outcome", operation_id = "report_outcome", tag = "artifacts", security(("token" = [])),
     params(("service" = String, Path), ("id" = String, Path)),
     request_body(content = Report, content_type = "application/json"),
     responses(

@@ -21,7 +21,7 @@ const LONGEST_PAGE: u32 = 1000;
 type Asked = std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>;
 
 /// The log's size and root hash, signed, as a C2SP checkpoint.
-#[utoipa::path(get, path = "/api/v1/audit/checkpoint", tag = "audit", security(("token" = [])), responses(
+#[utoipa::path(get, path = "/api/v1/audit/checkpoint", operation_id = "audit_checkpoint", tag = "audit", security(("token" = [])), responses(
     (status = 200, description = "A signed note", body = String, content_type = "text/plain; charset=utf-8"),
     (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),

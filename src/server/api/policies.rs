@@ -28,7 +28,7 @@ const MAX_SMALL_BYTES: usize = 64 << 10;
 const REPORTED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Lists the policies that hold for a service: the server's own first.
-#[utoipa::path(get, path = "/api/v1/services/{service}/policies", tag = "policies", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/services/{service}/policies", operation_id = "list_policies", tag = "policies", security(("token" = [])),
     params(("service" = String, Path)),
     responses(
         (status = 200, description = "The policies", body = PolicyList),

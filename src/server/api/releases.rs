@@ -71,7 +71,7 @@ pub(in crate::server) async fn wish(
 }
 
 /// Lists releases, the one that was asked for last first.
-#[utoipa::path(get, path = "/api/v1/releases", tag = "releases", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/releases", operation_id = "list_releases", tag = "releases", security(("token" = [])),
     params(
         ("service" = Option<String>, Query, description = "Of this service"),
         ("environment" = Option<String>, Query, description = "Into this environment"),
@@ -114,7 +114,7 @@ pub(in crate::server) async fn list(
 }
 
 /// Shows one release with every state that it had.
-#[utoipa::path(get, path = "/api/v1/releases/{id}", tag = "releases", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/releases/{id}", operation_id = "show_release", tag = "releases", security(("token" = [])),
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The release", body = Release),

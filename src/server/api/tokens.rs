@@ -48,7 +48,7 @@ pub(in crate::server) async fn create(
 }
 
 /// Lists tokens, without their secrets.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", security(("token" = [])), responses(
+#[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", security(("token" = [])), responses(
     (status = 200, description = "Every token, the oldest first", body = Tokens),
     (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
