@@ -7,7 +7,7 @@
 use super::Manager;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
-use crate::model::hint::{Deployed, Failing, Hint};
+use crate::model::hint::{Change as RefChange, Deployed, Failing, Hint};
 use crate::model::{Code, text};
 use crate::store::{Change, EventRow, Next, ReleaseFilter};
 
@@ -45,13 +45,17 @@ impl Manager {
                 let Some(commit) = revision.as_deref().and_then(commit_of) else { return Ok(()) };
                 let found = self.live_by(commit).await?;
                 // Where an object is named after a service it is about that one alone.
-                let named: Vec<_> = found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
+                let named: Vec<_> =
+                    found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
                 let found = if named.is_empty() { found } else { named };
                 match (severity.as_str(), reason.as_str()) {
                     ("error", _) => (found, State::Failed, Some(message)),
                     (_, "ReconciliationSucceeded") => (found, State::Healthy, None),
                     _ => (found, State::Applying, None),
                 }
+            }
+            Hint::Ref { repository, reference, change: RefChange::Deleted, .. } => {
+                return self.branch_deleted(event.sequence, &repository, &reference).await;
             }
             Hint::Ref { .. } | Hint::Release { .. } => return Ok(()),
         };
@@ -61,7 +65,14 @@ impl Manager {
         Ok(())
     }
 
-    async fn note_on(&self, release: &Release, state: State, reason: Option<&str>, about: &str, by: &str) -> Result<()> {
+    async fn note_on(
+        &self,
+        release: &Release,
+        state: State,
+        reason: Option<&str>,
+        about: &str,
+        by: &str,
+    ) -> Result<()> {
         // What runs as it should is not made less by a word that came late.
         if release.state == State::Healthy && state == State::Applying {
             return Ok(());
@@ -84,7 +95,14 @@ impl Manager {
             sha256: Some(order.artifact_sha256),
             note: Some(format!("{} {state}: {about}", order.id)),
         };
-        self.registry().store.observed(row.sequence, &next, &change).await.map(drop)
+        if self.registry().store.observed(row.sequence, &next, &change).await? {
+            match state {
+                State::Healthy => self.tell(order, "healthy", None),
+                State::Failed => self.tell(order, "failed", None),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn live_at(&self, environment: String, namespace: String, artifact: String) -> Result<Vec<Release>> {

@@ -11,6 +11,7 @@ use crate::model::failure::Result;
 use crate::model::management::{Applied, ApprovalGiven, Deleted, PolicyList, PolicyTest, PolicyTested, Replayed, Standing};
 use crate::model::policy::{Actor, ActorKind, Document, Policy, PolicySet};
 use crate::model::{Code, Digest, Failure, FileName};
+use crate::store::errands::NewErrand;
 use crate::store::{Change, NewApproval, PoliciesWritten, ReleaseFilter, Ruling, Target};
 
 /// How many releases a thought-out change is tried on.
@@ -29,7 +30,7 @@ impl Manager {
     pub async fn apply_policy(&self, service: &FileName, policy: Policy, caller: &Caller) -> Result<Applied> {
         let mut id = String::new();
         let changed = self
-            .change(service, caller, "policy.apply", |policies| {
+            .change(service, caller, "policy.apply", self.copies(service, Some(&policy)), |policies| {
                 id = policies.apply(policy)?;
                 Ok(id.clone())
             })
@@ -40,7 +41,7 @@ impl Manager {
     /// Takes policies away: all that are named, or none.
     pub async fn delete_policies(&self, service: &FileName, ids: &[String], caller: &Caller) -> Result<Deleted> {
         let mut count = 0;
-        self.change(service, caller, "policy.delete", |policies| {
+        self.change(service, caller, "policy.delete", self.copies(service, None), |policies| {
             let deleted = policies.delete(ids)?;
             if let Some(unknown) = ids.iter().find(|id| !deleted.contains(id)) {
                 return Err(Failure::new(Code::PolicyUnknown, format!("service '{service}' has no policy `{unknown}`"))
@@ -59,6 +60,7 @@ impl Manager {
         service: &FileName,
         caller: &Caller,
         verb: &'static str,
+        copies: Vec<NewErrand>,
         amend: impl FnOnce(&mut PolicySet) -> Result<String> + Send,
     ) -> Result<bool> {
         let plan = self.plan().clone();
@@ -77,10 +79,11 @@ impl Manager {
                     sha256: Some(Digest::of(&document)),
                     note: Some(note),
                 };
-                Ok((String::from_utf8(document).expect("JSON is text"), change))
+                Ok((String::from_utf8(document).expect("JSON is text"), change, copies))
             })
             .await?;
         self.judge_waiting(Some(service)).await?;
+        self.wake();
         Ok(written == PoliciesWritten::Changed)
     }
 

@@ -23,6 +23,10 @@ mod federation;
 #[expect(dead_code, reason = "the bundles of the other tests, of which fewer are needed here")]
 mod fixture;
 mod login;
+mod manager;
+mod manager_crash;
+mod manager_errands;
+mod manager_simulation;
 mod openapi;
 mod outage;
 mod place;
