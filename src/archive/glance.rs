@@ -47,14 +47,13 @@ pub fn glance(
     let Some(number) = entries.iter().position(|entry| entry.path == path) else {
         return Ok(Glance { entries, date, content: None });
     };
-    let content = match keeper.kept.remove(&number) {
-        Some(content) => content,
+    let content = if let Some(content) = keeper.kept.remove(&number) {
+        content
+    } else {
         // It is large, or behind very many others.
-        None => {
-            let mut again = Keeper::new(Some(number), max_bytes);
-            look(&mut again)?;
-            again.kept.remove(&number).unwrap_or_default()
-        }
+        let mut again = Keeper::new(Some(number), max_bytes);
+        look(&mut again)?;
+        again.kept.remove(&number).unwrap_or_default()
     };
     Ok(Glance { entries, date, content: Some(content) })
 }

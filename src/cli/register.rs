@@ -55,7 +55,12 @@ impl RegisterArgs {
         let packed = package::recall(plan)?;
         let verified = run.stage(Stage::Verify, || stages::verify(plan, &packed, &tools), || Ok(None))?;
         let Some(verified) = verified else { return Ok(Exit::Done) };
-        let done = register::register(&verified, plan, &registry, &server, clock::now())?;
+        let work = || {
+            let done = register::register(&verified, plan, &registry, &server, clock::now())?;
+            let detail = done.detail();
+            Ok((done, detail))
+        };
+        let done = run.demanded(Stage::Register, work)?;
         run.end()?;
         context.output.result(&done, || {
             let (status, verdict) = (done.status.as_str(), shown(&done.verdict).into_owned());

@@ -10,8 +10,8 @@ use camino::Utf8PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, deliver, docker_smoke, doctor, init,
-    install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, register,
+    Context, Globals, artifact, audit, build, bundle, catalog, completions, config, deliver, docker_smoke, doctor,
+    init, install, installed, key, login, man, merge, notes, package, parse, plan, publish, rebuild, register,
     release_pipeline, remote_verify, revert, run_by, sign, smoke, summary, token, trust, uninstall, upgrade, verify,
     verify_blob, version_guard,
 };

@@ -5,8 +5,8 @@
 //! is in [`credentials`].
 
 pub mod credentials;
-mod releases;
 pub mod oidc;
+mod releases;
 mod upload;
 
 use std::collections::BTreeMap;

@@ -67,12 +67,7 @@ impl Server {
     }
 
     /// Lets automation go on.
-    pub fn resume(
-        &self,
-        service: &FileName,
-        environment: &FileName,
-        namespace: Option<&FileName>,
-    ) -> Result<Resumed> {
+    pub fn resume(&self, service: &FileName, environment: &FileName, namespace: Option<&FileName>) -> Result<Resumed> {
         let query: Vec<_> = namespace.iter().map(|namespace| ("namespace", namespace.to_string())).collect();
         let path = with_query(&format!("/api/v1/services/{service}/holds/{environment}"), &query);
         self.ask(Method::Delete, &path, &Body::Empty)

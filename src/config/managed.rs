@@ -89,8 +89,8 @@ pub fn read(path: &Utf8Path) -> Result<Plan> {
 }
 
 fn parse(text: &str, directory: &Utf8Path) -> Result<Plan> {
-    let document: Document = toml::from_str(text)
-        .map_err(|error| invalid("the file of environments cannot be read").because(error))?;
+    let document: Document =
+        toml::from_str(text).map_err(|error| invalid("the file of environments cannot be read").because(error))?;
     let only = document.deployer.keys().next().filter(|_| document.deployer.len() == 1).cloned();
     let environments = document.environment.into_iter().map(|table| {
         let deployer = table.deployer.or_else(|| only.clone()).ok_or_else(|| {

@@ -98,6 +98,7 @@ impl Manager {
             environments: vec![environment.clone()],
             what: Selector::Artifact { id: artifact.id.clone() },
             override_reason: None,
+            person: None,
             dry_run: false,
         };
         let author = artifact.source.author.as_ref();

@@ -46,11 +46,7 @@ pub struct GitSettings {
 
 impl Plan {
     /// A plan, if it holds together.
-    pub fn new(
-        environments: Vec<Environment>,
-        deployers: BTreeMap<String, Deployer>,
-        global: Global,
-    ) -> Result<Self> {
+    pub fn new(environments: Vec<Environment>, deployers: BTreeMap<String, Deployer>, global: Global) -> Result<Self> {
         let mut known = BTreeSet::new();
         for environment in &environments {
             let name = &environment.name;
@@ -96,10 +92,12 @@ impl Plan {
         let found = self.environments.iter().find(|environment| environment.name == *name);
         found.ok_or_else(|| {
             let known: Vec<_> = self.environments.iter().map(|environment| environment.name.as_str()).collect();
-            let unknown = Failure::new(Code::EnvironmentUnknown, format!("unknown environment: {name}"))
-                .subject(name.as_str());
+            let unknown =
+                Failure::new(Code::EnvironmentUnknown, format!("unknown environment: {name}")).subject(name.as_str());
             if known.is_empty() {
-                unknown.hint("the server manages no environments: name them in the file of `consign-server serve --manage FILE`")
+                unknown.hint(
+                    "the server manages no environments: name them in the file of `consign-server serve --manage FILE`",
+                )
             } else {
                 unknown.hint(format!("there are {}", known.join(", ")))
             }
@@ -148,7 +146,7 @@ mod tests {
             branch: "main".to_owned(),
             committer: Person { name: "Consign".to_owned(), email: "consign@example.com".to_owned() },
             signing: None,
-            credentials: Credentials::default(),
+            credentials: Credentials::None,
             has_policies: false,
         };
         Plan::new(

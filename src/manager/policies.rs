@@ -2,13 +2,15 @@
 //!
 //! Whatever may let a waiting release go on, or stop it, has those that wait judged again at once.
 
+use super::Manager;
 use super::queue::{read_order, target};
 use super::ruling;
-use super::Manager;
 use crate::artifacts::Caller;
 use crate::model::delivery::{Order, State};
 use crate::model::failure::Result;
-use crate::model::management::{Applied, ApprovalGiven, Deleted, PolicyList, PolicyTest, PolicyTested, Replayed, Standing};
+use crate::model::management::{
+    Applied, ApprovalGiven, Deleted, PolicyList, PolicyTest, PolicyTested, Replayed, Standing,
+};
 use crate::model::policy::{Actor, ActorKind, Document, Policy, PolicySet};
 use crate::model::{Code, Digest, Failure, FileName};
 use crate::store::errands::NewErrand;
@@ -44,9 +46,12 @@ impl Manager {
         self.change(service, caller, "policy.delete", self.copies(service, None), |policies| {
             let deleted = policies.delete(ids)?;
             if let Some(unknown) = ids.iter().find(|id| !deleted.contains(id)) {
-                return Err(Failure::new(Code::PolicyUnknown, format!("service '{service}' has no policy `{unknown}`"))
-                    .subject(unknown.as_str())
-                    .hint("`consign policy list` shows those that it has"));
+                return Err(Failure::new(
+                    Code::PolicyUnknown,
+                    format!("service '{service}' has no policy `{unknown}`"),
+                )
+                .subject(unknown.as_str())
+                .hint("`consign policy list` shows those that it has"));
             }
             count = deleted.len();
             Ok(deleted.join(" "))
@@ -138,7 +143,13 @@ impl Manager {
     }
 
     /// Keeps somebody's vote on an artifact in an environment, and lets go on what waited for it.
-    pub async fn approve(&self, service: &FileName, given: &ApprovalGiven, voter: &Actor, caller: &Caller) -> Result<()> {
+    pub async fn approve(
+        &self,
+        service: &FileName,
+        given: &ApprovalGiven,
+        voter: &Actor,
+        caller: &Caller,
+    ) -> Result<()> {
         let ApprovalGiven { environment, artifact, approve, comment } = given;
         self.plan().environment(environment)?;
         let row = self.registry().find(service, artifact).await?.ok_or_else(|| {
@@ -167,7 +178,9 @@ impl Manager {
             verb: if *approve { "release.approve" } else { "release.reject" },
             object: format!("{environment}/{service}"),
             sha256: Some(row.sha256),
-            note: Some(comment.as_ref().map_or_else(|| artifact.to_string(), |comment| format!("{artifact} {comment}"))),
+            note: Some(
+                comment.as_ref().map_or_else(|| artifact.to_string(), |comment| format!("{artifact} {comment}")),
+            ),
         };
         self.registry().store.approve(&vote, &change).await?;
         self.judge_waiting(Some(service)).await

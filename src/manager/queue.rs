@@ -171,7 +171,7 @@ impl Manager {
         let begun = self.begin(rows, now).await?;
         let (landings, begun, mut endings) = self.prepare(begun, now).await;
         let unsure = begun.iter().filter(|begun| begun.is_unsure).map(|begun| begun.order.id.clone()).collect();
-        let landed = self.land(repository, landings, unsure).await;
+        let landed = self.land(repository, &landings, unsure);
         let at = self.now();
         let (mut pushed, mut told) = (0, Vec::new());
         match landed {
@@ -275,12 +275,7 @@ impl Manager {
     }
 
     /// Writes. What was judged just now is written at once; what has to be tried again is judged again.
-    async fn land(
-        &self,
-        repository: &mut impl Land,
-        landings: Vec<Landing>,
-        unsure: HashSet<String>,
-    ) -> Result<Vec<Landed>> {
+    fn land(&self, repository: &mut impl Land, landings: &[Landing], unsure: HashSet<String>) -> Result<Vec<Landed>> {
         if landings.is_empty() {
             return Ok(Vec::new());
         }
@@ -304,10 +299,10 @@ impl Manager {
         };
         // The task that drives this one waits for it, and others go on meanwhile.
         tokio::task::block_in_place(|| {
-            let landed = match repository.land(&landings, now, &mut ask) {
+            let landed = match repository.land(landings, now, &mut ask) {
                 // Whatever the host does not take must not keep the others from it.
                 Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
-                    Ok(one_by_one(repository, &landings, now, &mut ask))
+                    Ok(one_by_one(repository, landings, now, &mut ask))
                 }
                 landed => landed,
             };
@@ -441,9 +436,10 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
         replaces: Some(if is_rollback { State::RolledBack } else { State::Superseded }),
         holds: (begun.hold == HoldChange::Sets).then(|| NewHold {
             candidate: begun.candidate.clone(),
-            reason: match is_rollback {
-                true => format!("rolled back to {artifact}"),
-                false => format!("{artifact} was released in place of the latest one"),
+            reason: if is_rollback {
+                format!("rolled back to {artifact}")
+            } else {
+                format!("{artifact} was released in place of the latest one")
             },
         }),
         lifts: begun.hold == HoldChange::Lifts,

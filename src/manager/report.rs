@@ -6,6 +6,7 @@
 //! the next release was written in the same place. Of several values the one in the middle is told.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 
@@ -35,10 +36,10 @@ impl Manager {
         let mut known: BTreeMap<u64, (ReleaseRow, Order)> = BTreeMap::new();
         let steps = self.registry().store.steps_between(since, until).await?;
         for step in &steps {
-            if !known.contains_key(&step.release) {
+            if let Entry::Vacant(unknown) = known.entry(step.release) {
                 let row = self.registry().store.release_of(step.release).await?;
                 let order = read_order(&row)?;
-                known.insert(step.release, (row, order));
+                unknown.insert((row, order));
             }
         }
         // The places that failed, since when.
@@ -72,7 +73,11 @@ impl Manager {
         }
         let days = seconds(since, until) / SECONDS_PER_DAY;
         let environments = tallies.into_iter().filter(|(_, tally)| tally.releases + tally.failures > 0);
-        Ok(Report { since, until, environments: environments.map(|(name, tally)| numbers(name, tally, days)).collect() })
+        Ok(Report {
+            since,
+            until,
+            environments: environments.map(|(name, tally)| numbers(name, tally, days)).collect(),
+        })
     }
 }
 

@@ -61,10 +61,8 @@ pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts
     let verdict = if counts { Verdict::of_word(&kept.verdict) } else { Verdict::None };
     let artifact = ArtifactFacts::of(&artifact, kept.sha256, verdict);
     let is_chosen = is_chosen(policies, order, &artifact, facts);
-    let candidate = match is_chosen {
-        true => Some(order.artifact.to_string()),
-        false => released_by_itself(policies, order, facts)?,
-    };
+    let candidate =
+        if is_chosen { Some(order.artifact.to_string()) } else { released_by_itself(policies, order, facts)? };
     let request = Request {
         environment: order.environment.clone(),
         artifact,
@@ -82,13 +80,22 @@ pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts
 pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &Facts) -> Result<Ruled> {
     let now = ground.now;
     let fail = |code: Code, reason: String| Ruled {
-        next: Next { state: State::Failed, code: Some(code.as_str()), reason: Some(reason), due_at: now, decision: None },
+        next: Next {
+            state: State::Failed,
+            code: Some(code.as_str()),
+            reason: Some(reason),
+            due_at: now,
+            decision: None,
+        },
         hold: HoldChange::Stays,
         candidate: None,
     };
     // What was wished for is a digest; an id that means another one by now is another wish.
     if facts.artifact.as_ref().is_none_or(|artifact| artifact.sha256 != order.artifact_sha256) {
-        return Ok(fail(Code::ArtifactUnknown, format!("the artifact `{}` is not what was wished for", order.artifact)));
+        return Ok(fail(
+            Code::ArtifactUnknown,
+            format!("the artifact `{}` is not what was wished for", order.artifact),
+        ));
     }
     if ground.plan.environment(&order.environment).is_err() {
         return Ok(fail(Code::EnvironmentUnknown, format!("unknown environment: {}", order.environment)));
@@ -112,8 +119,7 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
 
 /// Whether nothing but somebody's approval is missing.
 pub(super) fn is_approval_all(decision: &Decision) -> bool {
-    !decision.reasons.is_empty()
-        && decision.reasons.iter().all(|reason| reason.code == ReasonCode::ApprovalMissing)
+    !decision.reasons.is_empty() && decision.reasons.iter().all(|reason| reason.code == ReasonCode::ApprovalMissing)
 }
 
 /// Whether automation is held off.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::artifact::Person;
 use super::intent::Intent;
 use super::policy::Decision;
 use super::{Digest, FileName};
@@ -239,6 +240,9 @@ pub struct Wish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(max_length = 1000))]
     pub override_reason: Option<String>,
+    /// What the one who asks is called in commits, where the token does not say it. It allows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
     /// Only say what would become of it.
     #[serde(default)]
     pub dry_run: bool,

@@ -44,7 +44,7 @@ impl ReleaseCommit {
         let trailer = |key: &str| message.get(key).filter(|value| !value.is_empty());
         let person = |key: &str| trailer(key).and_then(parse_person).unwrap_or_else(nobody);
         let mut released_by = person(RELEASED_BY);
-        if released_by.email.is_empty() {
+        if released_by == nobody() {
             released_by = Person { name: String::new(), email: subject.by.to_owned() };
         }
         Some(Self {
@@ -65,7 +65,9 @@ impl ReleaseCommit {
             _ => "release",
         };
         let Self { environment, service, artifact_id, released_by, created_by, .. } = self;
-        let subject = format!("[{environment}/{service}] {deed} {artifact_id} by {}", released_by.email);
+        // Who has no address has a name: that of a token, or of a policy.
+        let by = if released_by.email.is_empty() { &released_by.name } else { &released_by.email };
+        let subject = format!("[{environment}/{service}] {deed} {artifact_id} by {by}");
         let mut message = Message { subject: one_line(&subject), ..Message::default() };
         message.set(SERVICE, service);
         message.set(ENVIRONMENT, environment);

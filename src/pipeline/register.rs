@@ -51,6 +51,14 @@ pub struct Registration {
     pub verdict: String,
 }
 
+impl Registration {
+    /// One line about it.
+    pub fn detail(&self) -> String {
+        let Self { service, id, verdict, .. } = self;
+        format!("{} {service}/{id}, verification {}", self.status.as_str(), text::shown(verdict))
+    }
+}
+
 /// Whether anything had to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -106,12 +106,24 @@ impl<'a> Run<'a> {
         recall: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let Some(planned) = self.plan.stages.iter().find(|planned| planned.stage == stage) else { return recall() };
-        let started_at = (self.now)();
         if !planned.runs {
-            self.record(stage, started_at, Instant::now(), Outcome::Skipped, &planned.does);
+            self.record(stage, (self.now)(), Instant::now(), Outcome::Skipped, &planned.does);
             return recall();
         }
-        let begun = Instant::now();
+        self.perform(planned, work)
+    }
+
+    /// Runs a stage between its hooks because somebody asked for it by its name, whether or not a whole run
+    /// would come to it.
+    pub fn demanded<T>(&mut self, stage: Stage, work: impl FnOnce() -> Result<(T, String)>) -> Result<T> {
+        match self.plan.stages.iter().find(|planned| planned.stage == stage) {
+            Some(planned) => self.perform(planned, work),
+            None => work().map(|(value, _)| value),
+        }
+    }
+
+    fn perform<T>(&mut self, planned: &StagePlan, work: impl FnOnce() -> Result<(T, String)>) -> Result<T> {
+        let (stage, started_at, begun) = (planned.stage, (self.now)(), Instant::now());
         self.listener.hear(&Event::StageStarted { stage });
         let result =
             self.hooks(planned, "before", &planned.before).and_then(|()| work()).and_then(|(value, detail)| {

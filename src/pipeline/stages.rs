@@ -286,9 +286,7 @@ pub(crate) fn register(
             .hint("run it without `--skip verify`, and name the registry with `--register URL`"));
     };
     let registration = register::register(verified, plan, registry, server, (tools.now)())?;
-    let Registration { service, id, verdict, .. } = &registration;
-    let detail =
-        format!("{} {service}/{id}, verification {}", registration.status.as_str(), crate::model::text::shown(verdict));
+    let detail = registration.detail();
     Ok((Some(registration), detail))
 }
 

@@ -31,16 +31,8 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 8] = [
-        Self::Read,
-        Self::Push,
-        Self::Release,
-        Self::Override,
-        Self::Approve,
-        Self::Policy,
-        Self::Audit,
-        Self::Admin,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Read, Self::Push, Self::Release, Self::Override, Self::Approve, Self::Policy, Self::Audit, Self::Admin];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {

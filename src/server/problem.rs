@@ -117,7 +117,7 @@ fn status(code: Code) -> StatusCode {
     match code {
         Code::RequestInvalid | Code::ArtifactInvalid | Code::PolicyInvalid | Code::EnvironmentUnknown | Code::Usage => {
             StatusCode::BAD_REQUEST
-        },
+        }
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden | Code::ApprovalRefused => StatusCode::FORBIDDEN,
         Code::ArtifactUnknown

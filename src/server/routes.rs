@@ -43,10 +43,7 @@ pub(super) fn public(app: App) -> Router {
         .route("/api/v1/environments", get(releases::environments))
         .route("/api/v1/report", get(policies::report))
         .route("/api/v1/services/{service}/status", get(releases::status))
-        .route(
-            "/api/v1/services/{service}/policies",
-            get(policies::list).put(policies::apply).delete(policies::delete),
-        )
+        .route("/api/v1/services/{service}/policies", get(policies::list).put(policies::apply).delete(policies::delete))
         .route("/api/v1/services/{service}/policies/test", post(policies::test))
         .route("/api/v1/services/{service}/holds/{environment}", put(policies::hold).delete(policies::resume))
         .route("/api/v1/services/{service}/approvals", post(policies::approve))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -28,8 +29,10 @@ use crate::store::{self, Place, Store};
 use crate::trust::signatures::short;
 use crate::world::{clock, files};
 
-/// How often it is looked for uploads that nobody goes on with.
+/// How often it is looked for uploads that nobody goes on with, and for events that nobody needs.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long an event is kept after it was handled, so that a delivery that comes again is known.
+const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Everything that a server has to be told.
 #[derive(Clone, Debug)]
@@ -216,7 +219,7 @@ fn owner(settings: &Settings) -> String {
     HEXLOWER.encode(&bytes)
 }
 
-/// Throws away, now and then, what uploads left that nobody goes on with.
+/// Throws away, now and then, what nobody needs any more.
 async fn sweep(app: App) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -226,6 +229,10 @@ async fn sweep(app: App) {
         // What `prune` has condemned and, being killed, has left.
         if let Err(failure) = app.registry.expunge().await {
             tracing::warn!(cause = failure.chain().join(": "), "condemned blobs could not be removed");
+        }
+        let long_ago = clock::now().saturating_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
+        if let Err(failure) = app.registry.store.forget_events(long_ago).await {
+            tracing::warn!(cause = failure.chain().join(": "), "handled events could not be forgotten");
         }
     }
 }

@@ -13,12 +13,15 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::App;
 use super::problem::{Refusal, Told};
 use super::routes;
+use super::tokens::PREFIX;
 use super::traces::{About, Span};
 use crate::model::{Code, Failure};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a caller, in bytes.
 const MAX_ID_BYTES: usize = 64;
+/// From how many bytes on what begins like a token is one, whole or in part.
+const SHORTEST_TOKEN: usize = 20;
 
 /// Who asked, as soon as that is known.
 #[derive(Clone, Default)]
@@ -33,7 +36,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let method = request.method().clone();
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
-    let path = request.uri().path().to_owned();
+    let path = without_tokens(request.uri().path());
     let caller = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let traced = app.traces.as_ref().filter(|_| !routes::is_probe(&route));
     let span = traced.and_then(|_| Span::begin(caller));
@@ -74,11 +77,23 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
 fn request_id(given: Option<&HeaderValue>) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let given = given.and_then(|value| value.to_str().ok());
-    if let Some(given) = given.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(plain)) {
+    let given = given.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(plain));
+    if let Some(given) = given.filter(|id| without_tokens(id) == **id) {
         return given.to_owned();
     }
     let mut bytes = [0; 8];
     // An id that could not be made random is still an id.
     let _ = SystemRandom::new().fill(&mut bytes);
     HEXLOWER.encode(&bytes)
+}
+
+/// A path or a name as it may stand in a log: somebody may have put a token where a name belongs.
+fn without_tokens(text: &str) -> String {
+    let is_token = |part: &&str| {
+        let ours = part.find(PREFIX).is_some_and(|at| part.len() - at >= SHORTEST_TOKEN);
+        // What other issuers make begins with a JSON object, in base64.
+        ours || part.starts_with("eyJ")
+    };
+    let parts = text.split('/').map(|part| Some(part).filter(|part| !is_token(part)).unwrap_or("…"));
+    parts.collect::<Vec<_>>().join("/")
 }

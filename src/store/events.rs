@@ -115,4 +115,17 @@ impl Store {
         });
         Ok(done == 1)
     }
+
+    /// Forgets the events that were handled before an instant, and says how many. Their lines in the audit log
+    /// stay; a delivery that comes again after this counts as a new one.
+    pub async fn forget_events(&self, handled_before: Timestamp) -> Result<u64> {
+        Ok(writing!(self, transaction => {
+            sqlx::query("DELETE FROM event WHERE handled_at < $1")
+                .bind(microseconds(handled_before))
+                .execute(&mut *transaction)
+                .await
+                .map_err(broken)?
+                .rows_affected()
+        }))
+    }
 }

@@ -125,21 +125,49 @@ impl ApprovalRow {
     }
 }
 
-pub(super) const HOLDS: &str = "SELECT namespace, environment, candidate, reason, set_at, set_by FROM hold WHERE service = $1";
+pub(super) const HOLDS: &str =
+    "SELECT namespace, environment, candidate, reason, set_at, set_by FROM hold WHERE service = $1";
 pub(super) const APPROVALS: &str = "SELECT voter, is_approval, comment, given_at, artifact_sha256 FROM approval \
      WHERE service = $1 AND environment = $2";
-pub(super) type PlacedColumns =
-    (String, String, String, i64, String, String, Option<String>, Option<String>, Option<String>, String, i64, i64, Option<i64>, Option<i64>);
+pub(super) type PlacedColumns = (
+    String,
+    String,
+    String,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
 /// The columns of a row behind those of its place.
 pub(super) const PLACED: &str = "SELECT namespace, environment, artifact, sequence, document, state, code, reason, \
      commit_id, decision, due_at, attempts, pushed_at, ended_at FROM release";
 
 pub(super) fn placed(service: &str, columns: PlacedColumns) -> Result<(Target, ReleaseRow)> {
-    let (namespace, environment, artifact, sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended) =
-        columns;
+    let (
+        namespace,
+        environment,
+        artifact,
+        sequence,
+        order,
+        state,
+        code,
+        reason,
+        commit,
+        decision,
+        due,
+        attempts,
+        pushed,
+        ended,
+    ) = columns;
     let target = Target { service: service.to_owned(), namespace, environment, artifact };
-    let row =
-        ReleaseRow::of((sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended))?;
+    let row = ReleaseRow::of((sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended))?;
     Ok((target, row))
 }
 

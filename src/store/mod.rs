@@ -8,12 +8,12 @@ mod artifacts;
 mod audit;
 pub mod blobs;
 pub mod errands;
-mod facts;
-mod release_views;
-mod releases;
 mod events;
+mod facts;
 mod keeping;
 mod pins;
+mod release_views;
+mod releases;
 mod tokens;
 
 use std::str::FromStr as _;
@@ -31,14 +31,12 @@ use crate::model::{Code, Digest, Failure};
 
 pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
-pub use facts::{ApprovalRow, ArtifactFact, Facts, HoldRow, NewApproval, PoliciesWritten};
-pub use release_views::{ReleaseFilter, StepRow};
-pub use releases::{
-    Ending, Judge, Named, NewHold, NewRelease, Next, Ordered, ReleaseRow, Ruling, Target,
-};
 pub use events::{EventRow, NewEvent};
+pub use facts::{ApprovalRow, ArtifactFact, Facts, HoldRow, NewApproval, PoliciesWritten};
 pub use keeping::{Candidate, Light, Standing};
 pub use pins::Pin;
+pub use release_views::{ReleaseFilter, StepRow};
+pub use releases::{Ending, Judge, Named, NewHold, NewRelease, Next, Ordered, ReleaseRow, Ruling, Target};
 pub use tokens::{NewToken, TokenRow};
 
 /// The file in the data directory.

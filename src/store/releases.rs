@@ -44,8 +44,7 @@ pub(super) type Columns =
     (i64, String, String, Option<String>, Option<String>, Option<String>, String, i64, i64, Option<i64>, Option<i64>);
 
 /// What of a row [`ReleaseRow::of`] reads.
-pub(super) const COLUMNS: &str =
-    "SELECT sequence, document, state, code, reason, commit_id, decision, due_at, attempts, pushed_at, ended_at FROM release";
+pub(super) const COLUMNS: &str = "SELECT sequence, document, state, code, reason, commit_id, decision, due_at, attempts, pushed_at, ended_at FROM release";
 
 impl ReleaseRow {
     pub(super) fn of(columns: Columns) -> Result<Self> {

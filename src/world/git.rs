@@ -14,6 +14,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
+use crate::model::artifact::Person;
 use crate::model::failure::Result;
 use crate::model::source::{EARLIEST_SECONDS, MAX_CHANGES, Source};
 use crate::model::{Code, Failure, Release, address, text};
@@ -43,6 +44,26 @@ pub struct Commit {
     pub body: String,
     /// The author's name, through `.mailmap`.
     pub author_name: String,
+}
+
+/// What a commit says of those who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Who wrote it.
+    pub author: Person,
+    /// Who committed it.
+    pub committer: Person,
+    /// Its message.
+    pub message: String,
+}
+
+/// Who makes commits in a directory: what git is told of its user, if it is.
+pub fn user(directory: &Utf8Path) -> Result<Option<Person>> {
+    let told = |key: &str| -> Result<Option<String>> {
+        let output = local(directory).args(["config", "--get", key]).output()?;
+        Ok(output.status.success().then(|| output.text()).filter(|text| !text.is_empty()))
+    };
+    Ok(told("user.name")?.zip(told("user.email")?).map(|(name, email)| Person { name, email }))
 }
 
 impl Repository {
@@ -114,6 +135,24 @@ impl Repository {
     pub fn branch(&self) -> Result<Option<String>> {
         let output = self.git().args(["symbolic-ref", "--short", "--quiet", "HEAD"]).output()?;
         Ok(output.status.success().then(|| output.text()).filter(|branch| !branch.is_empty()))
+    }
+
+    /// Who wrote and who committed a commit, and its message; nothing where it is not here.
+    pub fn written(&self, commit: &str) -> Result<Option<Written>> {
+        check_commit(commit)?;
+        if self.resolve(&format!("{commit}^{{commit}}"))?.is_none() {
+            return Ok(None);
+        }
+        let format = "--format=%an%x00%ae%x00%cn%x00%ce%x00%B";
+        let output = self.run(&self.git().args(["show", "--no-patch", "--no-show-signature", format, commit, "--"]))?;
+        let fields: Vec<_> = output.stdout.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        let [name, email, committer, committer_email, message] = fields.as_slice() else { return Ok(None) };
+        let person = |name: &str, email: &str| Person { name: name.to_owned(), email: email.to_owned() };
+        Ok(Some(Written {
+            author: person(name, email),
+            committer: person(committer, committer_email),
+            message: message.trim_end().to_owned(),
+        }))
     }
 
     /// The commit that a tag points at; none when there is no such tag.

@@ -59,9 +59,9 @@ impl Bench {
 
     /// Gives a command a home and a place for temporary files that are watched.
     pub fn surround(&self, command: &mut Command) {
+        support::clean(command);
         command.env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("home/state"));
         command.env("TMPDIR", self.path("temporary")).current_dir(self.scratch.path());
-        support::clean(command);
     }
 
     /// Runs a command that has to be refused: by its exit code, by these words and no others, with a

@@ -182,7 +182,8 @@ fn a_name_that_somebody_takes_meanwhile_is_looked_at() {
         let name = "index.json".to_owned();
         draft.assets.push(crate::github_server::Stored { id, name, state: "uploaded", bytes: bytes.to_vec() });
     }
-    let takes: [(fn(&mut State), usize); 2] = [
+    type Take = fn(&mut State);
+    let takes: [(Take, usize); 2] = [
         // The very bytes are good enough, and others go.
         (|state| put(state, "index.json".repeat(3000).as_bytes()), 0),
         (|state| put(state, b"other"), 1),

@@ -77,6 +77,8 @@ mod provider_contract;
 mod publish;
 mod published_crates;
 mod rebuild;
+#[cfg(unix)]
+mod register;
 mod remote_verify;
 mod reproducible;
 mod rules;

@@ -26,6 +26,7 @@ fn run(place: &Published) -> Result<RemoteReport> {
         guard: Guard::default(),
         requirements: Requirements::default(),
         signers: &[],
+        registry: None,
         catalog_signers: &[],
         step_summary: None,
         listener: &Silence,

@@ -398,6 +398,7 @@ fn a_stranger_fetches_the_signatures_too() {
             guard: Guard::default(),
             requirements: Requirements { anchor, ..Requirements::default() },
             signers: &[],
+            registry: None,
             catalog_signers: &[],
             step_summary: None,
             listener: &Silence,

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -93,8 +94,12 @@ pub fn git(directory: &Utf8Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-/// Takes the machine's own settings out of a command's environment.
+/// Takes the machine's own settings out of a command's environment, and what it remembers: a test whose
+/// commands are to remember something says where.
 pub fn clean(command: &mut Command) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let state = format!("states/{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    command.env("XDG_STATE_HOME", Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join(state));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CONSIGN_") || name.starts_with("GITHUB_") || name.starts_with("GIT_") {

@@ -15,7 +15,7 @@ use super::support::{Scratch, commit, consign, git, missing_unless, need, small_
 use super::workspaces::{files_below, json, rehearse, run};
 
 /// Every switch that changes a workflow, the other way round than its default.
-const ALL_SWITCHES: &str = "[catalog]\nrefresh = \"14d\"\n[workflows]\nplatforms = [\"linux-amd64\", \"windows-arm64\"]\nenvironment = \"production\"\nbranch = \"main\"\n";
+const ALL_SWITCHES: &str = "[catalog]\nrefresh = \"14d\"\n[workflows]\nplatforms = [\"linux-amd64\", \"windows-arm64\"]\nenvironment = \"production\"\nbranch = \"main\"\n[registry]\nurl = \"https://registry.example.com\"\n";
 const FEWEST: &str = "[publish]\nprovider = \"directory\"\ntarget = \"../published\"\n[catalog]\nrefresh = \"24h\"\n[workflows]\nattestations = false\n";
 
 /// The workflows of a user with these settings, in a workspace below the repository's root if so wanted.
@@ -187,14 +187,14 @@ fn a_name_that_could_end_a_line_is_refused() {
 const TWO_PLATFORMS: &str = "platforms = [\"linux-amd64\", \"linux-riscv64\"]\n[platform.linux-riscv64]\nbuilder = \"command\"\ncommand = [\"sh\", \"make.sh\"]\n";
 
 /// A released workspace on a forge, and where its releases go.
-struct Released {
+pub struct Released {
     workspace: Scratch,
     published: Scratch,
-    forge: Forge,
+    pub forge: Forge,
 }
 
 impl Released {
-    fn new(settings: &str) -> Self {
+    pub fn new(settings: &str) -> Self {
         let workspace = small_workspace("tool", "1.2.3");
         workspace.write("consign.toml", settings);
         // As `cargo fmt` has it, which the user's own CI asks for.
@@ -223,28 +223,28 @@ impl Released {
         Self { workspace, published, forge }
     }
 
-    fn workflow(&self, name: &str) -> Option<Value> {
+    pub fn workflow(&self, name: &str) -> Option<Value> {
         yaml(&fs_err::read_to_string(self.workspace.path().join(".github/workflows").join(name)).unwrap())
     }
 
     #[track_caller]
-    fn release(&self) -> Option<Done> {
+    pub fn release(&self) -> Option<Done> {
         let done = self.forge.run(&self.workflow("release.yml")?);
         assert_eq!(done.failed, None, "{}", done.log());
         Some(done)
     }
 
-    fn bundle(&self) -> Utf8PathBuf {
+    pub fn bundle(&self) -> Utf8PathBuf {
         self.published.path().join("v1.2.3")
     }
 }
 
 /// The steps that did something, without those of actions.
-fn steps(done: &Done) -> Vec<&str> {
+pub fn steps(done: &Done) -> Vec<&str> {
     done.steps.iter().filter(|(_, told)| !told.is_empty()).map(|(name, _)| name.as_str()).collect()
 }
 
-fn is_here() -> bool {
+pub fn is_here() -> bool {
     need("bash") && missing_unless(cfg!(all(target_os = "linux", target_arch = "x86_64")), "linux-amd64")
 }
 

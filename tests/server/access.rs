@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use crate::place::{Kind, Place, record};
 
 const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -12,6 +14,11 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
     for sender in ["GITHUB", "FLUX", "DAEMON"] {
         place.variable(&format!("CONSIGN_WEBHOOK_{sender}_SECRET"), "0123456789abcdef");
     }
+    // Nothing comes to an environment here: the artifact has no manifests.
+    let environments = "[deployer.config]\nrepository = \"config.git\"\n\
+         [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n";
+    let file = place.scratch.write("environments.toml", environments);
+    place.option("--manage", file.as_str());
     let server = place.start();
     let admin = server.admin.clone().unwrap();
     server.ask("POST", "/api/v1/artifacts", Some(&admin), record("web", "one").to_string()).is(201);
@@ -36,12 +43,18 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         "release:web@dev",
         "approve:*@prod",
         "policy:api",
+        "policy:web",
         "audit:*",
     ] {
         people.push((grants, Some(place.token(grants))));
     }
-    let one = "/api/v1/services/web/artifacts/one";
+    let (web, one) = ("/api/v1/services/web", "/api/v1/services/web/artifacts/one");
+    let wish = |environment: &str, dry_run: bool| {
+        let what = json!({ "kind": "artifact", "id": "one" });
+        json!({ "service": "web", "environments": [environment], "what": what, "dry_run": dry_run }).to_string()
+    };
     let routes = [
+        ("GET", "/ping".to_owned(), String::new()),
         ("GET", "/healthz".to_owned(), String::new()),
         ("GET", "/readyz".to_owned(), String::new()),
         ("GET", "/api/v1/openapi.json".to_owned(), String::new()),
@@ -58,12 +71,37 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("PUT", format!("{one}/outcome"), r#"{"outcome":"successful"}"#.to_owned()),
         ("HEAD", format!("/api/v1/blobs/{SHA256}"), String::new()),
         ("PUT", format!("/api/v1/blobs/{SHA256}"), String::new()),
+        ("GET", "/api/v1/environments".to_owned(), String::new()),
+        ("GET", "/api/v1/releases".to_owned(), String::new()),
+        ("POST", "/api/v1/releases".to_owned(), wish("dev", false)),
+        ("POST", "/api/v1/releases".to_owned(), wish("prod", false)),
+        ("POST", "/api/v1/releases".to_owned(), wish("prod", true)),
+        ("GET", "/api/v1/releases/rls-none".to_owned(), String::new()),
+        ("GET", "/api/v1/report".to_owned(), String::new()),
+        ("GET", format!("{web}/status"), String::new()),
+        ("GET", format!("{web}/policies"), String::new()),
+        (
+            "PUT",
+            format!("{web}/policies"),
+            r#"{"kind":"branch-restriction","environment":"dev","branch":"main"}"#.to_owned(),
+        ),
+        ("DELETE", format!("{web}/policies?id=none"), String::new()),
+        (
+            "POST",
+            format!("{web}/policies/test"),
+            r#"{"policies":{"type":"consign.policies/v1","policies":[]}}"#.to_owned(),
+        ),
+        ("PUT", format!("{web}/holds/dev"), r#"{"reason":"to see who may"}"#.to_owned()),
+        ("DELETE", format!("{web}/holds/dev"), String::new()),
+        ("POST", format!("{web}/approvals"), r#"{"environment":"prod","artifact":"one","approve":true}"#.to_owned()),
         ("GET", "/api/v1/audit/checkpoint".to_owned(), String::new()),
         ("GET", "/api/v1/audit/leaves".to_owned(), String::new()),
         ("GET", "/api/v1/audit/consistency?smaller=1&larger=1".to_owned(), String::new()),
         ("POST", "/webhook/github".to_owned(), "{}".to_owned()),
         ("POST", "/webhook/flux".to_owned(), "{}".to_owned()),
         ("POST", "/webhook/daemon/k8s/deploy".to_owned(), "{}".to_owned()),
+        ("POST", "/webhook/daemon/k8s/error".to_owned(), "{}".to_owned()),
+        ("POST", "/webhook/daemon/k8s/joberror".to_owned(), "{}".to_owned()),
         ("GET", "/checkpoint".to_owned(), String::new()),
         ("GET", "/tile/0/000.p/1".to_owned(), String::new()),
         ("GET", "/tile/entries/000.p/1".to_owned(), String::new()),
@@ -117,6 +155,53 @@ fn a_token_is_shown_once_and_kept_nowhere() {
             assert!(memchr::memmem::find(&bytes, admin.as_bytes()).is_none(), "{path} has the token in it");
         }
     }
+}
+
+#[test]
+fn no_token_is_in_the_log_wherever_somebody_puts_one() {
+    let mut place = Place::new(Kind::Sqlite, &[]).unwrap();
+    place.variable("CONSIGN_WEBHOOK_DAEMON_SECRET", "0123456789abcdef");
+    let log = place.scratch.path().join("log");
+    let server = place.start_logged(&log);
+    let admin = server.admin.clone().unwrap();
+    let created = json!({ "name": "ci", "grants": "read:web", "expires_in_days": 1 }).to_string();
+    let created = server.ask("POST", "/api/v1/tokens", Some(&admin), created).is(201).json();
+    let reader = created["token"].as_str().unwrap().to_owned();
+    let stranger = format!("rel_{}", "S".repeat(43));
+    for token in [&admin, &reader, &stranger] {
+        server.ask("GET", "/api/v1/whoami", Some(token), "");
+        server.ask("POST", "/api/v1/artifacts", Some(token), token.as_str());
+        server.ask("POST", "/api/v1/releases", Some(token), json!({ "service": token }).to_string());
+        for path in [
+            format!("/api/v1/artifacts?cursor={token}"),
+            format!("/api/v1/whoami?token={token}"),
+            format!("/api/v1/services/web/artifacts/{token}"),
+            format!("/api/v1/releases/{token}"),
+            format!("/{token}/{token}"),
+        ] {
+            server.ask("GET", &path, Some(token), "");
+        }
+        server.ask("DELETE", &format!("/api/v1/tokens/{token}"), Some(token), "");
+        for (name, value) in [
+            ("x-request-id", token.clone()),
+            ("authorization", format!("Basic {token}")),
+            ("authorization", token.clone()),
+            ("traceparent", token.clone()),
+            ("idempotency-key", token.clone()),
+            ("user-agent", token.clone()),
+        ] {
+            server.ask_with("GET", "/api/v1/artifacts", None, &[(name, &value)], "");
+            server.ask_with("POST", "/webhook/daemon/k8s/deploy", None, &[(name, &value)], token.as_str());
+        }
+    }
+    server.stop();
+    let log = fs_err::read_to_string(&log).unwrap();
+    assert!(log.lines().filter(|line| line.contains("answered")).count() > 50, "{log}");
+    for token in [&admin, &reader, &stranger] {
+        // What begins every token, and what only this one has.
+        assert!(!log.contains(&token[4..]), "{log}");
+    }
+    assert!(!log.contains("0123456789abcdef"), "{log}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_branch_is_that_branch_and_no_other_that_begins_like_it() {
         assert_eq!(list("service=foo&limit=1"), ["none-1"]);
         assert_eq!(list("service=bar"), [""; 0]);
         assert_eq!(list("service=foo&branch=foo"), ["foo-1"]);
-        assert_eq!(list("service=foo&branch=fo"), [""; 0]);
+        assert_eq!(list("service=foo&branch=fo"), [""; 0]); // typos: ignore
         assert_eq!(list("service=foo&branch="), [""; 0]);
         assert_eq!(list("service=foo&branch=foo%25"), [""; 0]);
         assert_eq!(list("service=foo&branch=MASTER"), [""; 0]);

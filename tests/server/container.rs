@@ -3,13 +3,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use camino::Utf8PathBuf;
 use consign::config::environment;
 
 use crate::place::{Kind, Place};
-use crate::support::{Scratch, both, need, succeed};
+use crate::support::{Scratch, both, need, need_docker, succeed};
 
 const FILES: [&str; 5] = [
     "docker/Dockerfile",
@@ -77,7 +79,7 @@ fn the_manifests_grant_nothing_that_the_server_does_not_need() {
         server.ask("GET", path, None, "").is(200);
     }
     let dockerfile = text("docker/Dockerfile");
-    assert_eq!(dockerfile.matches("USER 65532:65532").count(), 2);
+    assert_eq!(dockerfile.matches("USER 65532:65532").count(), 1);
 }
 
 /// Every manifest is YAML that Kubernetes has a shape for, as far as its own client can tell without a cluster.
@@ -121,4 +123,85 @@ fn systemd_finds_nothing_wrong_with_the_service() {
     let said: Vec<_> =
         both(&output).lines().filter(|line| line.contains("consign-server")).map(str::to_owned).collect();
     assert!(said.is_empty(), "{said:?}");
+}
+
+/// What a test leaves at the engine goes with it.
+struct Things {
+    name: String,
+}
+
+impl Drop for Things {
+    fn drop(&mut self) {
+        let name = self.name.as_str();
+        for line in [&["rm", "--force", name][..], &["volume", "rm", name], &["rmi", name], &["rmi", &self.base()]] {
+            let _ = Command::new("docker").args(line).output();
+        }
+    }
+}
+
+impl Things {
+    fn base(&self) -> String {
+        format!("{}-base", self.name)
+    }
+
+    /// The image of this program. Its base has the libraries that it is linked with, and nothing else.
+    fn build(&self) {
+        let (scratch, program) = (Scratch::new(), env!("CARGO_BIN_EXE_consign-server"));
+        let (base, context) = (scratch.path().join("base"), scratch.path().join("context"));
+        for word in succeed(Command::new("ldd").arg(program)).split_whitespace().filter(|word| word.starts_with('/')) {
+            let library = base.join(&word[1..]);
+            fs_err::create_dir_all(library.parent().unwrap()).unwrap();
+            fs_err::copy(word, library).unwrap();
+        }
+        let tar = scratch.path().join("base.tar");
+        succeed(Command::new("tar").args(["-C", base.as_str(), "-cf", tar.as_str(), "."]));
+        succeed(Command::new("docker").args(["import", tar.as_str(), &self.base()]));
+        fs_err::create_dir_all(context.join("data")).unwrap();
+        fs_err::copy(program, context.join("consign-server")).unwrap();
+        let dockerfile = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docker/Dockerfile");
+        let mut build = Command::new("docker");
+        build.env("DOCKER_BUILDKIT", "0").args(["build", "--tag", &self.name, "--file", dockerfile.as_str()]);
+        succeed(build.args(["--build-arg", &format!("BASE={}", self.base()), context.as_str()]));
+    }
+
+    /// Runs it as the manifests do, asks whether it is ready, and stops it. Gives what it said.
+    fn run(&self) -> Vec<String> {
+        let name = self.name.as_str();
+        let volume = format!("{name}:/data");
+        let mut run = Command::new("docker");
+        run.args(["run", "--name", name, "--read-only", "--cap-drop", "ALL", "--volume", &volume]);
+        run.args(["--security-opt", "no-new-privileges", "--publish", "127.0.0.1::8080", name]);
+        let mut child = run.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+            let is_last = line.starts_with("metrics at ");
+            said.push(line);
+            if is_last {
+                break;
+            }
+        }
+        assert!(said.len() >= 2, "{said:?}: {}", both(&Command::new("docker").args(["logs", name]).output().unwrap()));
+        let address = succeed(Command::new("docker").args(["port", name, "8080"]));
+        let mut stream = TcpStream::connect(address.trim()).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        succeed(Command::new("docker").args(["stop", name]));
+        assert!(child.wait().unwrap().success());
+        succeed(Command::new("docker").args(["rm", name]));
+        said
+    }
+}
+
+#[test]
+fn the_image_runs_as_an_ordinary_user_and_finds_what_it_kept() {
+    if !need_docker() || !need("ldd") {
+        return;
+    }
+    let things = Things { name: format!("consign-test-server-{}", std::process::id()) };
+    things.build();
+    let (first, second) = (things.run(), things.run());
+    assert!(first[0].starts_with("admin token (shown this once): rel_"), "{first:?}");
+    assert!(second[0].starts_with("listening on "), "the volume was empty again: {second:?}");
 }

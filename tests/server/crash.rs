@@ -5,8 +5,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment")]
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use consign::model::Digest;
@@ -17,6 +17,10 @@ use crate::support::{Scratch, succeed};
 
 /// How often the servers of each database are killed, if nobody says otherwise.
 const KILLS: u64 = 20;
+/// How many pushes are acknowledged between two kills, at most, before the next one is near.
+const MOST_BETWEEN: u64 = 40;
+/// How long a push may take before the test is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many push at once.
 const CLIENTS: u64 = 8;
 
@@ -55,6 +59,7 @@ struct Scene {
     servers: Vec<Running>,
     addresses: Vec<String>,
     acknowledged: Mutex<Vec<Value>>,
+    one_more: Condvar,
     reported: Mutex<Vec<String>>,
     broken_off: Mutex<Vec<Value>>,
     contested: AtomicU64,
@@ -73,6 +78,7 @@ impl Scene {
             addresses: addresses.collect(),
             servers,
             acknowledged: Mutex::default(),
+            one_more: Condvar::new(),
             reported: Mutex::default(),
             broken_off: Mutex::default(),
             contested: AtomicU64::new(0),
@@ -123,7 +129,7 @@ impl Scene {
                 Some(other) => panic!("{other} for {record}"),
             }
             let id = record["id"].as_str().unwrap().to_owned();
-            self.acknowledged.lock().unwrap().push(record);
+            self.acknowledge(record);
             if number.is_multiple_of(4) {
                 let path = format!("/api/v1/services/web/artifacts/{id}/outcome");
                 let body = br#"{"outcome":"successful"}"#.to_vec();
@@ -139,11 +145,26 @@ impl Scene {
             if let Some(answer) = answer {
                 assert!(matches!(answer.status, 201 | 409 | 503), "{}", answer.text());
                 if answer.status == 201 {
-                    self.acknowledged.lock().unwrap().push(contested);
+                    self.acknowledge(contested);
                 }
                 self.contested.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Waits until so many pushes were acknowledged.
+    fn wait_for(&self, count: usize) {
+        let mut acknowledged = self.acknowledged.lock().unwrap();
+        while acknowledged.len() < count {
+            let (guard, wait) = self.one_more.wait_timeout(acknowledged, PATIENCE).unwrap();
+            assert!(!wait.timed_out(), "nothing was acknowledged for {PATIENCE:?}");
+            acknowledged = guard;
+        }
+    }
+
+    fn acknowledge(&self, record: Value) {
+        self.acknowledged.lock().unwrap().push(record);
+        self.one_more.notify_all();
     }
 
     /// Everything that was acknowledged is there, with its file.
@@ -167,7 +188,7 @@ impl Scene {
             let number: u64 = record["id"].as_str().unwrap()[1..].parse().unwrap();
             let status = self.push(number, &record, payload(number).0);
             assert!(matches!(status, Some(200 | 201)), "{status:?} for {record}");
-            self.acknowledged.lock().unwrap().push(record);
+            self.acknowledge(record);
         }
     }
 }
@@ -190,8 +211,10 @@ fn kill_in_turn(place: &Place, replicas: usize, kills: u64) {
                 let (scene, over) = (&scene, &over);
                 scope.spawn(move || scene.push_on((round * CLIENTS + client) * 100_000, over));
             }
+            // However fast this machine is, some pushes come to their end first and others are broken off.
+            scene.wait_for(seen + 1 + usize::try_from(random.next() % MOST_BETWEEN).unwrap());
             // The kill comes at a moment that nobody has prepared for; there is no event to wait for.
-            std::thread::sleep(Duration::from_millis(20 + random.next() % 350));
+            std::thread::sleep(Duration::from_millis(random.next() % 30));
             scene.servers[killed].end_now();
             over.store(true, Ordering::Relaxed);
         });

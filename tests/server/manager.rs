@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::place::{Kind, Place, Running, consign};
@@ -92,9 +92,11 @@ impl Managed {
     /// Waits until an environment has an artifact.
     pub fn until(&self, environment: &str, artifact: &str) {
         let is_there = |status: &Value| {
-            status["places"].as_array().unwrap().iter().any(|place| {
-                place["environment"] == environment && place["live"]["artifact"] == artifact
-            })
+            status["places"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|place| place["environment"] == environment && place["live"]["artifact"] == artifact)
         };
         for _ in 0..600 {
             if is_there(&self.json(&["status", "--service", "web"])) {
@@ -106,7 +108,7 @@ impl Managed {
     }
 }
 
-fn git(directory: &Utf8PathBuf, arguments: &[&str]) -> String {
+fn git(directory: &Utf8Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     clean(&mut command);
     succeed(command.current_dir(directory).args(arguments))
@@ -130,20 +132,18 @@ fn an_artifact_is_released_promoted_and_rolled_back_and_the_history_tells() {
         run(&["rollback", "--env", "prod", "--wait"]);
         let subjects = managed.subjects();
         let expected = [
-            "[prod/web] rollback main-1 by ",
-            "[prod/web] release main-2 by ",
-            "[dev/web] release main-2 by ",
-            "[prod/web] release main-1 by ",
-            "[dev/web] release main-1 by ",
+            "[prod/web] rollback main-1 by test",
+            "[prod/web] release main-2 by test",
+            "[dev/web] release main-2 by test",
+            "[prod/web] release main-1 by test",
+            "[dev/web] release main-1 by test",
         ];
-        assert_eq!(subjects.len(), expected.len(), "{subjects:?}");
-        for (subject, expected) in subjects.iter().zip(expected) {
-            assert!(subject.starts_with(expected), "{subject} is not {expected}");
-        }
+        assert_eq!(subjects, expected);
         let file = "main:prod/releases/prod/web/deployment.yaml";
         assert_eq!(managed.config(&["show", file]), "image: web:main-1\n");
         let status = managed.json(&["status", "--service", "web"]);
-        let live: Vec<_> = status["places"].as_array().unwrap().iter().map(|place| &place["live"]["artifact"]).collect();
+        let live: Vec<_> =
+            status["places"].as_array().unwrap().iter().map(|place| &place["live"]["artifact"]).collect();
         assert_eq!(live, ["main-2", "main-1"]);
         assert_eq!(status["places"][1]["hold"]["reason"], "rolled back to main-1");
         assert!(managed.config(&["fsck", "--strict", "--no-dangling"]).is_empty());
@@ -201,7 +201,15 @@ fn a_restriction_that_comes_while_a_release_waits_stops_it() {
     assert_eq!(waiting["results"][0]["result"], "needs-approval");
     let id = waiting["results"][0]["release"].as_str().unwrap();
     succeed(&mut managed.run(&[
-        "policy", "apply", "branch-restriction", "--service", "web", "--branch-regex", "main", "--env", "prod",
+        "policy",
+        "apply",
+        "branch-restriction",
+        "--service",
+        "web",
+        "--branch-regex",
+        "main",
+        "--env",
+        "prod",
     ]));
     let release = managed.json(&["describe", "release", "--service", "web", "--id", id]);
     assert_eq!((release["state"].as_str(), release["code"].as_str()), (Some("failed"), Some("policy_refused")));
@@ -230,4 +238,60 @@ fn nobody_approves_what_they_asked_for() {
         }
         assert_eq!(managed.subjects().len(), 1);
     }
+}
+
+#[test]
+fn each_environment_has_a_line_of_its_own_and_one_that_is_refused_stops_no_other() {
+    let managed = Managed::new(Kind::Sqlite, "").unwrap();
+    let on = ["--service", "web"];
+    let run = |arguments: &[&str]| succeed(&mut managed.run(&[arguments, &on].concat()));
+    managed.push("main-1", "main");
+    let both = run(&["release", "--env", "dev,prod", "--branch", "main", "--wait"]);
+    let lines: Vec<_> = both.lines().collect();
+    assert_eq!(lines[0], "Release of service web using branch main");
+    assert!(lines[1].starts_with("[✓] Release of main-1 to dev initialized"), "{both}");
+    assert!(lines[2].starts_with("[✓] Release of main-1 to prod initialized"), "{both}");
+    let again = run(&["release", "--env", "prod", "--env", "dev", "--artifact", "main-1"]);
+    let lines: Vec<_> = again.lines().collect();
+    assert_eq!(lines[0], "Release of service: web");
+    assert!(lines[1].starts_with("[✓] Environment prod is already up-to-date"), "{again}");
+    assert!(lines[2].starts_with("[✓] Environment dev is already up-to-date"), "{again}");
+    assert_eq!(managed.subjects().len(), 2, "nothing was written again");
+
+    run(&["policy", "apply", "branch-restriction", "--branch-regex", "main", "--env", "dev"]);
+    managed.push("feature-1", "feature");
+    let (code, said) =
+        managed.refused(&["release", "--service", "web", "--env", "dev,prod", "--branch", "feature", "--wait"]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("[X] Release of feature-1 to dev refused"), "{said}");
+    assert!(said.contains("(branch-restriction-dev)"), "the policy is named: {said}");
+    assert!(said.contains("[✓] Release of feature-1 to prod initialized"), "{said}");
+    managed.until("prod", "feature-1");
+    managed.until("dev", "main-1");
+
+    for nothing in [&["--env", ""][..], &["--env", ","], &[]] {
+        let (code, said) =
+            managed.refused(&[&["release", "--service", "web", "--artifact", "main-1"], nothing].concat());
+        assert_eq!(code, 2, "{said}");
+    }
+}
+
+#[test]
+fn what_is_checked_out_says_which_branch_is_released() {
+    let managed = Managed::new(Kind::Sqlite, "").unwrap();
+    managed.push("main-1", "main");
+    managed.push("feature-1", "feature/awesome");
+    let checkout = managed.home.path().join("checkout");
+    git(managed.home.path(), &["init", "--quiet", "--initial-branch=feature/awesome", "checkout"]);
+    let commit =
+        ["-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "--quiet", "--allow-empty", "-m", "A"];
+    git(&checkout, &commit);
+    let released = succeed(managed.run(&["release", "--service", "web", "--env", "dev", "-c"]).current_dir(&checkout));
+    assert!(released.starts_with("Release of service web using branch feature/awesome\n"), "{released}");
+    managed.until("dev", "feature-1");
+    git(&checkout, &["checkout", "--quiet", "--detach"]);
+    let output =
+        managed.run(&["release", "--service", "web", "--env", "dev", "-c"]).current_dir(&checkout).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", both(&output));
+    assert!(both(&output).contains("Could not determine current branch"), "{}", both(&output));
 }

@@ -317,7 +317,8 @@ impl Scene {
         let fsck = || {
             let mut command = Command::new("git");
             clean(&mut command);
-            let output = command.current_dir(self.config()).args(["fsck", "--strict", "--no-dangling"]).output().unwrap();
+            let output =
+                command.current_dir(self.config()).args(["fsck", "--strict", "--no-dangling"]).output().unwrap();
             both(&output)
         };
         // What is pushed while it is looked at seems to be missing; what is missing stays so.

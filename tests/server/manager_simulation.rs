@@ -27,7 +27,7 @@ use consign::trust::private::PrivateKey;
 use jiff::Timestamp;
 use serde_json::json;
 
-use remote::{Memory, Remote, Trouble, caller, restrict};
+use remote::{Commit, Memory, Remote, Trouble, caller, restrict};
 
 /// How many seeds are run, if nobody says otherwise.
 const SEEDS: u64 = 1000;
@@ -231,6 +231,7 @@ impl Simulation {
             namespace: None,
             environments: vec![environment.parse().unwrap()],
             what,
+            person: None,
             override_reason: None,
             dry_run: false,
         };

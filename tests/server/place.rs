@@ -106,19 +106,29 @@ impl Place {
 
     /// The same on an address that was chosen.
     pub fn start_on(&self, listen: &str) -> Running {
-        self.start_by(Command::new(env!("CARGO_BIN_EXE_consign-server")), listen)
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_consign-server")), listen, None)
+    }
+
+    /// The same for one whose log goes to a file.
+    pub fn start_logged(&self, log: &Utf8Path) -> Running {
+        let program = Command::new(env!("CARGO_BIN_EXE_consign-server"));
+        self.start_by(program, "127.0.0.1:0", Some(std::fs::File::from(fs_err::File::create(log).unwrap())))
     }
 
     /// The same for one whose files are to be limited: it is told that it cannot write, and not killed.
     pub fn start_limited(&self) -> Running {
         let mut shell = Command::new("sh");
         shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_consign-server")]);
-        self.start_by(shell, "127.0.0.1:0")
+        self.start_by(shell, "127.0.0.1:0", None)
     }
 
-    fn start_by(&self, program: Command, listen: &str) -> Running {
-        let mut command = self.set(program, &["serve", "--listen", listen, "--format", "ndjson", "--log", "off"]);
+    fn start_by(&self, program: Command, listen: &str, log: Option<std::fs::File>) -> Running {
+        let lines = if log.is_some() { "json" } else { "off" };
+        let mut command = self.set(program, &["serve", "--listen", listen, "--format", "ndjson", "--log", lines]);
         command.args(&self.options);
+        if let Some(log) = log {
+            command.stderr(log);
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());

@@ -313,6 +313,11 @@ fn an_event_waits_until_somebody_has_handled_it() {
             assert!(store.event_handled(first.sequence, at).await.unwrap());
             assert!(!store.event_handled(first.sequence, at).await.unwrap(), "one of two is the first");
             assert_eq!(store.next_event(None).await.unwrap().unwrap(), second);
+            // What was handled is forgotten after a while, and what was not, never.
+            let later = at + jiff::SignedDuration::from_secs(1);
+            assert_eq!(store.forget_events(at).await.unwrap(), 0);
+            assert_eq!(store.forget_events(later).await.unwrap(), 1);
+            assert_eq!(store.next_event(None).await.unwrap().unwrap(), second);
             store.close().await;
         });
     }

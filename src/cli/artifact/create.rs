@@ -11,7 +11,7 @@ use super::{FileArgs, write};
 use crate::model::artifact::{self, Artifact, Ci, Event, Person, Source, import};
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Exit, Failure, FileName};
-use crate::world::git::Repository;
+use crate::world::git::{Repository, Written};
 use crate::world::{clock, files};
 
 /// The arguments of `artifact create`.
@@ -50,7 +50,7 @@ pub(super) struct CreateArgs {
     /// The repository [default: the remote of the one here]
     #[arg(long, value_name = "URL|NAME")]
     repository: Option<String>,
-    /// Who wrote the commit
+    /// Who wrote the commit [default: what the commit that is checked out here says; so for the next ones]
     #[arg(long, value_name = "NAME", requires = "author_email")]
     author_name: Option<String>,
     /// Their address
@@ -99,8 +99,12 @@ impl CreateArgs {
         })?;
         let branch = self.branch.clone().or(here.branch);
         let now = clock::now();
-        let person = |name: &Option<String>, email: &Option<String>| {
-            name.clone().zip(email.clone()).map(|(name, email)| Person { name, email })
+        let person = |name: &Option<String>, email: &Option<String>, here: Option<Person>| {
+            name.clone().zip(email.clone()).map(|(name, email)| Person { name, email }).or(here)
+        };
+        let (author, committer, message) = match here.written {
+            Some(Written { author, committer, message }) => (Some(author), Some(committer), Some(message)),
+            None => (None, None, None),
         };
         let id = match &self.id {
             Some(id) => id.clone(),
@@ -119,9 +123,9 @@ impl CreateArgs {
                 tag: self.tag.clone(),
                 source_branch: self.source_branch.clone(),
                 target_branch: self.target_branch.clone(),
-                author: person(&self.author_name, &self.author_email),
-                committer: person(&self.committer_name, &self.committer_email),
-                message: self.message.clone(),
+                author: person(&self.author_name, &self.author_email, author),
+                committer: person(&self.committer_name, &self.committer_email, committer),
+                message: self.message.clone().or(message),
                 url: self.url.clone(),
             },
             ci: Ci { job_url: self.job_url.clone(), start: Some(now), end: None },
@@ -144,7 +148,8 @@ impl CreateArgs {
         let Some(repository) = Repository::discover(&context.directory)? else { return Ok(Here::default()) };
         let source = repository.source(&[], None)?;
         let branch = source.reference.as_deref().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
-        Ok(Here { sha: source.commit, branch, repository: source.repository })
+        let written = source.commit.as_deref().map(|commit| repository.written(commit)).transpose()?.flatten();
+        Ok(Here { sha: source.commit, branch, repository: source.repository, written })
     }
 }
 
@@ -153,6 +158,7 @@ struct Here {
     sha: Option<String>,
     branch: Option<String>,
     repository: Option<String>,
+    written: Option<Written>,
 }
 
 impl ImportArgs {

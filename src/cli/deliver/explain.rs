@@ -35,6 +35,7 @@ impl ExplainArgs {
             environments: vec![self.env.clone()],
             what: Selector::Artifact { id: self.artifact.clone() },
             override_reason: None,
+            person: None,
             dry_run: true,
         };
         let granted = self.subject.server(context)?.wish(&wish, None)?;

@@ -25,6 +25,7 @@ use crate::model::delivery::{Granted, Granting, Release, State, Verdict, Wish};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
+use crate::world::git;
 
 pub use approve::{ApproveArgs, RejectArgs};
 pub use describe::DescribeArgs;
@@ -82,7 +83,9 @@ impl Subject {
 impl Waiting {
     /// Wishes, prints what became of it, and waits if that is wanted.
     pub(super) fn make(&self, context: &Context, server: &Server, heading: &str, wish: Wish) -> Result<Exit> {
-        let wish = Wish { override_reason: self.override_freeze.clone(), dry_run: self.dry_run, ..wish };
+        // What a machine without git is called, its token says.
+        let person = git::user(&context.directory).ok().flatten();
+        let wish = Wish { override_reason: self.override_freeze.clone(), person, dry_run: self.dry_run, ..wish };
         let granted = server.wish(&wish, self.idempotency_key.as_deref())?;
         let ends = if self.wait { self.until_the_end(server, &granted)? } else { Vec::new() };
         context.output.result(&Answer { granted: &granted, ends: &ends }, || {
@@ -135,7 +138,9 @@ pub(super) fn line(granting: &Granting) -> String {
     let reason = reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
     match result {
         Verdict::Accepted => format!("[✓] Release of {artifact} to {environment} initialized{release}"),
-        Verdict::NeedsApproval => format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}"),
+        Verdict::NeedsApproval => {
+            format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}")
+        }
         Verdict::UpToDate => format!("[✓] Environment {environment} is already up-to-date{release}"),
         Verdict::WouldBeAccepted => format!("[✓] Release of {artifact} to {environment} would be accepted"),
         Verdict::Refused => format!("[X] Release of {artifact} to {environment} refused{reason}"),

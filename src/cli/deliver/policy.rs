@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::{Context, output, usage};
 use super::super::registry::RegistryArgs;
+use super::super::{Context, output, usage};
 use crate::client::Server;
 use crate::model::failure::Result;
 use crate::model::management::{PolicyList, PolicyTest, PolicyTested};
@@ -187,8 +187,7 @@ impl Kind {
             }
             Self::BranchRestriction(BranchRestrictionArgs { whose, branch_regex, contains, env }) => {
                 let matching = if *contains { BranchMatch::Contains } else { BranchMatch::Anchored };
-                let policy =
-                    BranchRestriction { environment: env.clone(), branch: branch_regex.clone(), matching };
+                let policy = BranchRestriction { environment: env.clone(), branch: branch_regex.clone(), matching };
                 (whose, vec![Policy::BranchRestriction(policy)])
             }
             Self::File(FileArgs { whose, path }) => (whose, read(context, path)?),

@@ -36,6 +36,7 @@ impl PromoteArgs {
             environments: vec![self.env.clone()],
             what: Selector::Promote { from: self.from_env.clone() },
             override_reason: None,
+            person: None,
             dry_run: false,
         };
         self.waiting.make(context, &self.subject.server(context)?, &heading, wish)

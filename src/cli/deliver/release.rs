@@ -55,7 +55,7 @@ impl ReleaseArgs {
             (None, None) => return Err(usage("--branch, --current-branch or --artifact is required")),
         };
         let namespace = self.subject.namespace.clone();
-        let wish = Wish { service, namespace, environments, what, override_reason: None, dry_run: false };
+        let wish = Wish { service, namespace, environments, what, override_reason: None, person: None, dry_run: false };
         self.waiting.make(context, &self.subject.server(context)?, &heading, wish)
     }
 }
@@ -76,7 +76,5 @@ pub(super) fn names(texts: &[String]) -> Result<Vec<FileName>> {
 fn checked_out(context: &Context) -> Result<String> {
     let repository = Repository::discover(&context.directory)?;
     let branch = repository.map(|repository| repository.branch()).transpose()?.flatten();
-    branch.ok_or_else(|| {
-        usage("Could not determine current branch. Specify --branch or --artifact explicitly")
-    })
+    branch.ok_or_else(|| usage("Could not determine current branch. Specify --branch or --artifact explicitly"))
 }

@@ -57,6 +57,7 @@ impl RollbackArgs {
             environments: vec![self.env.clone()],
             what: Selector::Rollback { artifact: Some(artifact) },
             override_reason: None,
+            person: None,
             dry_run: false,
         };
         self.waiting.make(context, &server, &heading, wish)
@@ -104,9 +105,10 @@ impl RollbackArgs {
             None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => pick(releases)?,
             None => previous(releases)?,
         };
-        releases.get(number).filter(|_| number > 0).ok_or_else(|| {
-            usage(format!("there is no release number {number}; there are {}", releases.len() - 1))
-        })
+        releases
+            .get(number)
+            .filter(|_| number > 0)
+            .ok_or_else(|| usage(format!("there is no release number {number}; there are {}", releases.len() - 1)))
     }
 
     /// What goes away with it: the commits of the artifacts that came after the chosen one.

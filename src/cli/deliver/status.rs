@@ -21,8 +21,7 @@ pub struct StatusArgs {
 
 impl StatusArgs {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit> {
-        let status =
-            self.subject.server(context)?.status(&self.subject.service, self.subject.namespace.as_ref())?;
+        let status = self.subject.server(context)?.status(&self.subject.service, self.subject.namespace.as_ref())?;
         context.output.result(&status, || describe(&status))?;
         Ok(Exit::Done)
     }

@@ -10,8 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Artifact, Person, Stage};
 
+/// A kind of stage, its texts, and the name and parts of the counts beside them.
+type Kind = (&'static str, &'static [&'static str], Option<(&'static str, &'static [&'static str])>);
+
 /// The texts that a stage of each kind may have, and the counts beside them.
-const STAGES: [(&str, &[&str], Option<(&str, &[&str])>); 5] = [
+const STAGES: [Kind; 5] = [
     ("build", &["image", "tag", "dockerVersion"], None),
     ("push", &["image", "tag", "dockerVersion"], None),
     ("test", &["url"], Some(("results", &["passed", "failed", "skipped"]))),
@@ -76,8 +79,7 @@ pub fn older(artifact: &Artifact) -> Vec<u8> {
     let (branch, message, name, url) =
         (text(&source.branch), text(&source.message), text(&source.repository), text(&source.url));
     let nobody = Person { name: String::new(), email: String::new() };
-    let (author, committer) =
-        (source.author.as_ref().unwrap_or(&nobody), source.committer.as_ref().unwrap_or(&nobody));
+    let (author, committer) = (source.author.as_ref().unwrap_or(&nobody), source.committer.as_ref().unwrap_or(&nobody));
     let context = |name: &str| artifact.context.get(name).map_or("", String::as_str);
     let older = Older {
         id: artifact.id.as_str(),

@@ -1,3 +1,5 @@
+//! Commits of releases: what is written is read again, and what others write is read as they mean it.
+
 use super::*;
 
 fn person(name: &str, email: &str) -> Person {
@@ -178,4 +180,12 @@ fn policies_are_told_apart() {
         assert_eq!(change.message("svc").to_string(), text);
         assert_eq!(ReleaseCommit::parse(text), None);
     }
+}
+
+#[test]
+fn who_has_no_address_is_told_by_name() {
+    let record = ReleaseCommit { released_by: person("deploy bot", ""), ..record(Intent::ReleaseArtifact) };
+    let text = record.to_string();
+    assert!(text.lines().next().is_some_and(|subject| subject.ends_with(" by deploy bot")), "{text}");
+    assert_eq!(ReleaseCommit::parse(&text), Some(record));
 }

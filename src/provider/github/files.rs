@@ -255,8 +255,8 @@ fn fetch_one(github: &GitHub, stored: &Stored, to: &Utf8Path) -> Result<()> {
     let mut tried = 1;
     loop {
         let failure = match github.runtime.block_on(github.wire.open(&address)) {
-            Ok(Source::Elsewhere(place)) => match github.anonymous.download(place.as_str(), size_bytes, to) {
-                Ok(_) => return Ok(()),
+            Ok(Source::Elsewhere(place)) => match github.anonymous.download_in_parts(place.as_str(), size_bytes, to) {
+                Ok(()) => return Ok(()),
                 Err(failure) => failure,
             },
             Ok(Source::Here(response)) => {

@@ -210,13 +210,8 @@ pub(in crate::server) async fn approve(
     identity.need_in(Verb::Approve, &service, &given.environment)?;
     given.comment.as_deref().map_or(Ok(()), |comment| plain("the comment", comment))?;
     let who = actor(&identity, &service, Some(&given.environment));
-    let voter = Actor {
-        subject: who.subject,
-        kind: ActorKind::User,
-        groups: who.groups,
-        roles: who.roles,
-        on_behalf_of: None,
-    };
+    let voter =
+        Actor { subject: who.subject, kind: ActorKind::User, groups: who.groups, roles: who.roles, on_behalf_of: None };
     app.manager.approve(&service, &given, &voter, &identity.caller()).await?;
     Ok(Json(given))
 }

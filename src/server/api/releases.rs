@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 
 use super::artifacts::{cursor, document, idempotency_key, sequence};
 use super::query::Query;
+use crate::model::artifact::Person;
 use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, State as Stage, Status, Wish};
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName};
@@ -50,7 +51,8 @@ pub(in crate::server) async fn wish(
     identity.need_somewhere(Verb::Read)?;
     let name = idempotency_key(&headers)?;
     let bytes = document(&headers, body, MAX_WISH_BYTES).await?;
-    let wish: Wish = serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
+    let wish: Wish =
+        serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
     check(&wish)?;
     visible(&identity, &wish.service)?;
     if !wish.dry_run {
@@ -61,7 +63,10 @@ pub(in crate::server) async fn wish(
             }
         }
     }
-    let actor = actor(&identity, &wish.service, wish.environments.first());
+    let mut actor = actor(&identity, &wish.service, wish.environments.first());
+    if let (Some(person), true) = (&wish.person, actor.email.is_empty()) {
+        (actor.name, actor.email) = (person.name.clone(), person.email.clone());
+    }
     Ok(Json(app.manager.wish(&wish, &actor, name.as_deref()).await?))
 }
 
@@ -185,6 +190,10 @@ fn check(wish: &Wish) -> Result<()> {
     });
     if twice.is_some() {
         return Err(invalid("an environment is named twice"));
+    }
+    if let Some(Person { name, email }) = &wish.person {
+        plain("the person's name", name)?;
+        plain("the person's address", email)?;
     }
     wish.override_reason.as_deref().map_or(Ok(()), |reason| plain("the reason", reason))
 }

@@ -68,7 +68,9 @@ pub(in crate::server) async fn tile(
     let found = match tile.kind {
         Kind::Hashes(level) => {
             let hashes = app.registry.store.audit_nodes(8 * level, first, width).await?;
-            hashes.iter().for_each(|hash| body.extend_from_slice(hash.as_bytes()));
+            for hash in &hashes {
+                body.extend_from_slice(hash.as_bytes());
+            }
             hashes.len()
         }
         Kind::Entries => {

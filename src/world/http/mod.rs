@@ -15,6 +15,8 @@ mod address;
 mod download;
 #[cfg(feature = "toolchain")]
 pub mod exchange;
+#[cfg(feature = "toolchain")]
+mod parts;
 
 use std::io::{Read as _, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -157,7 +157,13 @@ pub fn caller(clock: &AtomicI64, subject: &str) -> Caller {
 }
 
 /// Writes that only `main` comes to an environment.
-pub async fn restrict(manager: &Manager, service: &FileName, environment: &str, remote: &Mutex<Remote>, clock: &AtomicI64) {
+pub async fn restrict(
+    manager: &Manager,
+    service: &FileName,
+    environment: &str,
+    remote: &Mutex<Remote>,
+    clock: &AtomicI64,
+) {
     let policy = json!({ "kind": "branch-restriction", "environment": environment, "branch": "main" });
     let policy: Policy = serde_json::from_value(policy).unwrap();
     // Where automation asks for another branch they cannot both be.
@@ -165,4 +171,3 @@ pub async fn restrict(manager: &Manager, service: &FileName, environment: &str, 
         remote.lock().unwrap().restricted.insert(environment.to_owned());
     }
 }
-

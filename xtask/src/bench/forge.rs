@@ -5,7 +5,7 @@
 //! answer. It also takes files from whoever just sends them. It judges nothing: that is the tests' business.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -117,12 +117,15 @@ struct Asked {
     path: String,
     name: Option<String>,
     length: u64,
+    /// The part of a file that is wanted: from here, and up to and with there.
+    range: Option<(u64, u64)>,
 }
 
-/// What is answered: a document, or a file of the bundle.
+/// What is answered: a document, another address, or a file of the bundle.
 enum Reply {
     Document(&'static str, Value),
-    File(Utf8PathBuf),
+    Elsewhere(String),
+    File(Utf8PathBuf, Option<(u64, u64)>),
 }
 
 impl Shared {
@@ -189,8 +192,11 @@ impl Shared {
             }
             ("GET", ["releases", "assets", id], _) => {
                 let name = id.parse().ok().and_then(|id: usize| state.files.keys().nth(id));
-                name.map_or_else(not_found, |name| Reply::File(self.bundle.join(name)))
+                let address = self.address.get().map_or("", String::as_str);
+                name.map_or_else(not_found, |name| Reply::Elsewhere(format!("{address}/stored/{name}")))
             }
+            // GitHub keeps files elsewhere, where everybody may fetch them, whole or in parts.
+            ("GET", ["stored", name], _) => Reply::File(self.bundle.join(name), asked.range),
             // There is no catalog.
             ("GET", ["git", "ref", "heads", _], _) => not_found(),
             _ => {
@@ -237,14 +243,23 @@ fn read_head(reader: &mut BufReader<&TcpStream>) -> Result<Option<Asked>> {
     let mut words = line.split(' ').map(str::to_owned);
     let (method, target) = (words.next().context("no method")?, words.next().context("no path")?);
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let mut asked =
-        Asked { method, path: path.to_owned(), name: query.strip_prefix("name=").map(str::to_owned), length: 0 };
+    let mut asked = Asked {
+        method,
+        path: path.to_owned(),
+        name: query.strip_prefix("name=").map(str::to_owned),
+        length: 0,
+        range: None,
+    };
     loop {
         line.clear();
         ensure!(reader.read_line(&mut line)? > 0, "a request without an end");
         let Some((key, value)) = line.trim_end().split_once(':') else { return Ok(Some(asked)) };
         if key.eq_ignore_ascii_case("content-length") {
             asked.length = value.trim().parse()?;
+        }
+        if key.eq_ignore_ascii_case("range") {
+            let range = value.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+            asked.range = range.and_then(|(from, to)| from.parse().ok().zip(to.parse().ok()));
         }
     }
 }
@@ -284,10 +299,21 @@ fn send(mut stream: &TcpStream, reply: Reply) -> Result<()> {
             let head = head(status, "application/json", body.len() as u64);
             stream.write_all(&[head, body].concat())?;
         }
-        Reply::File(path) => {
+        Reply::Elsewhere(place) => {
+            write!(stream, "HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n")?;
+        }
+        Reply::File(path, None) => {
             let mut file = fs_err::File::open(&path)?;
             stream.write_all(&head("200 OK", "application/octet-stream", file.metadata()?.len()))?;
             std::io::copy(&mut file, &mut stream)?;
+        }
+        Reply::File(path, Some((from, to))) => {
+            let mut file = fs_err::File::open(&path)?;
+            let (size, length) = (file.metadata()?.len(), to + 1 - from);
+            let range = format!("206 Partial Content\r\nContent-Range: bytes {from}-{to}/{size}");
+            stream.write_all(&head(&range, "application/octet-stream", length))?;
+            file.seek(SeekFrom::Start(from))?;
+            std::io::copy(&mut file.take(length), &mut stream)?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use consign::world::process::Program;
 use serde::Serialize;
 
+use super::beside::beside;
 use super::link::{self, Link};
 use super::measure::{self, Command, Contender, Measured};
 use super::scene::{Extent, Scene};
@@ -256,10 +257,9 @@ impl Drop for Nginx {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a server has to run beside what is measured")]
 fn spawn(argv: &[String]) -> Result<Child> {
     let (program, arguments) = argv.split_first().context("there is nothing to run")?;
-    let mut command = std::process::Command::new(program);
+    let mut command = beside(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().with_context(|| format!("`{program}` does not start"))
 }

@@ -71,19 +71,16 @@ pub(super) fn namespace() -> Result<Link> {
 #[derive(Clone, Copy)]
 pub(in crate::bench) struct Shape {
     /// How much it passes on, all connections together.
-    bits_per_second: Option<f64>,
+    pub(in crate::bench) bits_per_second: Option<f64>,
     /// There, or back.
-    one_way: Duration,
+    pub(in crate::bench) one_way: Duration,
     /// How many of a hundred packets get lost.
-    lost_percent: u32,
+    pub(in crate::bench) lost_percent: u32,
 }
 
 impl Shape {
     /// What people install over.
     pub(super) const HOME: Self = Self { bits_per_second: Some(BITS_PER_SECOND), one_way: ONE_WAY, lost_percent: 0 };
-    /// What a configuration repository is pushed over: 50 ms there and back.
-    pub(in crate::bench) const DISTANT: Self =
-        Self { bits_per_second: Some(BITS_PER_SECOND), one_way: Duration::from_millis(25), lost_percent: 0 };
     /// What is uploaded over: 20 ms there and back, and one packet of a hundred gets lost.
     pub(super) const LOSSY: Self = Self { bits_per_second: None, one_way: Duration::from_millis(10), lost_percent: 1 };
 

@@ -6,6 +6,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "sizes are shown as rounded numbers")]
 
+mod beside;
 mod forge;
 mod install;
 mod installer;

@@ -58,7 +58,7 @@ pub(super) struct Report {
 
 /// Measures all of it on a scene with a large bundle.
 pub(super) fn measure(scene: &Scene, runs: usize) -> Result<Report> {
-    let commit = Program::new("git").args(["rev-parse", "HEAD"]).directory(&scene.workspace()).read()?;
+    let commit = Program::new("git").args(["rev-parse", "HEAD"]).directory(scene.workspace()).read()?;
     let forge = Forge::start(&scene.bundle(), commit.trim(), Shape::LOSSY)?;
     let (ours, again, curl) = (ours(scene, &forge), again(scene, &forge), curl(scene, &forge)?);
     let (mut our_samples, mut again_samples, mut curl_samples) = (Vec::new(), Vec::new(), Vec::new());

@@ -20,12 +20,12 @@ const DEEDS: &[Deed] = &[
         words: &["process::Command", "Command::new"],
         // Clap's own `Command` is a description of the command line and starts nothing.
         // A server has to run on beside what a bench measures.
-        homes: &["src/world/process.rs", "src/cli/", "xtask/src/bench/install.rs"],
+        homes: &["src/world/process.rs", "src/cli/", "xtask/src/bench/beside.rs"],
         reason: "start programs through world::process::Program, which bounds, cleans and names them",
     },
     Deed {
         words: &["std::process::Command"],
-        homes: &["src/world/process.rs", "xtask/src/bench/install.rs"],
+        homes: &["src/world/process.rs", "xtask/src/bench/beside.rs"],
         reason: "start programs through world::process::Program, which bounds, cleans and names them",
     },
     Deed {

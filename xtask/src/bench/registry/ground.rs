@@ -9,6 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use consign::world::process::Program;
 use serde::{Deserialize, Serialize};
 
+use crate::bench::beside::beside;
+
 /// A PostgreSQL as it is installed, durable as it is by default, behind a shell that ends it when its
 /// standard input closes; root runs it as `postgres`.
 const CLUSTER: &str = r#"
@@ -65,7 +67,7 @@ impl Cluster {
         let Some(programs) = programs() else { return Ok(None) };
         let directory = tempfile::Builder::new().prefix("consign-bench-").tempdir()?;
         let path = Utf8Path::from_path(directory.path()).context("the temporary directory is not UTF-8")?;
-        let mut command = command("sh");
+        let mut command = beside("sh");
         command.args(["-c", CLUSTER, "sh", programs.as_str(), path.as_str()]);
         let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
@@ -101,7 +103,7 @@ impl Place {
     }
 
     pub(super) fn start(&self, server: &Utf8Path) -> Result<Running> {
-        let mut command = command(server.as_str());
+        let mut command = beside(server.as_str());
         command.args(["serve", "--listen", "127.0.0.1:0", "--format", "ndjson", "--log", "off", "--data"]);
         command.arg(self.directory.path().join("data")).current_dir(self.directory.path());
         if let Some(database) = &self.database {
@@ -156,11 +158,6 @@ fn sql(kind: Kind, database: &str, statements: &str) -> Result<String> {
     let output = program.output()?;
     ensure!(output.status.success(), "the statements failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a server has to run beside what is measured")]
-fn command(program: &str) -> std::process::Command {
-    std::process::Command::new(program)
 }
 
 /// Where Debian has the programs, of which only some are in the search path.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::scene::{Scene, git, land};
 use super::timed;
+use crate::bench::beside::beside;
 use crate::bench::link::{Shape, relay};
 
 /// How many releases are made one after the other.
@@ -23,6 +24,8 @@ const CROWD_TIME: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the slowest of a hundred releases may take meanwhile.
 const CROWD_LIMIT_MS: f64 = 5000.0;
+/// What a configuration repository is pushed over: 100 Mbit/s, and 50 ms there and back.
+const DISTANT: Shape = Shape { bits_per_second: Some(100e6), one_way: Duration::from_millis(25), lost_percent: 0 };
 
 /// Over the link.
 #[derive(Debug, Serialize)]
@@ -66,7 +69,7 @@ impl Crowd {
 pub(super) fn alone(scene: &Scene) -> Result<Alone> {
     let remote = scene.remote("link")?;
     let daemon = Daemon::start(scene.path())?;
-    let address = format!("git://127.0.0.1:{}/link.git", relay(daemon.port, Shape::DISTANT)?);
+    let address = format!("git://127.0.0.1:{}/link.git", relay(daemon.port, DISTANT)?);
     let mut repository = scene.copy("link", &address)?;
     let mut ours = Vec::new();
     for (number, landing) in scene.landings("link", &scene.first(RELEASES)).into_iter().enumerate() {
@@ -83,7 +86,7 @@ pub(super) fn alone(scene: &Scene) -> Result<Alone> {
         git(&work, &["commit", "--quiet", "--allow-empty", "-m", &format!("plain {number}")])?;
         pushes.push(timed(|| git(&work, &["push", "--quiet", &address, "HEAD:main"]).map(drop))?);
     }
-    let round_trip_ms = Shape::DISTANT.round_trip().as_secs_f64() * 1000.0;
+    let round_trip_ms = DISTANT.round_trip().as_secs_f64() * 1000.0;
     let (p50_ms, push_p50_ms) = (percentile(&mut ours, 50), percentile(&mut pushes, 50));
     Ok(Alone {
         releases: ours.len(),
@@ -175,14 +178,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    #[expect(clippy::disallowed_methods, reason = "a server has to run beside what is measured")]
     fn start(base: &Utf8Path) -> Result<Self> {
         for _ in 0..20 {
             // It cannot choose a port itself, and somebody else may take this one in between.
             let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             // The program itself: git would start it as one more process, and outlive it or be outlived.
             let programs = git(base, &["--exec-path"])?;
-            let mut command = std::process::Command::new(format!("{programs}/git-daemon"));
+            let mut command = beside(&format!("{programs}/git-daemon"));
             command.args(["--export-all", "--enable=receive-pack", "--reuseaddr", "--listen=127.0.0.1"]);
             command.args([format!("--port={port}"), format!("--base-path={base}")]);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
