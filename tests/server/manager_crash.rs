@@ -317,12 +317,12 @@ impl Scene {
         let fsck = || {
             let mut command = Command::new("git");
             clean(&mut command);
-            let output =
-                command.current_dir(self.config()).args(["fsck", "--strict", "--no-dangling"]).output().unwrap();
-            both(&output)
+            command.current_dir(self.config()).args(["fsck", "--strict", "--no-dangling"]);
+            let output = command.output().unwrap();
+            (output.status.success() && output.stdout.is_empty()).then_some(()).ok_or_else(|| both(&output))
         };
         // What is pushed while it is looked at seems to be missing; what is missing stays so.
-        let said: Vec<_> = (0..10).map(|_| fsck()).take_while(|said| !said.is_empty()).collect();
+        let said: Vec<_> = (0..10).map_while(|_| fsck().err()).collect();
         assert!(said.len() < 10, "{said:?}");
         self.place.sound();
     }

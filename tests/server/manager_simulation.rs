@@ -32,7 +32,7 @@ use remote::{Commit, Memory, Remote, Trouble, caller, restrict};
 /// How many seeds are run, if nobody says otherwise.
 const SEEDS: u64 = 1000;
 /// How many steps each has.
-const STEPS: usize = 24;
+const STEPS: usize = 16;
 /// How many run beside each other.
 const THREADS: u64 = 4;
 const ENVIRONMENTS: [&str; 2] = ["dev", "prod"];
