@@ -42,6 +42,9 @@ struct DeployerTable {
     branch: String,
     #[serde(default = "committer")]
     committer: Person,
+    /// Whether there are copies of policies in it.
+    #[serde(default)]
+    policies: bool,
     /// The user of an https address.
     user: Option<String>,
     /// The file with the password or token of that user.
@@ -132,7 +135,14 @@ impl DeployerTable {
         // A path is seen from the file; everything else is git's to understand.
         let is_path = !self.repository.contains(':');
         let address = if is_path { directory.join(&self.repository).into_string() } else { self.repository };
-        Ok(GitSettings { address, branch: self.branch, committer: self.committer, signing, credentials })
+        Ok(GitSettings {
+            address,
+            branch: self.branch,
+            committer: self.committer,
+            signing,
+            credentials,
+            has_policies: self.policies,
+        })
     }
 }
 

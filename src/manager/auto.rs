@@ -22,7 +22,7 @@ const TOGETHER: u32 = 100;
 
 impl Manager {
     /// Wishes for what policies ask for, of every artifact that was pushed since the last time.
-    pub(super) async fn release_by_itself(&self) -> Result<()> {
+    pub async fn release_by_itself(&self) -> Result<()> {
         loop {
             let store = &self.registry().store;
             // The first time nothing that is there already is released: only what comes from now on.

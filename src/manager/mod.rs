@@ -8,6 +8,7 @@
 
 pub mod auto;
 pub mod deployer;
+mod errands;
 mod landing;
 mod observe;
 pub mod plan;
@@ -16,9 +17,10 @@ mod queue;
 mod report;
 mod ruling;
 mod views;
+mod watch;
 pub mod wish;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -29,6 +31,7 @@ use tokio::task::JoinSet;
 use crate::artifacts::Registry;
 pub use plan::{Deployer, GitSettings, Plan};
 pub use queue::Turn;
+pub use watch::{Told, Watcher};
 
 /// How often it is looked for work that nobody told of.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -50,12 +53,13 @@ struct Parts {
     clock: Clock,
     /// Somebody has put something into the queue.
     wake: Notify,
+    watcher: OnceLock<Watcher>,
 }
 
 impl Manager {
     /// A manager over a registry. Nothing happens by itself before [`Manager::run`].
     pub fn new(registry: Registry, plan: Plan, data: Utf8PathBuf, owner: String, clock: Clock) -> Self {
-        Self(Arc::new(Parts { registry, plan, data, owner, clock, wake: Notify::new() }))
+        Self(Arc::new(Parts { registry, plan, data, owner, clock, wake: Notify::new(), watcher: OnceLock::new() }))
     }
 
     /// What there is to manage.

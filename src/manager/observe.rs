@@ -7,7 +7,7 @@
 use super::Manager;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
-use crate::model::hint::{Deployed, Failing, Hint};
+use crate::model::hint::{Change as RefChange, Deployed, Failing, Hint};
 use crate::model::{Code, text};
 use crate::store::{Change, EventRow, Next, ReleaseFilter};
 
@@ -54,6 +54,9 @@ impl Manager {
                     _ => (found, State::Applying, None),
                 }
             }
+            Hint::Ref { repository, reference, change: RefChange::Deleted, .. } => {
+                return self.branch_deleted(event.sequence, &repository, &reference).await;
+            }
             Hint::Ref { .. } | Hint::Release { .. } => return Ok(()),
         };
         for release in found {
@@ -92,7 +95,14 @@ impl Manager {
             sha256: Some(order.artifact_sha256),
             note: Some(format!("{} {state}: {about}", order.id)),
         };
-        self.registry().store.observed(row.sequence, &next, &change).await.map(drop)
+        if self.registry().store.observed(row.sequence, &next, &change).await? {
+            match state {
+                State::Healthy => self.tell(order, "healthy", None),
+                State::Failed => self.tell(order, "failed", None),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn live_at(&self, environment: String, namespace: String, artifact: String) -> Result<Vec<Release>> {

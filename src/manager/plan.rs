@@ -40,6 +40,8 @@ pub struct GitSettings {
     pub signing: Option<SigningKey>,
     /// How the server proves who it is.
     pub credentials: Credentials,
+    /// Whether there are copies of policies in it, for the tools that read them there.
+    pub has_policies: bool,
 }
 
 impl Plan {
@@ -145,6 +147,7 @@ mod tests {
             committer: Person { name: "Consign".to_owned(), email: "consign@example.com".to_owned() },
             signing: None,
             credentials: Credentials::None,
+            has_policies: false,
         };
         Plan::new(
             environments.collect(),

@@ -13,6 +13,7 @@ use crate::model::management::{
 };
 use crate::model::policy::{Actor, ActorKind, Document, Policy, PolicySet};
 use crate::model::{Code, Digest, Failure, FileName};
+use crate::store::errands::NewErrand;
 use crate::store::{Change, NewApproval, PoliciesWritten, ReleaseFilter, Ruling, Target};
 
 /// How many releases a thought-out change is tried on.
@@ -31,7 +32,7 @@ impl Manager {
     pub async fn apply_policy(&self, service: &FileName, policy: Policy, caller: &Caller) -> Result<Applied> {
         let mut id = String::new();
         let changed = self
-            .change(service, caller, "policy.apply", |policies| {
+            .change(service, caller, "policy.apply", self.copies(service, Some(&policy)), |policies| {
                 id = policies.apply(policy)?;
                 Ok(id.clone())
             })
@@ -42,7 +43,7 @@ impl Manager {
     /// Takes policies away: all that are named, or none.
     pub async fn delete_policies(&self, service: &FileName, ids: &[String], caller: &Caller) -> Result<Deleted> {
         let mut count = 0;
-        self.change(service, caller, "policy.delete", |policies| {
+        self.change(service, caller, "policy.delete", self.copies(service, None), |policies| {
             let deleted = policies.delete(ids)?;
             if let Some(unknown) = ids.iter().find(|id| !deleted.contains(id)) {
                 return Err(Failure::new(
@@ -64,6 +65,7 @@ impl Manager {
         service: &FileName,
         caller: &Caller,
         verb: &'static str,
+        copies: Vec<NewErrand>,
         amend: impl FnOnce(&mut PolicySet) -> Result<String> + Send,
     ) -> Result<bool> {
         let plan = self.plan().clone();
@@ -82,10 +84,11 @@ impl Manager {
                     sha256: Some(Digest::of(&document)),
                     note: Some(note),
                 };
-                Ok((String::from_utf8(document).expect("JSON is text"), change))
+                Ok((String::from_utf8(document).expect("JSON is text"), change, copies))
             })
             .await?;
         self.judge_waiting(Some(service)).await?;
+        self.wake();
         Ok(written == PoliciesWritten::Changed)
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::deployer::git::{ConfigRepository, Decision as Say, Landed, Landing, Settings};
+use super::deployer::Land;
+use super::deployer::git::{Change as Changed, ConfigRepository, Decision as Say, Landed, Landing, Place, Settings};
 use super::landing::landing;
 use super::plan::Deployer;
 use super::{Manager, ruling};
@@ -23,14 +24,16 @@ use crate::store::{Change, Ending, Facts, NewHold, Next, ReleaseRow, Ruling, Tar
 /// How many releases are written at once.
 const TOGETHER: u32 = 1000;
 /// How long a lease counts after it was taken or kept.
-const LEASE: SignedDuration = SignedDuration::from_secs(15);
+const LEASE: SignedDuration = SignedDuration::from_secs(6);
 /// How often it is kept.
-const KEEP_EVERY: Duration = Duration::from_secs(4);
+const KEEP_EVERY: Duration = Duration::from_secs(2);
 /// The pause after the first try that came to nothing; it doubles, up to the longest.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// How often something is tried before it is given up: the better part of an hour.
 const TRIES: u32 = 50;
+/// How many are tried alone where none is taken.
+const REFUSALS: usize = 3;
 
 /// What one pass over the queue did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +52,39 @@ struct Begun {
     is_unsure: bool,
     hold: HoldChange,
     candidate: Option<String>,
+}
+
+/// What is said to a release just before it would be written once more.
+enum Again {
+    Commit,
+    /// It waits, and whatever comes after it in its place does too.
+    Later(Failure),
+    /// It has come to its end.
+    Over(Failure),
+}
+
+/// Where something waits that came first, so that nothing goes past it.
+#[derive(Default)]
+struct Queues(HashSet<Place>);
+
+impl Queues {
+    fn stop(&mut self, order: &Order) {
+        self.0.insert(place(order));
+    }
+
+    fn is_stopped(&self, order: &Order) -> bool {
+        self.0.contains(&place(order))
+    }
+
+    fn stop_at(&mut self, landing: &Landing) {
+        if let Changed::Release { place, .. } = &landing.change {
+            self.0.insert(place.clone());
+        }
+    }
+
+    fn is_stopped_at(&self, landing: &Landing) -> bool {
+        matches!(&landing.change, Changed::Release { place, .. } if self.0.contains(place))
+    }
 }
 
 impl Manager {
@@ -118,8 +154,14 @@ impl Manager {
         }
     }
 
-    /// One pass over the queue of a deployer.
-    pub async fn turn(&self, deployer: &str, repository: &mut ConfigRepository) -> Result<Turn> {
+    /// One pass over the queue of a deployer: releases, and then what else there is to write.
+    pub async fn turn(&self, deployer: &str, repository: &mut impl Land) -> Result<Turn> {
+        let turn = self.release_turn(deployer, repository).await?;
+        let errands = self.run_errands(deployer, repository).await?;
+        Ok(Turn { looked_at: turn.looked_at + errands, ..turn })
+    }
+
+    async fn release_turn(&self, deployer: &str, repository: &mut impl Land) -> Result<Turn> {
         let now = self.now();
         let rows = fair(self.registry().store.in_turn(deployer, now, TOGETHER).await?)?;
         if rows.is_empty() {
@@ -131,12 +173,13 @@ impl Manager {
         let unsure = begun.iter().filter(|begun| begun.is_unsure).map(|begun| begun.order.id.clone()).collect();
         let landed = self.land(repository, &landings, unsure);
         let at = self.now();
-        let mut pushed = 0;
+        let (mut pushed, mut told) = (0, Vec::new());
         match landed {
             Ok(landed) => {
                 for (begun, landed) in begun.into_iter().zip(landed) {
                     let Some(ending) = ended(&begun, landed, at) else { continue };
                     pushed += usize::from(ending.next.state == State::Pushed);
+                    told.push((begun.order.clone(), ending.next.state));
                     endings.push((ending, target(&begun.order)));
                 }
             }
@@ -145,6 +188,13 @@ impl Manager {
             }
         }
         self.registry().store.end(&endings, at, "manager").await?;
+        for (order, state) in &told {
+            match state {
+                State::Pushed => self.tell(order, "pushed", at.duration_since(order.requested_at).try_into().ok()),
+                State::Failed => self.tell(order, "failed", None),
+                _ => {}
+            }
+        }
         Ok(Turn { looked_at, pushed })
     }
 
@@ -155,10 +205,17 @@ impl Manager {
         let mut orders: BTreeMap<u64, Order> = rows.into_iter().map(|(row, order)| (row.sequence, order)).collect();
         let mut said: BTreeMap<u64, (bool, HoldChange, Option<String>)> = BTreeMap::new();
         let (ground, known) = (self.ground().await, orders.clone());
+        let mut queues = Queues::default();
         let judge = |row: &ReleaseRow, facts: &Facts| {
             let Some(order) = known.get(&row.sequence) else { return Ok(Ruling::Pass) };
-            let ruled = ruling::proceed(&ground, order, row, facts)?;
             let is_unsure = row.state == State::Committing.as_str();
+            if !is_unsure && queues.is_stopped(order) {
+                return Ok(Ruling::Pass);
+            }
+            let ruled = ruling::proceed(&ground, order, row, facts)?;
+            if !is_unsure && ruled.next.state == State::Queued {
+                queues.stop(order);
+            }
             said.insert(row.sequence, (is_unsure, ruled.hold, ruled.candidate));
             Ok(if is_unsure { Ruling::Pass } else { Ruling::Go(ruled.next) })
         };
@@ -166,6 +223,9 @@ impl Manager {
         let mut begun = Vec::new();
         for row in rows {
             if row.state != State::Committing.as_str() {
+                if let Some(order) = orders.get(&row.sequence).filter(|_| row.state == State::Failed.as_str()) {
+                    self.tell(order, "refused", None);
+                }
                 continue;
             }
             if let (Some(order), Some((is_unsure, hold, candidate))) =
@@ -180,14 +240,20 @@ impl Manager {
     /// Reads what is to be written. What cannot be read will not come to anything.
     async fn prepare(&self, begun: Vec<Begun>, now: Timestamp) -> (Vec<Landing>, Vec<Begun>, Vec<(Ending, Target)>) {
         let (mut landings, mut ready, mut endings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut queues = Queues::default();
         for begun in begun {
             let tried_before = begun.is_unsure || begun.row.attempts > 0;
-            match self.read(&begun.order, tried_before).await {
+            let read = match queues.is_stopped(&begun.order) {
+                true => Err(waits()),
+                false => self.read(&begun.order, tried_before).await,
+            };
+            match read {
                 Ok(landing) => {
                     landings.push(landing);
                     ready.push(begun);
                 }
                 Err(failure) if failure.code() == Code::StoreUnavailable => {
+                    queues.stop(&begun.order);
                     endings.push((again(&begun, &failure, now), target(&begun.order)));
                 }
                 Err(failure) => endings.push((failed(&begun, &failure, now), target(&begun.order))),
@@ -209,45 +275,49 @@ impl Manager {
     }
 
     /// Writes. What was judged just now is written at once; what has to be tried again is judged again.
-    fn land(
-        &self,
-        repository: &mut ConfigRepository,
-        landings: &[Landing],
-        unsure: HashSet<String>,
-    ) -> Result<Vec<Landed>> {
+    fn land(&self, repository: &mut impl Land, landings: &[Landing], unsure: HashSet<String>) -> Result<Vec<Landed>> {
         if landings.is_empty() {
             return Ok(Vec::new());
         }
         let (manager, handle) = (self.clone(), tokio::runtime::Handle::current());
-        let (mut again, now) = (unsure, self.now());
+        let (mut again, now, mut queues) = (unsure, self.now(), Queues::default());
         let mut ask = |landing: &Landing| {
+            if queues.is_stopped_at(landing) {
+                return Say::LeaveOut(waits());
+            }
             if again.insert(landing.release_id.clone()) {
                 return Say::Commit;
             }
             match handle.block_on(manager.judge_again(&landing.release_id)) {
-                Ok(()) => Say::Commit,
-                Err(failure) => Say::LeaveOut(failure),
+                Ok(Again::Commit) => Say::Commit,
+                Ok(Again::Over(failure)) => Say::LeaveOut(failure),
+                Ok(Again::Later(failure)) | Err(failure) => {
+                    queues.stop_at(landing);
+                    Say::LeaveOut(failure)
+                }
             }
         };
         // The task that drives this one waits for it, and others go on meanwhile.
-        tokio::task::block_in_place(|| match repository.land(landings, now, &mut ask) {
-            // Whatever the host does not take must not keep the others from it.
-            Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
-                let alone = |landing| match repository.land(std::slice::from_ref(landing), now, &mut ask) {
-                    Ok(mut landed) => landed.pop().unwrap_or(Landed::AlreadyUpToDate(None)),
-                    Err(failure) => Landed::LeftOut(failure),
-                };
-                Ok(landings.iter().map(alone).collect())
+        tokio::task::block_in_place(|| {
+            let landed = match repository.land(landings, now, &mut ask) {
+                // Whatever the host does not take must not keep the others from it.
+                Err(failure) if failure.code() == Code::PushRefused && landings.len() > 1 => {
+                    Ok(one_by_one(repository, landings, now, &mut ask))
+                }
+                landed => landed,
+            };
+            if let Err(failure) = repository.tidy() {
+                tracing::warn!(
+                    cause = failure.chain().join(": "),
+                    "a copy of a configuration repository cannot be tidied"
+                );
             }
-            landed => {
-                repository.tidy()?;
-                landed
-            }
+            landed
         })
     }
 
     /// Whether a release that is being written still may be.
-    async fn judge_again(&self, id: &str) -> Result<()> {
+    async fn judge_again(&self, id: &str) -> Result<Again> {
         let gone = || Failure::new(Code::StoreDamaged, format!("the release `{id}` is not there"));
         let row = self.registry().store.release(id).await?.ok_or_else(gone)?;
         let (order, ground) = (read_order(&row)?, self.ground().await);
@@ -255,15 +325,48 @@ impl Manager {
             .registry()
             .store
             .proceed(&[(row.sequence, target(&order))], ground.now, |row, facts| {
-                Ok(Ruling::Go(ruling::proceed(&ground, &order, row, facts)?.next))
+                let next = ruling::proceed(&ground, &order, row, facts)?.next;
+                Ok(if next.state == State::Committing { Ruling::Pass } else { Ruling::Go(next) })
             })
             .await?;
         let row = rows.into_iter().next().ok_or_else(gone)?;
-        if row.state == State::Committing.as_str() {
-            return Ok(());
-        }
-        Err(Failure::new(Code::PolicyRefused, row.reason.unwrap_or_else(|| "the policies have changed".to_owned())))
+        let why = row.reason.unwrap_or_else(|| "the policies have changed".to_owned());
+        let failure = Failure::new(Code::PolicyRefused, why);
+        Ok(match State::parse(&row.state) {
+            Some(State::Committing) => Again::Commit,
+            Some(state) if state.is_waiting() => Again::Later(failure),
+            _ => Again::Over(failure),
+        })
     }
+}
+
+/// Writes what was refused together each by itself. What comes after a refused one in its place waits for it; where
+/// nothing at all is taken, no more than some are tried.
+fn one_by_one(
+    repository: &mut impl Land,
+    landings: &[Landing],
+    now: Timestamp,
+    ask: &mut dyn FnMut(&Landing) -> Say,
+) -> Vec<Landed> {
+    let (mut queues, mut refused, mut is_any_taken) = (Queues::default(), 0, false);
+    let mut alone = |landing: &Landing| {
+        if queues.is_stopped_at(landing) || (refused >= REFUSALS && !is_any_taken) {
+            queues.stop_at(landing);
+            return Landed::LeftOut(waits());
+        }
+        match repository.land(std::slice::from_ref(landing), now, ask) {
+            Ok(mut landed) => {
+                is_any_taken |= matches!(landed[..], [Landed::Pushed(_)]);
+                landed.pop().unwrap_or(Landed::AlreadyUpToDate(None))
+            }
+            Err(failure) => {
+                refused += 1;
+                queues.stop_at(landing);
+                Landed::LeftOut(failure)
+            }
+        }
+    };
+    landings.iter().map(&mut alone).collect()
 }
 
 /// What was asked for, as it is kept.
@@ -280,6 +383,20 @@ pub(super) fn target(order: &Order) -> Target {
         environment: order.environment.to_string(),
         artifact: order.artifact.to_string(),
     }
+}
+
+/// The place of an order, as deployers have it.
+fn place(order: &Order) -> Place {
+    Place {
+        environment: order.environment.to_string(),
+        namespace: order.namespace.to_string(),
+        service: order.service.to_string(),
+    }
+}
+
+/// Why something is not written that could be: nothing is wrong with it.
+fn waits() -> Failure {
+    Failure::new(Code::StoreUnavailable, "what was asked for before it waits")
 }
 
 /// One release of each service after the other, so that none waits for all of another one's.
@@ -348,6 +465,9 @@ fn may_pass(code: Code) -> bool {
             | Code::RemoteUnavailable
             | Code::RemoteForbidden
             | Code::CommandTimeout
+            | Code::CommandFailed
+            | Code::GitUnusable
+            | Code::Io
     )
 }
 
@@ -388,6 +508,12 @@ fn again(begun: &Begun, failure: &Failure, at: Timestamp) -> Ending {
     let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
     let due_at = at.saturating_add(pause).unwrap_or(Timestamp::MAX);
     let reason = Some(format!("{failure}; it is tried again"));
-    let next = Next { state: State::Queued, code: None, reason, due_at, decision: None };
+    // What may have arrived is not judged before that is known.
+    let is_known = matches!(
+        failure.code(),
+        Code::PushRefused | Code::PushRejected | Code::RemoteForbidden | Code::StoreUnavailable
+    );
+    let state = if is_known && !begun.is_unsure { State::Queued } else { State::Committing };
+    let next = Next { state, code: None, reason, due_at, decision: None };
     Ending { sequence: begun.row.sequence, next, commit: None, replaces: None, holds: None, lifts: false, change: None }
 }

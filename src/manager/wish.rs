@@ -11,6 +11,7 @@ use super::Manager;
 use super::landing::no_manifests;
 use super::queue::{read_order, target};
 use super::ruling::{self, Asked, Ground};
+use super::watch::{Told, intent_of};
 use crate::artifacts;
 use crate::model::artifact::Artifact;
 use crate::model::delivery::{Actor, Granted, Granting, Order, Release, Selector, State, Verdict, Wish};
@@ -37,7 +38,8 @@ struct Clerk<'a> {
     ground: &'a Ground,
     found: &'a [Found],
     dry_run: bool,
-    granted: Vec<Granting>,
+    /// What there is to say of each environment, in their order; nothing, while it has not been judged.
+    places: Vec<Option<Granting>>,
 }
 
 impl Manager {
@@ -45,7 +47,7 @@ impl Manager {
     pub async fn wish(&self, wish: &Wish, actor: &Actor, name: Option<&str>) -> Result<Granted> {
         let ground = self.ground().await;
         let at = ground.now;
-        let (mut found, mut places, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut found, mut places) = (Vec::new(), Vec::new());
         for environment in &wish.environments {
             match self.find(wish, environment, actor, at).await {
                 Ok(one) => {
@@ -54,25 +56,27 @@ impl Manager {
                 }
                 // The database is not a reason to refuse anything.
                 Err(failure) if failure.code() == Code::StoreUnavailable => return Err(failure),
-                Err(failure) => {
-                    places.push(Some(refused.len()));
-                    refused.push(refusal(environment, None, &failure));
-                }
+                Err(failure) => places.push(Some(refusal(environment, None, &failure))),
             }
         }
-        let mut clerk = Clerk { ground: &ground, found: &found, dry_run: wish.dry_run, granted: Vec::new() };
+        let mut clerk = Clerk { ground: &ground, found: &found, dry_run: wish.dry_run, places };
         let targets: Vec<_> = found.iter().map(|found| target(&found.order)).collect();
-        let judged: Vec<Granting> = if wish.dry_run {
+        let results: Vec<Granting> = if wish.dry_run {
             for (number, target) in targets.iter().enumerate() {
                 let facts = self.registry().store.facts(target).await?;
                 clerk.rule(number, &facts)?;
             }
-            clerk.granted
+            clerk.granted()
         } else {
             let request = Digest::of(&pretty(wish));
             let named = name.map(|name| Named { subject: actor.subject.clone(), name: name.to_owned(), request });
             match self.registry().store.order(&targets, named.as_ref(), at, &actor.subject, &mut clerk).await? {
-                Ordered::Now(_) => clerk.granted,
+                Ordered::Now(_) => {
+                    let granted = clerk.granted();
+                    self.tell_refused(wish, actor, &granted);
+                    granted
+                }
+                // All of it is as it was, also where nothing could be found any more.
                 Ordered::Before(answer) => serde_json::from_str(&answer).map_err(|error| {
                     Failure::new(Code::StoreDamaged, "an answer that is kept cannot be read").because(error)
                 })?,
@@ -82,16 +86,10 @@ impl Manager {
                 }
             }
         };
-        if judged.iter().any(|granting| granting.result == Verdict::Accepted) {
+        if results.iter().any(|granting| granting.result == Verdict::Accepted) {
             self.wake();
         }
-        // An answer that was kept names its environments; the others were refused before anything was judged.
-        let mut judged = judged.into_iter();
-        let results = places.into_iter().filter_map(|place| match place {
-            Some(number) => refused.get(number).cloned(),
-            None => judged.next(),
-        });
-        Ok(Granted { service: wish.service.clone(), results: results.collect() })
+        Ok(Granted { service: wish.service.clone(), results })
     }
 
     /// Why an artifact may not be released to an environment now, or that it may.
@@ -145,6 +143,21 @@ impl Manager {
             deployer: environment.deployer.clone(),
             artifact,
         })
+    }
+
+    /// Counts what was refused, where it was known what is released where: nobody's typing becomes a name to count by.
+    fn tell_refused(&self, wish: &Wish, actor: &Actor, granted: &[Granting]) {
+        let refused = granted.iter().filter(|one| one.result == Verdict::Refused && one.artifact.is_some());
+        for Granting { environment, .. } in refused {
+            let (environment, service) = (environment.as_str(), wish.service.as_str());
+            self.tell_of(&Told {
+                environment,
+                service,
+                intent: intent_of(wish, actor),
+                outcome: "refused",
+                took: None,
+            });
+        }
     }
 
     async fn artifact(&self, service: &FileName, id: &FileName) -> Result<(Artifact, Digest)> {
@@ -235,6 +248,18 @@ impl Manager {
 }
 
 impl Clerk<'_> {
+    /// What was said of the environments so far.
+    fn granted(&self) -> Vec<Granting> {
+        self.places.iter().flatten().cloned().collect()
+    }
+
+    /// Says something of the first environment that nothing was said of yet.
+    fn say(&mut self, granting: Granting) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.is_none()) {
+            *place = Some(granting);
+        }
+    }
+
     /// What becomes of an order, without the order itself.
     fn judge(&self, found: &Found, facts: &Facts) -> Result<(Granting, Option<Next>)> {
         let Found { order, artifact, .. } = found;
@@ -285,13 +310,13 @@ impl Judge for Clerk<'_> {
         let Some(found) = self.found.get(number) else { return Ok(Ruling::Pass) };
         let (mut granting, next) = self.judge(found, facts)?;
         let Some(next) = next.filter(|_| !self.dry_run) else {
-            self.granted.push(granting);
+            self.say(granting);
             return Ok(Ruling::Pass);
         };
         let live = ruling::live_in(facts, &target(&found.order)).map(read_order).transpose()?;
         let order = Order { previous: live.map(|live| live.artifact), ..found.order.clone() };
         granting.release = Some(order.id.clone());
-        self.granted.push(granting);
+        self.say(granting);
         Ok(Ruling::Keep(Box::new(NewRelease {
             id: order.id.clone(),
             deployer: found.deployer.clone(),
@@ -302,7 +327,7 @@ impl Judge for Clerk<'_> {
     }
 
     fn answer(&self) -> String {
-        serde_json::to_string(&self.granted).expect("plain data always serialises")
+        serde_json::to_string(&self.granted()).expect("plain data always serialises")
     }
 }
 

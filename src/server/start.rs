@@ -166,7 +166,9 @@ pub async fn start(settings: &Settings) -> Result<Running> {
         owner(settings),
         Arc::new(clock::now),
     );
-    let parts = Parts { registry, manager, metrics: Metrics::new(), limits, federation, webhooks, traces, origin };
+    let counted = Metrics::new();
+    manager.watch(counted.watcher());
+    let parts = Parts { registry, manager, metrics: counted, limits, federation, webhooks, traces, origin };
     Ok(Running { app: App(Arc::new(parts)), listener, tls, operators, exporter, address, metrics, first_token })
 }
 

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::audit::{append, lock_log};
+use super::errands::{NewErrand, keep_errand};
 use super::releases::{ReleaseRow, Target};
 use super::{Change, Store, broken, digest, instant, microseconds, reading, writing};
 use crate::model::Digest;
@@ -284,12 +285,12 @@ impl Store {
     }
 
     /// Changes the policies of a service: `amend` is shown those that there are and gives those that there
-    /// should be, and the line in the audit log.
+    /// should be, the line in the audit log, and what has to be written elsewhere.
     pub async fn change_policies(
         &self,
         service: &str,
         at: Timestamp,
-        amend: impl FnOnce(Option<&str>) -> Result<(String, Change)> + Send,
+        amend: impl FnOnce(Option<&str>) -> Result<(String, Change, Vec<NewErrand>)> + Send,
     ) -> Result<PoliciesWritten> {
         Ok(writing!(self, transaction => {
             let mut frontier = lock_log!(transaction);
@@ -299,11 +300,15 @@ impl Store {
                 .await
                 .map_err(broken)?;
             let there = there.map(|(document,)| document);
-            let (document, change) = amend(there.as_deref())?;
+            let (document, change, errands) = amend(there.as_deref())?;
             if there.as_deref() == Some(document.as_str()) {
                 PoliciesWritten::Unchanged
             } else {
-                append!(transaction, frontier, change);
+                let sequence = append!(transaction, frontier, change);
+                for errand in &errands {
+                    let cause = format!("policies/{sequence}/{}", errand.deployer);
+                    keep_errand!(transaction, sequence, cause, errand, at);
+                }
                 sqlx::query(
                     "INSERT INTO policy_set (service, document, changed_at) VALUES ($1, $2, $3) \
                      ON CONFLICT (service) DO UPDATE SET document = excluded.document, changed_at = excluded.changed_at",

@@ -7,6 +7,7 @@
 mod artifacts;
 mod audit;
 pub mod blobs;
+pub mod errands;
 mod events;
 mod facts;
 mod keeping;

@@ -195,6 +195,8 @@ macro_rules! step {
     };
 }
 
+pub(super) use step;
+
 /// Brings a release to its next state.
 macro_rules! go {
     ($transaction:ident, $sequence:expr, $next:expr, $at:expr, $commit:expr) => {{
@@ -316,8 +318,11 @@ impl Store {
     pub async fn in_turn(&self, deployer: &str, now: Timestamp, most: u32) -> Result<Vec<ReleaseRow>> {
         let rows: Vec<Columns> = reading!(self, pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                "{COLUMNS} WHERE deployer = $1 AND (state = 'committing' OR (state = 'queued' AND due_at <= $2)) \
-                 AND NOT EXISTS (SELECT 1 FROM release e WHERE e.deployer = $3 AND e.state = 'queued' AND e.due_at > $4 \
+                "{COLUMNS} WHERE deployer = $1 AND state IN ('queued', 'committing') AND due_at <= $2 \
+                 AND NOT EXISTS (SELECT 1 FROM release e WHERE e.deployer = $3 AND e.state IN ('queued', 'committing') \
+                   AND e.due_at > $4 AND e.service = release.service AND e.namespace = release.namespace \
+                   AND e.environment = release.environment AND e.sequence < release.sequence) \
+                 AND NOT EXISTS (SELECT 1 FROM errand e WHERE e.done_at IS NULL \
                    AND e.service = release.service AND e.namespace = release.namespace \
                    AND e.environment = release.environment AND e.sequence < release.sequence) \
                  ORDER BY CASE state WHEN 'committing' THEN 0 ELSE 1 END, sequence LIMIT $5"

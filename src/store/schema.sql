@@ -120,6 +120,24 @@ CREATE TABLE release_step (
 );
 CREATE INDEX release_step_of_time ON release_step (at);
 
+-- What else is written into environments, in its turn: what goes with its branch, and copies of policies. Whatever
+-- causes one causes no second one.
+CREATE TABLE errand (
+    cause TEXT NOT NULL PRIMARY KEY,
+    sequence BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    deployer TEXT NOT NULL,
+    service TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    branch TEXT NOT NULL,
+    due_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    done_at BIGINT
+);
+CREATE INDEX errand_that_waits ON errand (service, namespace, environment, sequence) WHERE done_at IS NULL;
+
 -- What was asked for under a name of the caller's own, and what was answered.
 CREATE TABLE release_request (
     subject TEXT NOT NULL,

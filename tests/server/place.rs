@@ -35,6 +35,8 @@ pub struct Running {
     child: Child,
     pub address: String,
     pub admin: Option<String>,
+    /// Where what is counted is shown.
+    pub metrics: Option<String>,
 }
 
 /// An answer.
@@ -141,7 +143,7 @@ impl Place {
             }
         };
         let text = |name: &str| started[name].as_str().map(str::to_owned);
-        Running { child, address: text("address").unwrap(), admin: text("admin_token") }
+        Running { child, address: text("address").unwrap(), admin: text("admin_token"), metrics: text("metrics") }
     }
 
     /// A new token.
@@ -167,6 +169,11 @@ impl Place {
 }
 
 impl Running {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without a warning, while others are still asking it.
     pub fn end_now(&self) {
         let id = rustix::process::Pid::from_child(&self.child);
@@ -191,6 +198,11 @@ impl Running {
         use rustix::process::{Pid, Resource, Rlimit, prlimit};
         let limit = Rlimit { current: bytes, maximum: None };
         prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
+    }
+
+    /// What it has counted.
+    pub fn counted(&self) -> String {
+        client().get(self.metrics.as_ref().unwrap()).send().unwrap().text().unwrap()
     }
 
     /// Waits until it has ended.
