@@ -202,6 +202,13 @@ impl Simulation {
                 self.remote.lock().unwrap().trouble = Some(trouble);
                 self.turn(world).await;
                 self.remote.lock().unwrap().trouble = None;
+                // What has arrived unheard of is judged by rules that are new.
+                if trouble == Trouble::Unheard && random.below(2) == 0 {
+                    self.story.push(format!("restrict {environment}"));
+                    restrict(&self.manager, &self.service, environment, &self.remote, &self.clock).await;
+                    self.clock.fetch_add(100, Ordering::Relaxed);
+                    self.turn(world).await;
+                }
             }
             _ => self.turn(world).await,
         }
