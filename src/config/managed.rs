@@ -55,7 +55,7 @@ struct DeployerTable {
     known_hosts: Option<Utf8PathBuf>,
     /// The ssh key that commits are signed with.
     signing_key: Option<Utf8PathBuf>,
-    /// The key of GnuPG that they are signed with.
+    /// The key of `GnuPG` that they are signed with.
     gpg_key: Option<String>,
 }
 

@@ -184,7 +184,7 @@ impl Manager {
                 }
             }
             Err(failure) => {
-                endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))))
+                endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))));
             }
         }
         self.registry().store.end(&endings, at, "manager").await?;
@@ -243,9 +243,10 @@ impl Manager {
         let mut queues = Queues::default();
         for begun in begun {
             let tried_before = begun.is_unsure || begun.row.attempts > 0;
-            let read = match queues.is_stopped(&begun.order) {
-                true => Err(waits()),
-                false => self.read(&begun.order, tried_before).await,
+            let read = if queues.is_stopped(&begun.order) {
+                Err(waits())
+            } else {
+                self.read(&begun.order, tried_before).await
             };
             match read {
                 Ok(landing) => {

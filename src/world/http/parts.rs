@@ -19,8 +19,8 @@ use crate::world::files;
 
 /// Below this size a part is not worth a connection, in bytes.
 const LEAST_BYTES: u64 = 4 << 20;
-/// The most parts of a file.
-const MOST_PARTS: u64 = 3;
+/// The most parts of a file: several files come at once, and each part takes memory.
+const MOST_PARTS: u64 = 2;
 
 /// Whether a part came, or everything at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,6 @@ mod tests {
             assert!(parts.len() as u64 <= MOST_PARTS);
         }
         assert_eq!(parts(LEAST_BYTES).len(), 1);
-        assert_eq!(parts(3 * LEAST_BYTES).len(), 3);
+        assert_eq!(parts(3 * LEAST_BYTES).len(), 2);
     }
 }
