@@ -48,12 +48,28 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
     ] {
         people.push((grants, Some(place.token(grants))));
     }
+    let routes = routes();
+    let mut matrix = String::new();
+    for (method, path, body) in &routes {
+        let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for (name, token) in &people {
+            let answer = server.ask(method, path, token.as_deref(), body.clone());
+            by_status.entry(answer.status).or_default().push(name);
+        }
+        let cells: Vec<_> = by_status.iter().map(|(status, names)| format!("{status} {}", names.join(", "))).collect();
+        matrix.push_str(&format!("{method} {path}\n  {}\n", cells.join("\n  ")));
+    }
+    insta::assert_snapshot!(matrix);
+}
+
+/// Every route, and what is sent to it.
+fn routes() -> Vec<(&'static str, String, String)> {
     let (web, one) = ("/api/v1/services/web", "/api/v1/services/web/artifacts/one");
     let wish = |environment: &str, dry_run: bool| {
         let what = json!({ "kind": "artifact", "id": "one" });
         json!({ "service": "web", "environments": [environment], "what": what, "dry_run": dry_run }).to_string()
     };
-    let routes = [
+    vec![
         ("GET", "/ping".to_owned(), String::new()),
         ("GET", "/healthz".to_owned(), String::new()),
         ("GET", "/readyz".to_owned(), String::new()),
@@ -106,18 +122,7 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
         ("GET", "/tile/0/000.p/1".to_owned(), String::new()),
         ("GET", "/tile/entries/000.p/1".to_owned(), String::new()),
         ("GET", "/metrics".to_owned(), String::new()),
-    ];
-    let mut matrix = String::new();
-    for (method, path, body) in &routes {
-        let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-        for (name, token) in &people {
-            let answer = server.ask(method, path, token.as_deref(), body.clone());
-            by_status.entry(answer.status).or_default().push(name);
-        }
-        let cells: Vec<_> = by_status.iter().map(|(status, names)| format!("{status} {}", names.join(", "))).collect();
-        matrix.push_str(&format!("{method} {path}\n  {}\n", cells.join("\n  ")));
-    }
-    insta::assert_snapshot!(matrix);
+    ]
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
             match response.headers().get("location") {
-                Some(next) => address = next.to_str().unwrap().to_owned(),
+                Some(next) => next.to_str().unwrap().clone_into(&mut address),
                 None => return (address, response.text().unwrap()),
             }
         }

@@ -1,5 +1,5 @@
 //! The running server against its own description, by somebody who has read nothing else: schemathesis, of
-//! PyPI. No request makes it fail inside, and no answer is another one than it describes.
+//! `PyPI`. No request makes it fail inside, and no answer is another one than it describes.
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
