@@ -208,6 +208,7 @@ mod tests {
             "release:web",
             "release:web@dev",
             "release:*@dev",
+            "override:web@prod",
             "approve:web@prod",
             "policy:web",
             "audit:*",
@@ -251,6 +252,9 @@ mod tests {
         release:*@dev
           read: web web@dev web@prod api api@dev api@prod none
           release: web@dev api@dev
+        override:web@prod
+          read: web web@dev web@prod
+          override: web@prod
         approve:web@prod
           read: web web@dev web@prod
           approve: web@prod
@@ -263,6 +267,7 @@ mod tests {
           read: web web@dev web@prod api api@dev api@prod none
           push: web web@dev web@prod api api@dev api@prod none
           release: web web@dev web@prod api api@dev api@prod none
+          override: web web@dev web@prod api api@dev api@prod none
           approve: web web@dev web@prod api api@dev api@prod none
           policy: web web@dev web@prod api api@dev api@prod none
           audit: web web@dev web@prod api api@dev api@prod none
