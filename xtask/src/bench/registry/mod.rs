@@ -2,7 +2,8 @@
 //! answers and how much memory it has while nobody asks.
 //!
 //! The limit of pushes is what the database's own client reaches with the same rows, one transaction each.
-//! The rows of the lists are filled in by SQL, since a million pushes would take hours.
+//! The rows of the lists are filled in by SQL, since a million pushes would take hours. There are as few services as it
+//! takes for a page of the smallest list to be as full as one of the largest.
 
 mod ground;
 mod wire;
@@ -220,14 +221,14 @@ fn fill(place: &Place, from: u64, to: u64) -> Result<()> {
         "CASE WHEN i % 50 = 7 THEN 'tag' ELSE 'push' END",
     );
     let record = format!(
-        "'{{\"type\":\"consign.artifact/v1\",\"id\":\"a' || i || '\",\"service\":\"s' || (i / 3 % 100) || \
+        "'{{\"type\":\"consign.artifact/v1\",\"id\":\"a' || i || '\",\"service\":\"s' || (i / 3 % 12) || \
          '\",\"source\":{{\"sha\":\"' || {text} || '\",\"branch\":\"' || {branch} || '\",\"event\":\"' || {event} || \
          '\",\"message\":\"fix: what was wrong with number ' || i || '\"}},\"ci\":{{\"job_url\":\"https://ci.example.com/' || i || '\"}}}}'"
     );
     let zeros = "0".repeat(64);
     place.sql(&format!(
         "{before}\nBEGIN;\nINSERT INTO artifact (sequence, service, id, branch, event, sha, created_at, pushed_by, \
-         sha256, record, verdict, policy) {numbers}SELECT i + 1000, 's' || (i / 3 % 100), 'a' || i, {branch}, {event}, \
+         sha256, record, verdict, policy) {numbers}SELECT i + 1000, 's' || (i / 3 % 12), 'a' || i, {branch}, {event}, \
          {text}, i, 'bench', '{zeros}', {record}, 'none', '{zeros}' FROM n;\nCOMMIT;\n{after}\n"
     ))?;
     Ok(())
