@@ -22,10 +22,15 @@ impl Manager {
         Ok(Some(release))
     }
 
-    /// The releases that a filter lets through, and the place of the last one in the order of all changes.
+    /// The releases that a filter lets through, and, where there are more, the place of the last one in the
+    /// order of all changes.
     pub async fn releases(&self, filter: &ReleaseFilter) -> Result<(Vec<Release>, Option<u64>)> {
-        let rows = self.registry().store.releases(filter).await?;
-        let last = rows.last().map(|row| row.sequence);
+        // One more than is shown tells whether there is another one.
+        let more = ReleaseFilter { most: filter.most.saturating_add(1), ..filter.clone() };
+        let mut rows = self.registry().store.releases(&more).await?;
+        let has_more = rows.len() > filter.most as usize;
+        rows.truncate(filter.most as usize);
+        let last = rows.last().map(|row| row.sequence).filter(|_| has_more);
         Ok((rows.into_iter().map(|row| self.shown(row)).collect::<Result<_>>()?, last))
     }
 

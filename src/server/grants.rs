@@ -152,8 +152,8 @@ impl fmt::Display for Grants {
 /// A word that is no grant.
 fn no_grant(word: &str) -> Failure {
     Failure::new(Code::Usage, format!("{word:?} is not a grant")).hint(
-        "write `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `approve:SERVICE@ENVIRONMENT`, \
-         `policy:SERVICE`, `audit:*` or `admin:*`; `*` is every service, and without `@` it is every environment",
+        "write `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `override:SERVICE@ENVIRONMENT`, \
+         `approve:SERVICE@ENVIRONMENT`, `policy:SERVICE`, `audit:*` or `admin:*`; `*` is every service, and without `@` it is every environment",
     )
 }
 

@@ -68,6 +68,16 @@ impl Identity {
         Err(not_allowed(verb, &format!("{service}@{environment}")))
     }
 
+    /// Of the services that are asked about, those that may be seen; nothing where it is all of them. Those that
+    /// may not be seen are as if they were not there.
+    pub(super) fn seen(&self, asked: Option<Vec<String>>) -> Option<Vec<String>> {
+        match (asked, self.grants.visible()) {
+            (Some(asked), Some(visible)) => Some(asked.into_iter().filter(|name| visible.contains(name)).collect()),
+            (asked, None) => asked,
+            (None, visible) => visible,
+        }
+    }
+
     /// Refuses what is granted for no service.
     pub(super) fn need_somewhere(&self, verb: Verb) -> Result<()> {
         if self.grants.allow_somewhere(verb) { Ok(()) } else { Err(not_allowed(verb, "*")) }

@@ -161,7 +161,7 @@ fn one(release: &Release) -> String {
         ("Namespace", order.namespace.to_string()),
         ("State", release.state.to_string()),
         ("Intent", order.intent.to_string()),
-        ("Released by", format!("{} <{}>", order.actor.name, order.actor.email)),
+        ("Released by", format!("{} <{}> ({})", order.actor.name, order.actor.email, order.actor.subject)),
         ("Requested at", order.requested_at.to_string()),
     ];
     rows.extend(release.pushed_at.map(|at| ("Released at", at.to_string())));

@@ -228,6 +228,29 @@ pub(super) fn votes<'a>(request: &'a Request, approvers: &[Approver]) -> BTreeMa
     votes
 }
 
+/// Whether somebody asked for it themselves, or their push made automation ask.
 fn is_own(voter: &Actor, asked_by: &Actor) -> bool {
-    voter.subject == asked_by.subject || asked_by.on_behalf_of.as_ref() == Some(&voter.subject)
+    let pushed = |author: &String| *author == voter.subject || voter.on_behalf_of.as_ref() == Some(author);
+    voter.subject == asked_by.subject || asked_by.on_behalf_of.as_ref().is_some_and(pushed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_votes_on_what_their_own_push_set_going() {
+        let actor = |subject: &str, behind: Option<&str>| Actor {
+            subject: subject.to_owned(),
+            kind: ActorKind::User,
+            groups: [].into(),
+            roles: [].into(),
+            on_behalf_of: behind.map(str::to_owned),
+        };
+        let asked_by = actor("policy:auto-release-main-dev", Some("asa@example.com"));
+        assert!(is_own(&actor("idp:1", Some("asa@example.com")), &asked_by));
+        assert!(is_own(&actor("asa@example.com", None), &asked_by));
+        assert!(!is_own(&actor("idp:2", Some("bo@example.com")), &asked_by));
+        assert!(!is_own(&actor("idp:2", None), &actor("idp:1", None)));
+    }
 }

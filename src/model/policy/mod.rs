@@ -108,7 +108,7 @@ pub struct Actor {
     /// The roles that the server gives.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<String>,
-    /// The person whose push or tag made automation act.
+    /// The address of the person whose push or tag made automation act; of a voter, their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
 }

@@ -117,12 +117,7 @@ pub(in crate::server) async fn list(
     identity.need_somewhere(Verb::Read)?;
     let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
     let mut filter = filter(Query::of(pairs))?;
-    // Services that one may not see are empty, as are those that are not there.
-    filter.services = match (filter.services, identity.grants.visible()) {
-        (Some(asked), Some(visible)) => Some(asked.into_iter().filter(|name| visible.contains(name)).collect()),
-        (asked, None) => asked,
-        (None, visible) => visible,
-    };
+    filter.services = identity.seen(filter.services);
     let (rows, more) = page(&app, filter).await?;
     let next = rows.last().filter(|_| more).map(|row| cursor(row.sequence));
     let rows = app.registry.marked(rows).await;

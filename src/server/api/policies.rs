@@ -210,8 +210,14 @@ pub(in crate::server) async fn approve(
     identity.need_in(Verb::Approve, &service, &given.environment)?;
     given.comment.as_deref().map_or(Ok(()), |comment| plain("the comment", comment))?;
     let who = actor(&identity, &service, Some(&given.environment));
-    let voter =
-        Actor { subject: who.subject, kind: ActorKind::User, groups: who.groups, roles: who.roles, on_behalf_of: None };
+    let voter = Actor {
+        subject: who.subject,
+        kind: ActorKind::User,
+        groups: who.groups,
+        roles: who.roles,
+        // Commits know people by their addresses, and nobody votes on what their own push set going.
+        on_behalf_of: identity.email.clone(),
+    };
     app.manager.approve(&service, &given, &voter, &identity.caller()).await?;
     Ok(Json(given))
 }
@@ -245,12 +251,7 @@ pub(in crate::server) async fn report(
     if since >= until {
         return Err(invalid("`since` is not before `until`").into());
     }
-    let services = match (asked, identity.grants.visible()) {
-        (Some(asked), Some(visible)) => Some(asked.into_iter().filter(|name| visible.contains(name)).collect()),
-        (asked, None) => asked,
-        (None, visible) => visible,
-    };
-    Ok(Json(app.manager.report(services.as_deref(), since, until).await?))
+    Ok(Json(app.manager.report(identity.seen(asked).as_deref(), since, until).await?))
 }
 
 async fn read<T: serde::de::DeserializeOwned>(

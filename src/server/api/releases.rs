@@ -98,19 +98,9 @@ pub(in crate::server) async fn list(
     identity.need_somewhere(Verb::Read)?;
     let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
     let mut filter = filter(Query::of(pairs))?;
-    filter.services = match (filter.services, identity.grants.visible()) {
-        (Some(asked), Some(visible)) => Some(asked.into_iter().filter(|name| visible.contains(name)).collect()),
-        (asked, None) => asked,
-        (None, visible) => visible,
-    };
-    let most = filter.most;
-    let (mut releases, mut last) = app.manager.releases(&ReleaseFilter { most: most + 1, ..filter.clone() }).await?;
-    let has_more = releases.len() > most as usize;
-    if has_more {
-        // The one too many says only that there is one.
-        (releases, last) = app.manager.releases(&filter).await?;
-    }
-    Ok(Json(Releases { releases, next: last.filter(|_| has_more).map(cursor) }))
+    filter.services = identity.seen(filter.services);
+    let (releases, next) = app.manager.releases(&filter).await?;
+    Ok(Json(Releases { releases, next: next.map(cursor) }))
 }
 
 /// Shows one release with every state that it had.
