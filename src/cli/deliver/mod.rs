@@ -97,9 +97,13 @@ impl Waiting {
         if let Some(refused) = granted.results.iter().find(|granting| granting.result == Verdict::Refused) {
             let count = granted.results.iter().filter(|granting| granting.result == Verdict::Refused).count();
             let code = code(refused.code.as_deref()).unwrap_or(Code::PolicyRefused);
+            let hint = match code {
+                Code::PolicyRefused => "`consign explain` says what has to become true",
+                _ => "the lines marked [X] say why; `consign status` shows what is where",
+            };
             return Err(Failure::new(code, format!("refused in {count} of {} environments", granted.results.len()))
                 .subject(refused.environment.as_str())
-                .hint("`consign explain` says what has to become true"));
+                .hint(hint));
         }
         ended(&ends, self.timeout)
     }
