@@ -59,10 +59,11 @@ impl Manager {
             let mut release = Some(release);
             place(&environment, &namespace, &mut |place| {
                 let Some(release) = release.take() else { return };
-                if release.state.is_live() {
-                    place.live = Some(release);
-                } else {
+                // What failed there is there.
+                if release.state.is_waiting() {
                     place.waiting.push(release);
+                } else {
+                    place.live = Some(release);
                 }
             });
         }

@@ -114,6 +114,14 @@ impl Manager {
                 })?;
                 let live =
                     self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
+                if live.state == State::Failed {
+                    return Err(Failure::new(
+                        Code::ReleaseFailed,
+                        format!("'{}' failed in environment '{from}', and is not promoted", live.order.artifact),
+                    )
+                    .subject(from.as_str())
+                    .hint("release it by its id with `consign release --artifact`, if it is to go on nevertheless"));
+                }
                 let (artifact, sha256) = self.artifact(&wish.service, &live.order.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
@@ -192,7 +200,7 @@ impl Manager {
         self.judged(row).await
     }
 
-    /// What a service has in an environment: in a namespace, or in the only one.
+    /// What a service has in an environment, also where that has failed: in a namespace, or in the only one.
     async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Release> {
         let status = self.status(service, namespace).await?;
         let mut live: Vec<_> = status
@@ -270,14 +278,15 @@ impl Clerk<'_> {
             release: None,
             code: None,
             reason: None,
+            hint: None,
             decision: None,
         };
         if artifact.payload.as_ref().is_none_or(|payload| !payload.environments.contains(&order.environment)) {
             let failure = no_manifests(artifact, &order.environment);
             return Ok((refusal(&order.environment, Some(&order.artifact), &failure), None));
         }
-        if let Some(release) = there_or_on_its_way(order, facts)? {
-            return Ok((Granting { release: Some(release), ..granting(Verdict::UpToDate) }, None));
+        if let Some((release, reason)) = there_or_on_its_way(order, facts)? {
+            return Ok((Granting { release: Some(release), reason, ..granting(Verdict::UpToDate) }, None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
         let is_waiting = ruling::is_approval_all(&decision);
@@ -321,6 +330,8 @@ impl Judge for Clerk<'_> {
             id: order.id.clone(),
             deployer: found.deployer.clone(),
             artifact_sha256: order.artifact_sha256,
+            // Whoever reads the log learns who let a freeze be passed, and why, without asking for the release.
+            note: order.override_reason.as_ref().map(|reason| format!("whatever is frozen: {reason}")),
             order: serde_json::to_string(&order).expect("plain data always serialises"),
             next,
         })))
@@ -331,11 +342,16 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have: nothing is to be done then.
-fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<String>> {
+/// The release by which the place has the artifact already, or will have: nothing is to be done then. And how far
+/// it has come, where it is not there yet.
+fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<(String, Option<String>)>> {
     let place: Target = target(order);
-    let last = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)).map(read_order).transpose()?;
-    Ok(last.filter(|last| last.artifact_sha256 == order.artifact_sha256).map(|last| last.id))
+    let Some(row) = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)) else { return Ok(None) };
+    let last = read_order(row)?;
+    let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
+    let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+    let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
+    Ok((last.artifact_sha256 == order.artifact_sha256).then_some((last.id, so_far)))
 }
 
 fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failure) -> Granting {
@@ -346,6 +362,7 @@ fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failur
         release: None,
         code: Some(failure.code().as_str().to_owned()),
         reason: Some(failure.to_string()),
+        hint: failure.way_out().map(str::to_owned),
         decision: None,
     }
 }

@@ -311,9 +311,12 @@ pub struct Granting {
     /// Why not, as a stable word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Why not, in words.
+    /// Why not, or how far what is on its way already has come, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// What the policies said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -357,7 +360,7 @@ pub struct Place {
     /// The namespace.
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub namespace: FileName,
-    /// What it has.
+    /// What it has, also where that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Release>,
     /// What is on its way there, the next one first.

@@ -11,17 +11,23 @@ use serde_json::Value;
 use crate::place::{Kind, Place, Running, consign};
 use crate::support::{Scratch, both, clean, succeed};
 
+/// What everybody signs with who tells the server something.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// A server that manages two environments in a configuration repository of its own.
 pub struct Managed {
     pub place: Place,
     pub server: Running,
-    home: Scratch,
+    pub home: Scratch,
 }
 
 impl Managed {
     /// With further lines of the file of environments; nothing, where the database is not installed.
     pub fn new(kind: Kind, more: &str) -> Option<Self> {
         let mut place = Place::new(kind, &[])?;
+        for sender in ["GITHUB", "FLUX", "DAEMON"] {
+            place.variable(&format!("CONSIGN_WEBHOOK_{sender}_SECRET"), SECRET);
+        }
         let directory = place.scratch.path().to_owned();
         git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
         let file = directory.join("environments.toml");
@@ -64,17 +70,27 @@ impl Managed {
 
     /// Pushes an artifact of the service `web` with manifests for both environments.
     pub fn push(&self, id: &str, branch: &str) {
+        self.push_of("web", id, branch, &["dev", "prod"]);
+    }
+
+    /// Pushes an artifact with manifests for these environments.
+    pub fn push_of(&self, service: &str, id: &str, branch: &str, environments: &[&str]) {
+        self.push_with(service, id, environments, |record| record["source"]["branch"] = branch.into());
+    }
+
+    /// The same with a record of one's own.
+    pub fn push_with(&self, service: &str, id: &str, environments: &[&str], change: impl FnOnce(&mut Value)) {
         let deploy = self.home.path().join(id);
-        for environment in ["dev", "prod"] {
+        for environment in environments {
             let directory = deploy.join(environment);
             fs_err::create_dir_all(&directory).unwrap();
-            fs_err::write(directory.join("deployment.yaml"), format!("image: web:{id}\n")).unwrap();
+            fs_err::write(directory.join("deployment.yaml"), format!("image: {service}:{id}\n")).unwrap();
         }
         let file = self.home.path().join(format!("{id}.json"));
-        let mut record = crate::place::record("web", id);
-        record["source"]["branch"] = branch.into();
+        let mut record = crate::place::record(service, id);
         record["source"]["message"] = format!("Change {id}").into();
         record["source"]["author"] = serde_json::json!({ "name": "Åsa", "email": "asa@example.com" });
+        change(&mut record);
         fs_err::write(&file, record.to_string()).unwrap();
         succeed(&mut self.run(&["artifact", "push", "--file", file.as_str(), "--payload", deploy.as_str()]));
     }

@@ -72,7 +72,7 @@ struct DescribeLatest {
     #[arg(long, value_name = "NAME")]
     service: FileName,
     /// The branch, exactly
-    #[arg(long, value_name = "BRANCH")]
+    #[arg(long, value_name = "BRANCH", value_parser = super::branch)]
     branch: String,
 }
 

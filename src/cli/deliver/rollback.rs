@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::{Context, usage};
 use super::{Subject, Waiting};
 use crate::client::Server;
-use crate::model::delivery::{Release, Selector, State, Wish};
+use crate::model::delivery::{Granting, Release, Selector, State, Verdict, Wish};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
@@ -50,7 +50,10 @@ impl RollbackArgs {
             context.output.note(&line);
         }
         let Subject { service, namespace, .. } = self.subject.clone();
-        let heading = format!("[✓] Starting rollback of service {service} to {artifact}");
+        let (starting, only_asked) = (
+            format!("[✓] Starting rollback of service {service} to {artifact}"),
+            format!("Rollback of service {service} to {artifact}"),
+        );
         let wish = Wish {
             service,
             namespace,
@@ -60,7 +63,10 @@ impl RollbackArgs {
             person: None,
             dry_run: false,
         };
-        self.waiting.make(context, &server, &heading, wish)
+        self.waiting.make(context, &server, wish, |granted| {
+            let starts = |granting: &Granting| matches!(granting.result, Verdict::Accepted | Verdict::NeedsApproval);
+            if granted.results.iter().all(starts) { starting } else { only_asked }
+        })
     }
 
     /// What the environment had, the present one first.
@@ -75,6 +81,7 @@ impl RollbackArgs {
         query.extend(self.subject.namespace.iter().map(|namespace| ("namespace", namespace.to_string())));
         let releases = server.releases(&query)?.releases;
         if releases.len() < 2 {
+            super::known_environment(server, &self.env)?;
             return Err(Failure::new(
                 Code::ReleaseUnknown,
                 "can't do rollback, because there isn't a release to rollback to",
@@ -86,8 +93,23 @@ impl RollbackArgs {
     }
 
     fn choose<'a>(&self, releases: &'a [Release]) -> Result<&'a Release> {
+        let chosen = self.find(releases)?;
+        let present = releases.first().is_some_and(|present| present.order.artifact == chosen.order.artifact);
+        if present {
+            let artifact = &chosen.order.artifact;
+            return Err(Failure::new(
+                Code::ReleaseUnknown,
+                format!("can't do rollback, because the artifact '{artifact}' is what {} has", self.env),
+            )
+            .subject(artifact.as_str())
+            .hint("`consign describe release --count 10` shows what was there before"));
+        }
+        Ok(chosen)
+    }
+
+    fn find<'a>(&self, releases: &'a [Release]) -> Result<&'a Release> {
         if let Some(artifact) = &self.artifact {
-            let found = releases.iter().skip(1).find(|release| release.order.artifact == *artifact);
+            let found = releases.iter().find(|release| release.order.artifact == *artifact);
             return found.ok_or_else(|| {
                 Failure::new(
                     Code::ReleaseUnknown,

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::{Context, output};
 use super::Subject;
 use crate::model::Exit;
-use crate::model::delivery::{Place, Release, Status};
+use crate::model::delivery::{Place, Release, State, Status};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 
@@ -46,7 +46,13 @@ pub(super) fn describe(status: &Status) -> String {
 fn row(place: &Place, release: &Release) -> Vec<String> {
     let at = release.pushed_at.unwrap_or(release.order.requested_at);
     let reason = release.reason.as_deref().map(|reason| shown(reason).into_owned());
-    let more = if release.state.is_live() { held(place) } else { reason.unwrap_or_default() };
+    let more = match release.state {
+        State::Failed => {
+            [reason.unwrap_or_default(), held(place)].into_iter().filter(|text| !text.is_empty()).collect()
+        }
+        state if state.is_live() => vec![held(place)],
+        _ => vec![reason.unwrap_or_default()],
+    };
     vec![
         place.environment.to_string(),
         place.namespace.to_string(),
@@ -54,7 +60,7 @@ fn row(place: &Place, release: &Release) -> Vec<String> {
         release.state.to_string(),
         at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         shown(&release.order.actor.name).into_owned(),
-        more,
+        more.join("; "),
     ]
 }
 
