@@ -16,7 +16,11 @@ mod bucket;
 mod completions;
 mod container;
 mod crash;
+mod deployer_conflicts;
 mod deployer_git;
+mod deployer_remotes;
+mod deployer_scene;
+mod deployer_signing;
 mod door;
 mod federation;
 #[path = "../it/fixture.rs"]
