@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use owo_colors::OwoColorize as _;
 
 use super::catalog_source::CatalogArgs;
-use super::install::{row, wish};
+use super::install::{request, row};
 use super::pubkeys::PubkeyArgs;
 use super::{Context, output, usage};
 use crate::install::export::{self, Exported, Order, Origin};
@@ -90,15 +90,15 @@ impl ExportArgs {
         let latest = [None];
         let versions: Vec<_> = self.versions.iter().map(Some).collect();
         let versions = if versions.is_empty() { &latest[..] } else { &versions[..] };
-        let wishes = versions.iter().map(|version| {
-            let wish = wish(*version)?;
-            Ok(resolve::Wish { name: self.name.clone(), allow_yanked: self.allow_yanked, ..wish })
+        let requests = versions.iter().map(|version| {
+            let request = request(*version)?;
+            Ok(resolve::Request { name: self.name.clone(), allow_yanked: self.allow_yanked, ..request })
         });
-        let wishes = wishes.collect::<Result<Vec<_>>>()?;
+        let requests = requests.collect::<Result<Vec<_>>>()?;
         let place = self.catalog.place(context)?;
         let mut catalog = place.update(context)?;
         let from = Origin { catalog: &mut catalog, source: place.source(), pinned_root: place.pinned_root() };
-        export::of_catalog(from, &wishes, order)
+        export::of_catalog(from, &requests, order)
     }
 
     fn of_index(&self, context: &Context, index: &str, order: &Order<'_>) -> Result<Exported> {

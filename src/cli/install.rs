@@ -19,7 +19,7 @@ use crate::install::pins::Pins;
 use crate::install::prefix::Prefix;
 use crate::install::programs::Foreign;
 use crate::install::receipt::{self, Origin, Trust};
-use crate::install::resolve::{self, Resolved, Wish};
+use crate::install::resolve::{self, Request, Resolved};
 use crate::install::session::{self, Ending, Installation, Options, Order};
 use crate::model::failure::Result;
 use crate::model::text::shown;
@@ -140,13 +140,13 @@ impl InstallArgs {
 }
 
 impl SourceArgs {
-    fn wish(&self) -> Result<Wish> {
-        Ok(Wish {
+    fn request(&self) -> Result<Request> {
+        Ok(Request {
             name: self.name.clone(),
             platform: self.platform,
             sha256: self.sha256,
             allow_yanked: self.allow_yanked,
-            ..wish(self.version.as_ref())?
+            ..request(self.version.as_ref())?
         })
     }
 
@@ -210,8 +210,8 @@ impl SourceArgs {
         let from = from.remembering(context)?;
         let mut catalog = from.update(context)?;
         let client = Client::new(context.client_options()?);
-        let wish = Wish { installed: installed.filter(|_| !how.allow_downgrade), ..self.wish()? };
-        let mut resolved = resolve::from_catalog(&mut catalog, &from.files(), &wish)?;
+        let request = Request { installed: installed.filter(|_| !how.allow_downgrade), ..self.request()? };
+        let mut resolved = resolve::from_catalog(&mut catalog, &from.files(), &request)?;
         if let (Trust::Catalog { judged_at, .. }, Some(at)) = (&mut resolved.trust, self.catalog.at) {
             *judged_at = Some(at);
             context
@@ -331,7 +331,7 @@ impl SourceArgs {
         let options = how.options();
         let order = Order { prefix: &prefix, host: &host, options, pinned_rank, listener: context.listener() };
         let done = match what {
-            What::Release(resolved) => session::install(resolved, &self.wish()?, client, &order)?,
+            What::Release(resolved) => session::install(resolved, &self.request()?, client, &order)?,
             What::File(loose) => session::install_loose(loose, &order)?,
         };
         if let Some(pins) = pins.filter(|_| !how.dry_run) {
@@ -342,7 +342,7 @@ impl SourceArgs {
 }
 
 /// A version, or the newest of a range.
-pub(super) fn wish(version: Option<&String>) -> Result<Wish> {
+pub(super) fn request(version: Option<&String>) -> Result<Request> {
     let range = |given: &String| {
         // A bare version means that one and not all that are like it.
         let exact = semver::Version::parse(given.strip_prefix('v').unwrap_or(given)).ok();
@@ -353,7 +353,7 @@ pub(super) fn wish(version: Option<&String>) -> Result<Wish> {
                 .hint("write it as `1.2.3`, `^1.2` or `>=1.2, <2`")
         })
     };
-    Ok(Wish { version: version.map(range).transpose()?, ..Wish::default() })
+    Ok(Request { version: version.map(range).transpose()?, ..Request::default() })
 }
 
 /// What was found.

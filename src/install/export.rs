@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::resolve::{self, Resolved, Wish};
+use super::resolve::{self, Request, Resolved};
 use crate::catalog::client::Catalog;
 use crate::catalog::source::{Source, metadata_path};
 use crate::model::failure::Result;
@@ -89,15 +89,15 @@ pub struct Origin<'c, 's> {
 }
 
 /// Exports versions that a catalog lists, with all that it takes to believe it.
-pub fn of_catalog(from: Origin<'_, '_>, wishes: &[Wish], order: &Order<'_>) -> Result<Exported> {
+pub fn of_catalog(from: Origin<'_, '_>, requests: &[Request], order: &Order<'_>) -> Result<Exported> {
     let Origin { catalog, source, pinned_root } = from;
     if catalog.view().root().consistent_snapshot {
         let message = "the files of this catalog are named by their digests, and no installer looks for them there";
         return Err(Failure::new(Code::CatalogInvalid, message).hint("export from a catalog that Consign keeps"));
     }
     let mut chosen = Vec::new();
-    for wish in wishes {
-        chosen.push(resolve::from_catalog(catalog, &source.files(), wish)?);
+    for request in requests {
+        chosen.push(resolve::from_catalog(catalog, &source.files(), request)?);
     }
     let mut packing = Packing::default();
     pack_metadata(catalog, source, pinned_root, &mut packing)?;

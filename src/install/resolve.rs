@@ -27,7 +27,7 @@ const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct Request {
     /// The product, where there may be several.
     pub name: Option<FileName>,
     /// The versions that will do, and how they were asked for; none: the latest.
@@ -106,15 +106,15 @@ fn signatures_of(place: &Place, client: &Client) -> Result<Found> {
 }
 
 /// Chooses a version from a catalog and reads its index, which the catalog vouches for.
-pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, wish: &Wish) -> Result<Resolved> {
+pub fn from_catalog(catalog: &mut Catalog<'_>, place: &Place, request: &Request) -> Result<Resolved> {
     let view = catalog.view();
-    let (release, entry) = choose(&view, wish)?;
+    let (release, entry) = choose(&view, request)?;
     let found = catalog.find(&path_of(&release, index::FILE_NAME))?;
     let directory = scratch::Directory::new("consign-install-")?;
     let file = directory.path().join(index::FILE_NAME);
     drop(catalog.download(&found, &file)?);
     let bytes = crate::world::files::read_bounded(&file, index::MAX_BYTES)?;
-    let wanted = wish.version.as_ref().map(|(_, given)| given.clone());
+    let wanted = request.version.as_ref().map(|(_, given)| given.clone());
     let origin = Origin::Catalog { place: place.shown(), wanted };
     let place = place.below(&release);
     let index = read(&bytes, &place.shown())?;
@@ -159,13 +159,13 @@ fn compare(view: &View, release: &str, index: &Index) -> Result<()> {
 }
 
 /// The newest version that will do, with the name of its directory.
-fn choose(view: &View, wish: &Wish) -> Result<(String, Entry)> {
+fn choose(view: &View, request: &Request) -> Result<(String, Entry)> {
     let listed: Vec<(&str, Entry)> =
         view.targets().iter().filter_map(|(path, target)| Some((release_of(path)?, Entry::of(target)?))).collect();
     let mut names: Vec<&FileName> = listed.iter().map(|(_, entry)| &entry.name).collect();
     names.sort();
     names.dedup();
-    let name = match (&wish.name, names.as_slice()) {
+    let name = match (&request.name, names.as_slice()) {
         (Some(name), _) => name,
         (None, [one]) => *one,
         (None, []) => return Err(nothing("the catalog lists no release", "publish one first")),
@@ -175,7 +175,7 @@ fn choose(view: &View, wish: &Wish) -> Result<(String, Entry)> {
             return Err(Failure::new(Code::Usage, message).hint("name one with `--name`"));
         }
     };
-    let is_wanted = |entry: &Entry| match &wish.version {
+    let is_wanted = |entry: &Entry| match &request.version {
         Some((range, _)) => range.matches(&entry.version),
         None => entry.version.pre.is_empty(),
     };
@@ -185,8 +185,8 @@ fn choose(view: &View, wish: &Wish) -> Result<(String, Entry)> {
         let able = fitting().filter(|(_, entry)| yanked || entry.status == Status::Active);
         able.max_by(|(_, one), (_, other)| one.version.cmp(&other.version))
     };
-    let found = newest(false).or_else(|| newest(true).filter(|_| wish.allow_yanked));
-    let used = wish.installed.as_ref().and_then(|used| of_name().find(|(_, entry)| entry.version == *used));
+    let found = newest(false).or_else(|| newest(true).filter(|_| request.allow_yanked));
+    let used = request.installed.as_ref().and_then(|used| of_name().find(|(_, entry)| entry.version == *used));
     let found = match (found, used) {
         (Some(found), Some(used)) if found.1.version < used.1.version => Some(used),
         (None, used) => used,
@@ -202,7 +202,7 @@ fn choose(view: &View, wish: &Wish) -> Result<(String, Entry)> {
             .subject(version.to_string())
             .hint("take another version, or add `--allow-yanked`"));
     }
-    let wanted = wish.version.as_ref().map_or("a stable version", |(_, given)| given.as_str());
+    let wanted = request.version.as_ref().map_or("a stable version", |(_, given)| given.as_str());
     let mut versions: Vec<_> = of_name().map(|(_, entry)| &entry.version).collect();
     versions.sort();
     let versions: Vec<_> = versions.into_iter().rev().take(10).map(ToString::to_string).collect();
@@ -237,20 +237,20 @@ fn read(bytes: &[u8], place: &str) -> Result<Index> {
 
 impl Resolved {
     /// The packages that a machine can run, the best first, or the one that was named.
-    pub fn packages(&self, wish: &Wish, host: &Host) -> Result<Vec<&Package>> {
-        if let Some(name) = wish.name.as_ref().filter(|name| **name != self.index.name) {
+    pub fn packages(&self, request: &Request, host: &Host) -> Result<Vec<&Package>> {
+        if let Some(name) = request.name.as_ref().filter(|name| **name != self.index.name) {
             let message = format!("the index is that of `{}` and not of `{name}`", self.index.name);
             return Err(Failure::new(Code::TargetUnknown, message).subject(name.as_str()).hint("leave `--name` out"));
         }
-        if let Some((_, given)) = wish.version.as_ref().filter(|(range, _)| !range.matches(&self.index.version)) {
+        if let Some((_, given)) = request.version.as_ref().filter(|(range, _)| !range.matches(&self.index.version)) {
             let message = format!("the index is that of {} and not of {}", self.index.version, text::shown(given));
             return Err(nothing(&message, "give the index of that version, or a catalog"));
         }
-        let wanted = wish.platform.map_or_else(|| host.platforms(), |platform| vec![platform]);
+        let wanted = request.platform.map_or_else(|| host.platforms(), |platform| vec![platform]);
         let of = |platform: &Platform| self.index.packages.iter().find(|package| package.platform == *platform);
         let found: Vec<&Package> = wanted.iter().filter_map(of).collect();
         let Some(first) = found.first() else { return Err(self.no_package(&wanted, host)) };
-        match wish.sha256 {
+        match request.sha256 {
             Some(wanted) if wanted != first.sha256 => {
                 let message = format!("sha256 mismatch for `{}`: the index says {}", first.archive, first.sha256);
                 Err(Failure::new(Code::DigestMismatch, message)

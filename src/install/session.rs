@@ -17,7 +17,7 @@ use super::lock::{Turn, lock};
 use super::loose::Loose;
 use super::prefix::Prefix;
 use super::receipt::{self, InstalledFile, Origin, Receipt, Trust};
-use super::resolve::{Resolved, Wish};
+use super::resolve::{Request, Resolved};
 use super::staging::Staging;
 use super::transfer::Watched;
 use super::{programs, unpack};
@@ -154,8 +154,8 @@ pub struct Order<'a> {
 }
 
 /// Installs a release.
-pub fn install(resolved: &Resolved, wish: &Wish, client: &Client, order: &Order<'_>) -> Result<Installation> {
-    let packages = resolved.packages(wish, order.host)?;
+pub fn install(resolved: &Resolved, request: &Request, client: &Client, order: &Order<'_>) -> Result<Installation> {
+    let packages = resolved.packages(request, order.host)?;
     let Resolved { index, origin, trust, .. } = resolved;
     let candidate = Candidate { name: &index.name, version: &index.version, origin, trust };
     let before = order.before(&candidate)?;

@@ -1,10 +1,12 @@
 //! The description of every request, made from the handlers themselves.
 
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::api::{artifacts, audit, blobs, policies, releases, service, tiles, tokens, webhooks};
+use super::problem::Problem;
 use crate::model::pretty;
 
 #[derive(utoipa::OpenApi)]
@@ -22,7 +24,8 @@ use crate::model::pretty;
         webhooks::github, webhooks::flux, webhooks::deploy, webhooks::error, webhooks::joberror,
         tiles::checkpoint, tiles::tile,
     ),
-    modifiers(&Tokens, &Kinds),
+    components(schemas(Problem)),
+    modifiers(&Tokens, &Kinds, &Refusals),
 )]
 struct Api;
 
@@ -32,6 +35,46 @@ impl Modify for Tokens {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         openapi.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Handlers say why they refuse; what a refusal looks like, and those that every one of a kind has, are said here.
+struct Refusals;
+
+impl Modify for Refusals {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            operations(item).for_each(refusals);
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+}
+
+fn refusals(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let mut every = |status: &str, description: &str| {
+        let refusal = || RefOr::T(ResponseBuilder::new().description(description).build());
+        responses.entry(status.to_owned()).or_insert_with(refusal);
+    };
+    if operation.security.is_some() {
+        every("401", "No token that counts");
+    }
+    if operation.request_body.is_some() {
+        every("413", "Too large");
+    }
+    if operation.security.is_some() || operation.request_body.is_some() {
+        every("503", "Try again later");
+    }
+    let refused = responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5']));
+    for (_, response) in refused {
+        if let RefOr::T(response) = response {
+            let problem = RefOr::T(Content::new(Some(Ref::from_schema_name("Problem"))));
+            response.content.insert("application/problem+json".to_owned(), problem);
+        }
     }
 }
 

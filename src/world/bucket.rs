@@ -1,7 +1,7 @@
 //! Objects in a bucket that speaks S3.
 //!
 //! [`Bucket`] signs each request for itself and sends it over the one TLS of the house. What goes wrong
-//! quickly is tried again a few times; whoever is silent is given up, so that no caller waits for ever.
+//! quickly is tried again a few times; whoever is silent, or next to it, is given up, so that no caller waits for ever.
 //! Nothing is held in memory but the piece that is on its way. It does no multipart uploads: an object
 //! has at most [`MAX_OBJECT_BYTES`], and is there as a whole or not at all.
 
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -29,6 +29,8 @@ pub const MAX_OBJECT_BYTES: u64 = 5 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the head of an answer, and for each further piece of it or of what is sent.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The slowest speed that is put up with while [`PATIENCE`] lasts, in bytes per second.
+const SLOWEST: u64 = 4 << 10;
 /// How long a signature counts. An upload has to have begun by then.
 const VALID: Duration = Duration::from_secs(15 * 60);
 /// How often a request is made that fails quickly.
@@ -111,7 +113,10 @@ pub struct Page {
 
 /// An object on its way in.
 #[derive(Debug)]
-pub struct Incoming(Response);
+pub struct Incoming {
+    response: Response,
+    pace: Pace,
+}
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -175,7 +180,7 @@ impl Bucket {
         let key = self.key(name);
         let action = self.0.bucket.get_object(Some(&self.0.credentials), &key);
         match self.ask(Method::GET, "read", &action).await? {
-            Answer::Done(response) => Ok(Some(Incoming(response))),
+            Answer::Done(response) => Ok(Some(Incoming::new(response))),
             Answer::Missing | Answer::There => Ok(None),
         }
     }
@@ -245,7 +250,7 @@ impl Bucket {
             let outcome = match tokio::time::timeout(PATIENCE, request).await {
                 Ok(Ok(response)) => judge(deed, response).await,
                 Ok(Err(error)) => Err(Trouble { again: true, failure: unavailable(deed, error.without_url()) }),
-                Err(_) => Err(silent(deed)),
+                Err(_) => Err(slow(deed)),
             };
             match outcome {
                 Ok(answer) => return Ok(answer),
@@ -279,15 +284,17 @@ impl Bucket {
             .body(reqwest::Body::wrap(body))
             .send();
         let mut request = std::pin::pin!(request);
-        let mut seen = 0;
+        let (mut pace, mut seen) = (Pace::default(), 0);
         loop {
             match tokio::time::timeout(PATIENCE, request.as_mut()).await {
                 Ok(Ok(response)) => return judge(deed, response).await,
                 Ok(Err(error)) => return Err(Trouble { again: true, failure: unavailable(deed, error.without_url()) }),
                 Err(_) => {
                     let now = sent.load(Ordering::Relaxed);
-                    if now == seen {
-                        return Err(silent(deed));
+                    // The last piece may be a small one.
+                    let is_at_its_end = now == size_bytes && now > seen;
+                    if !pace.holds(PATIENCE, now - seen) && !is_at_its_end {
+                        return Err(slow(deed));
                     }
                     seen = now;
                 }
@@ -297,13 +304,40 @@ impl Bucket {
 }
 
 impl Incoming {
-    /// The next piece; nothing at the end.
+    fn new(response: Response) -> Self {
+        Self { response, pace: Pace::default() }
+    }
+
+    /// The next piece; nothing at the end. Only what is waited for here counts: who asks may take their time.
     pub async fn piece(&mut self) -> Result<Option<Bytes>> {
-        match tokio::time::timeout(PATIENCE, self.0.chunk()).await {
+        let began = Instant::now();
+        match tokio::time::timeout(PATIENCE, self.response.chunk()).await {
+            Ok(Ok(Some(piece))) if !self.pace.holds(began.elapsed(), piece.len() as u64) => Err(slow("read").failure),
             Ok(Ok(piece)) => Ok(piece),
             Ok(Err(error)) => Err(unavailable("read", error.without_url())),
-            Err(_) => Err(silent("read").failure),
+            Err(_) => Err(slow("read").failure),
         }
+    }
+}
+
+/// How fast something goes, looked at each time that [`PATIENCE`] is over: somebody who sends a byte now and then is
+/// not waited for any longer than somebody who is silent.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Whether it is fast enough after so many more bytes, which were waited for so long.
+    fn holds(&mut self, waited: Duration, bytes: u64) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < PATIENCE {
+            return true;
+        }
+        let Self { waited, bytes } = std::mem::take(self);
+        u128::from(bytes) * 1000 >= u128::from(SLOWEST) * waited.as_millis()
     }
 }
 
@@ -390,7 +424,7 @@ async fn judge(deed: &str, response: Response) -> Result<Answer, Trouble> {
 
 /// A body of at most so many bytes.
 async fn bounded(response: Response, max_bytes: usize) -> Result<Vec<u8>> {
-    let (mut incoming, mut bytes) = (Incoming(response), Vec::new());
+    let (mut incoming, mut bytes) = (Incoming::new(response), Vec::new());
     while let Some(piece) = incoming.piece().await? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > max_bytes {
@@ -405,8 +439,8 @@ async fn rest(pause: &mut Duration) {
     *pause *= 2;
 }
 
-fn silent(deed: &str) -> Trouble {
-    let why = format!("it was silent for {} seconds", PATIENCE.as_secs());
+fn slow(deed: &str) -> Trouble {
+    let why = format!("in {} seconds it moved fewer than {SLOWEST} bytes a second", PATIENCE.as_secs());
     Trouble { again: false, failure: unavailable(deed, why) }
 }
 
@@ -433,6 +467,21 @@ mod tests {
         for wrong in ["s3://blobs/a b", "s3://blobs/a?b", "s3://user@host", "s3://-ab", "https://blobs/a"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn who_sends_a_byte_now_and_then_is_as_slow_as_who_is_silent() {
+        let second = Duration::from_secs(1);
+        let pace = |bytes: u64| {
+            let mut pace = Pace::default();
+            (0..300).position(|_| !pace.holds(second, bytes))
+        };
+        assert_eq!(pace(1), Some(14));
+        assert_eq!(pace(SLOWEST - 1), Some(14));
+        assert_eq!(pace(SLOWEST), None);
+        // Who was fast has no credit for ever.
+        let mut was_fast = Pace::default();
+        assert!(was_fast.holds(PATIENCE, 1 << 30) && !was_fast.holds(PATIENCE, 1));
     }
 
     #[test]

@@ -28,6 +28,16 @@ pub fn path(bytes: &[u8]) -> String {
     format!("/api/v1/blobs/{}", Digest::of(bytes))
 }
 
+/// Text that can hardly be made smaller.
+fn noise(seed: u64, length: usize) -> String {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (state >> 58) as u8)
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 /// Where a blob is in the bucket.
 fn key(bytes: &[u8]) -> String {
     let name = Digest::of(bytes).to_string();
@@ -187,6 +197,51 @@ fn a_large_blob_takes_no_more_memory_than_a_small_one() {
     server.ask("PUT", &path(&bytes), Some(&admin), bytes).is(201);
     let more = server.peak_memory_kib() - before;
     assert!(more < 16 << 10, "{more} KiB more");
+}
+
+#[test]
+fn a_slow_bucket_makes_nobody_else_wait_and_nothing_pile_up() {
+    let Some(bucket) = Bucket::new() else { return };
+    let proxy = Proxy::before(&bucket.endpoint);
+    let place = bucket.place(Kind::Sqlite, &proxy.address).unwrap();
+    let server = place.start();
+    let admin = admin(&server);
+    let blobs: Vec<_> = (1..=4).map(|client| payload(&noise(client, 8 << 20))).collect();
+    let total: usize = blobs.iter().map(|(bytes, _)| bytes.len()).sum();
+    let in_little_memory = |deed: &(dyn Fn(usize) + Sync)| {
+        let before = server.forget_peak_memory();
+        all_at_once(blobs.len(), deed, || {
+            // Whoever needs no blobs is answered meanwhile.
+            server.ask("GET", "/api/v1/artifacts", Some(&admin), "").is(200);
+        });
+        let more = server.peak_memory_kib() - before;
+        assert!(total > 16 << 20 && more < 12 << 10, "{more} KiB more for {total} bytes");
+    };
+    proxy.behave(Manner::Slow);
+    in_little_memory(&|client| {
+        let (bytes, _) = &blobs[client];
+        server.ask("PUT", &path(bytes), Some(&admin), bytes.clone()).is(201);
+    });
+    for (client, (_, described)) in blobs.iter().enumerate() {
+        let record = with_payload(&format!("slow-{client}"), described);
+        server.ask("POST", "/api/v1/artifacts", Some(&admin), record).is(201);
+    }
+    in_little_memory(&|client| {
+        assert!(fetch(&server, &admin, &format!("slow-{client}")).is(200).body == blobs[client].0);
+    });
+}
+
+/// Does something for several at once, and something else again and again until that is done.
+fn all_at_once(count: usize, deed: &(dyn Fn(usize) + Sync), meanwhile: impl Fn()) {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..count).map(|number| scope.spawn(move || deed(number))).collect();
+        let mut times = 0;
+        while running.iter().any(|one| !one.is_finished()) {
+            meanwhile();
+            times += 1;
+        }
+        assert!(times > 50, "only {times} times");
+    });
 }
 
 #[test]

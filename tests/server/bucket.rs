@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::place::{Kind, Place};
 use crate::support::need;
@@ -87,6 +88,8 @@ impl Bucket {
 pub enum Manner {
     /// As if it was not there.
     Pass,
+    /// As if there was a slow line between.
+    Slow,
     /// Each request is answered with 500.
     Refuse,
     /// No request is ever answered.
@@ -132,14 +135,14 @@ impl Proxy {
 
 fn behave(manner: Manner, mut stream: TcpStream, target: &str) {
     match manner {
-        Manner::Pass => {
+        Manner::Pass | Manner::Slow => {
             let Ok(mut other) = TcpStream::connect(target) else { return };
             let (mut back, mut forth) = (other.try_clone().unwrap(), stream.try_clone().unwrap());
             let returning = std::thread::spawn(move || {
-                let _ = std::io::copy(&mut back, &mut forth);
+                let _ = carry(manner, &mut back, &mut forth);
                 let _ = forth.shutdown(Shutdown::Both);
             });
-            let _ = std::io::copy(&mut stream, &mut other);
+            let _ = carry(manner, &mut stream, &mut other);
             let _ = other.shutdown(Shutdown::Write);
             let _ = returning.join();
         }
@@ -159,6 +162,21 @@ fn behave(manner: Manner, mut stream: TcpStream, target: &str) {
             let mut piece = [0; 200];
             let _ = stream.read_exact(&mut piece);
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Carries bytes over, at most two megabytes a second where the line is slow.
+fn carry(manner: Manner, from: &mut TcpStream, to: &mut TcpStream) -> std::io::Result<()> {
+    let mut piece = [0; 16 << 10];
+    loop {
+        let count = from.read(&mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..count])?;
+        if manner == Manner::Slow {
+            std::thread::sleep(Duration::from_millis(8));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Completions that ask the registry, in the shell that everybody has.
+//! Completions that ask the registry, in shells.
 
 #![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
@@ -39,6 +39,24 @@ fn complete(home: &Scratch, address: &str, token: &str, line: &str) -> Vec<Strin
     found
 }
 
+/// What fish would complete a line to.
+fn complete_in_fish(home: &Scratch, server: &Running, line: &str) -> Vec<String> {
+    let script = succeed(crate::support::consign(home.path()).args(["completions", "fish"]));
+    home.write(".config/fish/completions/consign.fish", script);
+    let mut command = Command::new("fish");
+    clean(&mut command);
+    let programs = Utf8Path::new(env!("CARGO_BIN_EXE_consign")).parent().unwrap();
+    command.current_dir(home.path()).args(["-c", &format!("complete -C '{line}'")]);
+    command
+        .env("PATH", format!("{programs}:/usr/bin:/bin"))
+        .env("HOME", home.path())
+        .env("XDG_STATE_HOME", home.path().join("state"));
+    command.env("CONSIGN_SERVER", &server.address).env("CONSIGN_TOKEN", server.admin.clone().unwrap());
+    // Behind a tab it says what a word means.
+    let word = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    succeed(&mut command).lines().map(word).collect()
+}
+
 fn server(place: &Place) -> Running {
     let server = place.start();
     for (service, id) in [("web", "main-1"), ("web", "topic-2"), ("api", "main-3")] {
@@ -66,6 +84,19 @@ fn a_shell_completes_what_only_the_registry_knows() {
     // Nobody learns more than they may see.
     assert_eq!(lines(&place.token("read:api"), "artifact list --service "), ["api"]);
     assert!(lines("rel_wrong", "artifact list --service w").is_empty());
+}
+
+#[test]
+fn fish_completes_it_too() {
+    if !need("fish") {
+        return;
+    }
+    let place = Place::new(Kind::Sqlite, &[]).unwrap();
+    let (server, home) = (server(&place), Scratch::new());
+    let lines = |line: &str| complete_in_fish(&home, &server, line);
+    assert_eq!(lines("consign artifact list --service "), ["api", "web"]);
+    assert_eq!(lines("consign artifact show --service web m"), ["main-1"]);
+    assert_eq!(lines("consign artifact sh"), ["show"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::model::registry::{Outcome, Page, Report, Reported, Shown};
 use crate::model::{Code, Failure, FileName};
 use crate::server::api::blobs;
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid, no_artifact};
+use crate::server::problem::{Answer, invalid, no_artifact};
 use crate::server::{App, Verb};
 use crate::store::{Filter, Row};
 
@@ -62,13 +62,10 @@ fn shown(row: Row) -> Result<Shown> {
     responses(
         (status = 201, description = "The registry has it now", body = Shown),
         (status = 200, description = "The registry had it already", body = Shown),
-        (status = 400, description = "Not a record", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for this service", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is another one by this id", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Something that it names is missing or does not verify", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a record"),
+        (status = 403, description = "Not allowed for this service"),
+        (status = 409, description = "There is another one by this id"),
+        (status = 422, description = "Something that it names is missing or does not verify"),
     ))]
 pub(in crate::server) async fn push(
     State(app): State<App>,
@@ -104,10 +101,8 @@ pub(in crate::server) async fn push(
     ),
     responses(
         (status = 200, description = "A page", body = Page),
-        (status = 400, description = "A question that is not understood", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token allows to see nothing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A question that is not understood"),
+        (status = 403, description = "The token allows to see nothing"),
     ))]
 pub(in crate::server) async fn list(
     State(app): State<App>,
@@ -130,10 +125,8 @@ pub(in crate::server) async fn list(
     params(("service" = String, Path), ("id" = String, Path)),
     responses(
         (status = 200, description = "The artifact", body = Shown),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 404, description = "Not there, or not to be seen"),
     ))]
 pub(in crate::server) async fn show(
     State(app): State<App>,
@@ -151,13 +144,10 @@ pub(in crate::server) async fn show(
     request_body(content = Report, content_type = "application/json"),
     responses(
         (status = 200, description = "It stands", body = Shown),
-        (status = 400, description = "Not a report", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for this service", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Something else was reported before", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a report"),
+        (status = 403, description = "Not allowed for this service"),
+        (status = 404, description = "Not there, or not to be seen"),
+        (status = 409, description = "Something else was reported before"),
     ))]
 pub(in crate::server) async fn report(
     State(app): State<App>,
@@ -185,10 +175,8 @@ pub(in crate::server) async fn report(
     params(("service" = String, Path), ("id" = String, Path), ("name" = String, Path)),
     responses(
         (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 404, description = "Not there, or not to be seen"),
     ))]
 pub(in crate::server) async fn file(
     State(app): State<App>,

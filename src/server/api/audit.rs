@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::query::Query;
 use crate::model::registry::{Leaves, Proof};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb};
 use crate::trust::tree;
 
@@ -23,9 +23,9 @@ type Asked = std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>;
 /// The log's size and root hash, signed, as a C2SP checkpoint.
 #[utoipa::path(get, path = "/api/v1/audit/checkpoint", operation_id = "audit_checkpoint", tag = "audit", security(("token" = [])), responses(
     (status = 200, description = "A signed note", body = String, content_type = "text/plain; charset=utf-8"),
-    (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "No token that counts"),
+    (status = 403, description = "Not allowed"),
+    (status = 503, description = "Try again later"),
 ))]
 pub(in crate::server) async fn checkpoint(State(app): State<App>, identity: Identity) -> Answer<Response> {
     identity.need(Verb::Audit, None)?;
@@ -42,10 +42,8 @@ pub(in crate::server) async fn checkpoint(State(app): State<App>, identity: Iden
     ),
     responses(
         (status = 200, description = "Leaves; none behind the last one", body = Leaves),
-        (status = 400, description = "A question that is not understood", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A question that is not understood"),
+        (status = 403, description = "Not allowed"),
     ))]
 pub(in crate::server) async fn leaves(
     State(app): State<App>,
@@ -67,10 +65,8 @@ pub(in crate::server) async fn leaves(
     params(("smaller" = u64, Query, minimum = 1), ("larger" = u64, Query, minimum = 1)),
     responses(
         (status = 200, description = "A proof as of RFC 6962", body = Proof),
-        (status = 400, description = "No such sizes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No such sizes"),
+        (status = 403, description = "Not allowed"),
     ))]
 pub(in crate::server) async fn consistency(
     State(app): State<App>,

@@ -11,7 +11,7 @@ use crate::model::artifact::Blob;
 use crate::model::failure::Result;
 use crate::model::{Code, Digest, Failure};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb};
 use crate::store::blobs::Incoming;
 
@@ -61,14 +61,11 @@ pub(in crate::server) async fn look(
         (status = 201, description = "It is there now"),
         (status = 200, description = "It was there already"),
         (status = 202, description = "The piece is there; `Upload-Offset` says how much that makes"),
-        (status = 400, description = "Not a digest, or no length", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body stopped to come", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Pieces do not follow each other", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The bytes are not those of the digest", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a digest, or no length"),
+        (status = 403, description = "Not allowed"),
+        (status = 408, description = "The body stopped to come"),
+        (status = 409, description = "Pieces do not follow each other"),
+        (status = 422, description = "The bytes are not those of the digest"),
     ))]
 pub(in crate::server) async fn upload(
     State(app): State<App>,

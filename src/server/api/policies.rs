@@ -18,7 +18,7 @@ use crate::model::management::{
 };
 use crate::model::policy::{Actor, ActorKind, MAX_BYTES, Policy};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb};
 use crate::store::Target;
 
@@ -32,10 +32,8 @@ const REPORTED: SignedDuration = SignedDuration::from_hours(30 * 24);
     params(("service" = String, Path)),
     responses(
         (status = 200, description = "The policies", body = PolicyList),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 404, description = "The service is not to be seen"),
     ))]
 pub(in crate::server) async fn list(
     State(app): State<App>,
@@ -53,13 +51,10 @@ pub(in crate::server) async fn list(
     request_body(content = Policy, content_type = "application/json"),
     responses(
         (status = 200, description = "It holds", body = Applied),
-        (status = 400, description = "Not a policy", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for this service", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It contradicts another policy", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a policy"),
+        (status = 403, description = "Not allowed for this service"),
+        (status = 404, description = "The service is not to be seen"),
+        (status = 409, description = "It contradicts another policy"),
     ))]
 pub(in crate::server) async fn apply(
     State(app): State<App>,
@@ -80,12 +75,10 @@ pub(in crate::server) async fn apply(
     params(("service" = String, Path), ("id" = Vec<String>, Query, description = "Which")),
     responses(
         (status = 200, description = "They are gone", body = Deleted),
-        (status = 400, description = "Not a question", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for this service", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "One is the server's own", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a question"),
+        (status = 403, description = "Not allowed for this service"),
+        (status = 404, description = "Not there, or not to be seen"),
+        (status = 409, description = "One is the server's own"),
     ))]
 pub(in crate::server) async fn delete(
     State(app): State<App>,
@@ -109,12 +102,9 @@ pub(in crate::server) async fn delete(
     request_body(content = PolicyTest, content_type = "application/json"),
     responses(
         (status = 200, description = "What would have been different", body = PolicyTested),
-        (status = 400, description = "Not policies", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "They contradict each other", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not policies"),
+        (status = 404, description = "The service is not to be seen"),
+        (status = 409, description = "They contradict each other"),
     ))]
 pub(in crate::server) async fn test(
     State(app): State<App>,
@@ -135,12 +125,9 @@ pub(in crate::server) async fn test(
     request_body(content = HoldSet, content_type = "application/json"),
     responses(
         (status = 200, description = "It is held", body = Status),
-        (status = 400, description = "Not a hold", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed in this environment", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a hold"),
+        (status = 403, description = "Not allowed in this environment"),
+        (status = 404, description = "The service is not to be seen"),
     ))]
 pub(in crate::server) async fn hold(
     State(app): State<App>,
@@ -164,11 +151,9 @@ pub(in crate::server) async fn hold(
     params(("service" = String, Path), ("environment" = String, Path), ("namespace" = Option<String>, Query, description = "Where it is not the environment's name")),
     responses(
         (status = 200, description = "It goes on", body = Resumed),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed in this environment", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 403, description = "Not allowed in this environment"),
+        (status = 404, description = "The service is not to be seen"),
     ))]
 pub(in crate::server) async fn resume(
     State(app): State<App>,
@@ -190,12 +175,9 @@ pub(in crate::server) async fn resume(
     request_body(content = ApprovalGiven, content_type = "application/json"),
     responses(
         (status = 200, description = "It counts", body = ApprovalGiven),
-        (status = 400, description = "Not a vote", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not one of the approvers", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such artifact, or it is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a vote"),
+        (status = 403, description = "Not one of the approvers"),
+        (status = 404, description = "There is no such artifact, or it is not to be seen"),
     ))]
 pub(in crate::server) async fn approve(
     State(app): State<App>,
@@ -231,10 +213,8 @@ pub(in crate::server) async fn approve(
     ),
     responses(
         (status = 200, description = "The numbers", body = Report),
-        (status = 400, description = "Not a question", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for any service", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a question"),
+        (status = 403, description = "Not allowed for any service"),
     ))]
 pub(in crate::server) async fn report(
     State(app): State<App>,

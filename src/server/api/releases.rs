@@ -13,7 +13,7 @@ use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, St
 use crate::model::failure::Result;
 use crate::model::{Code, Failure, FileName};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb};
 use crate::store::ReleaseFilter;
 
@@ -34,13 +34,10 @@ const MAX_REASON: usize = 1000;
     request_body(content = Wish, content_type = "application/json"),
     responses(
         (status = 200, description = "What became of it in each environment", body = Granted),
-        (status = 400, description = "Not a wish", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for this service in one of the environments", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The idempotency key was used for something else", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a wish"),
+        (status = 403, description = "Not allowed for this service in one of the environments"),
+        (status = 404, description = "The service is not to be seen"),
+        (status = 422, description = "The idempotency key was used for something else"),
     ))]
 pub(in crate::server) async fn wish(
     State(app): State<App>,
@@ -85,10 +82,8 @@ pub(in crate::server) async fn wish(
     ),
     responses(
         (status = 200, description = "A page", body = Releases),
-        (status = 400, description = "Not a question", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for any service", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a question"),
+        (status = 403, description = "Not allowed for any service"),
     ))]
 pub(in crate::server) async fn list(
     State(app): State<App>,
@@ -108,10 +103,8 @@ pub(in crate::server) async fn list(
     params(("id" = String, Path)),
     responses(
         (status = 200, description = "The release", body = Release),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Not there, or not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 404, description = "Not there, or not to be seen"),
     ))]
 pub(in crate::server) async fn show(
     State(app): State<App>,
@@ -136,9 +129,7 @@ pub(in crate::server) async fn show(
 #[utoipa::path(get, path = "/api/v1/environments", tag = "releases", security(("token" = [])),
     responses(
         (status = 200, description = "The environments", body = Environments),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed for any service", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not allowed for any service"),
     ))]
 pub(in crate::server) async fn environments(State(app): State<App>, identity: Identity) -> Answer<Json<Environments>> {
     identity.need_somewhere(Verb::Read)?;
@@ -150,10 +141,8 @@ pub(in crate::server) async fn environments(State(app): State<App>, identity: Id
     params(("service" = String, Path), ("namespace" = Option<String>, Query, description = "In this namespace only")),
     responses(
         (status = 200, description = "What is where", body = Status),
-        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The service is not to be seen", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a name"),
+        (status = 404, description = "The service is not to be seen"),
     ))]
 pub(in crate::server) async fn status(
     State(app): State<App>,

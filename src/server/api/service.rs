@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::model::registry::{Login, Whoami};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem};
+use crate::server::problem::Answer;
 use crate::server::{App, openapi};
 
 /// Whether somebody is there.
@@ -25,7 +25,7 @@ pub(in crate::server) async fn healthz() -> &'static str {
 /// Whether requests can be answered: the database does.
 #[utoipa::path(get, path = "/readyz", tag = "server", responses(
     (status = 200, description = "Requests can be answered", body = String),
-    (status = 503, description = "The database does not answer", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The database does not answer"),
 ))]
 pub(in crate::server) async fn readyz(State(app): State<App>) -> Answer<&'static str> {
     app.registry.store.ping().await?;
@@ -41,7 +41,7 @@ pub(in crate::server) async fn openapi() -> Response {
 /// Who the token makes one.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "server", security(("token" = [])), responses(
     (status = 200, description = "Who the token makes one", body = Whoami),
-    (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "No token that counts"),
 ))]
 pub(in crate::server) async fn whoami(identity: Identity) -> Json<Whoami> {
     let Identity { subject, name, grants, .. } = identity;

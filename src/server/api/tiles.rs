@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::model::{Code, Failure};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb};
 use crate::trust::tile::{Kind, Tile, WIDTH};
 use crate::trust::tree;
@@ -24,9 +24,9 @@ const OF_NOW: HeaderValue = HeaderValue::from_static("no-cache");
 /// The log's size and root hash, signed; the same as `/api/v1/audit/checkpoint`.
 #[utoipa::path(get, path = "/checkpoint", tag = "tiles", security(("token" = [])), responses(
     (status = 200, description = "A signed note", body = String, content_type = "text/plain; charset=utf-8"),
-    (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "No token that counts"),
+    (status = 403, description = "Not allowed"),
+    (status = 503, description = "Try again later"),
 ))]
 pub(in crate::server) async fn checkpoint(State(app): State<App>, identity: Identity) -> Answer<Response> {
     identity.need(Verb::Audit, None)?;
@@ -41,11 +41,9 @@ pub(in crate::server) async fn checkpoint(State(app): State<App>, identity: Iden
     params(("path" = String, Path, description = "`<L>/<N>`, `entries/<N>`, each with `.p/<W>` behind it where the tile is not full")),
     responses(
         (status = 200, description = "Hashes of 32 bytes each, or lines with two bytes of length before each", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 400, description = "Not a tile", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The log is not that long yet", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not a tile"),
+        (status = 403, description = "Not allowed"),
+        (status = 404, description = "The log is not that long yet"),
     ))]
 pub(in crate::server) async fn tile(
     State(app): State<App>,

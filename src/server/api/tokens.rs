@@ -12,7 +12,7 @@ use super::artifacts::document;
 use crate::model::failure::Result;
 use crate::model::registry::{NewToken, TokenMade, TokenRow, Tokens};
 use crate::server::identity::Identity;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::{App, Verb, Wanted, issue, revoke as take_back};
 use crate::store;
 
@@ -24,11 +24,8 @@ const MAX_BYTES: usize = 64 << 10;
     request_body(content = NewToken, content_type = "application/json"),
     responses(
         (status = 201, description = "The token", body = TokenMade),
-        (status = 400, description = "Not such a request", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such a request"),
+        (status = 403, description = "Not allowed"),
     ))]
 pub(in crate::server) async fn create(
     State(app): State<App>,
@@ -50,9 +47,9 @@ pub(in crate::server) async fn create(
 /// Lists tokens, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", security(("token" = [])), responses(
     (status = 200, description = "Every token, the oldest first", body = Tokens),
-    (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "No token that counts"),
+    (status = 403, description = "Not allowed"),
+    (status = 503, description = "Try again later"),
 ))]
 pub(in crate::server) async fn list(State(app): State<App>, identity: Identity) -> Answer<Json<Tokens>> {
     identity.need(Verb::Admin, None)?;
@@ -65,11 +62,9 @@ pub(in crate::server) async fn list(State(app): State<App>, identity: Identity) 
     params(("id" = String, Path)),
     responses(
         (status = 204, description = "It counts no more"),
-        (status = 400, description = "Not an id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is none that counts", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not an id"),
+        (status = 403, description = "Not allowed"),
+        (status = 404, description = "There is none that counts"),
     ))]
 pub(in crate::server) async fn revoke(
     State(app): State<App>,

@@ -13,7 +13,7 @@ use crate::model::failure::Result;
 use crate::model::hint::{Hint, sent};
 use crate::model::{Code, Digest, Failure};
 use crate::server::App;
-use crate::server::problem::{Answer, Problem, invalid};
+use crate::server::problem::{Answer, invalid};
 use crate::server::routes;
 use crate::server::webhooks::Secret;
 use crate::store::{Change, NewEvent};
@@ -43,11 +43,9 @@ pub(in crate::server) struct Taken {
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
-        (status = 400, description = "Not such an event", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Not signed with the secret", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No secret is set", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such an event"),
+        (status = 401, description = "Not signed with the secret"),
+        (status = 404, description = "No secret is set"),
     ))]
 pub(in crate::server) async fn github(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
     let secret = app.webhooks.github.as_ref().ok_or_else(routes::nothing)?;
@@ -80,11 +78,9 @@ pub(in crate::server) async fn github(State(app): State<App>, headers: HeaderMap
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
-        (status = 400, description = "Not such an event", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Not signed with the secret", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No secret is set", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such an event"),
+        (status = 401, description = "Not signed with the secret"),
+        (status = 404, description = "No secret is set"),
     ))]
 pub(in crate::server) async fn flux(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
     let secret = app.webhooks.flux.as_ref().ok_or_else(routes::nothing)?;
@@ -101,11 +97,9 @@ pub(in crate::server) async fn flux(State(app): State<App>, headers: HeaderMap, 
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
-        (status = 400, description = "Not such a message", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Neither the secret nor signed with it", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No secret is set", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such a message"),
+        (status = 401, description = "Neither the secret nor signed with it"),
+        (status = 404, description = "No secret is set"),
     ))]
 pub(in crate::server) async fn deploy(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
     daemon(&app, &headers, body, sent::deploy).await
@@ -117,11 +111,9 @@ pub(in crate::server) async fn deploy(State(app): State<App>, headers: HeaderMap
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
-        (status = 400, description = "Not such a message", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Neither the secret nor signed with it", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No secret is set", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such a message"),
+        (status = 401, description = "Neither the secret nor signed with it"),
+        (status = 404, description = "No secret is set"),
     ))]
 pub(in crate::server) async fn error(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
     daemon(&app, &headers, body, sent::pod_error).await
@@ -133,11 +125,9 @@ pub(in crate::server) async fn error(State(app): State<App>, headers: HeaderMap,
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
-        (status = 400, description = "Not such a message", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Neither the secret nor signed with it", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No secret is set", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Try again later", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Not such a message"),
+        (status = 401, description = "Neither the secret nor signed with it"),
+        (status = 404, description = "No secret is set"),
     ))]
 pub(in crate::server) async fn joberror(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
     daemon(&app, &headers, body, sent::job_error).await

@@ -43,6 +43,8 @@ pub(super) struct Cluster {
 /// Where a server keeps what it has.
 pub(super) struct Place {
     pub(super) kind: Kind,
+    /// What its first start showed.
+    pub(super) token: String,
     directory: tempfile::TempDir,
     database: Option<String>,
 }
@@ -52,7 +54,7 @@ pub(super) struct Running {
     child: Child,
     pub(super) started: Duration,
     pub(super) address: String,
-    pub(super) token: Option<String>,
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,10 +98,14 @@ impl Drop for Cluster {
 }
 
 impl Place {
-    pub(super) fn new(cluster: Option<&Cluster>, name: &str) -> Result<Self> {
+    /// A place where a server has run once.
+    pub(super) fn new(cluster: Option<&Cluster>, server: &Utf8Path, name: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("consign-bench-").tempdir()?;
         let kind = if cluster.is_some() { Kind::Postgres } else { Kind::Sqlite };
-        Ok(Self { kind, directory, database: cluster.map(|cluster| cluster.database(name)).transpose()? })
+        let database = cluster.map(|cluster| cluster.database(name)).transpose()?;
+        let place = Self { kind, token: String::new(), directory, database };
+        let token = place.start(server)?.token.take().context("a new server shows no token")?;
+        Ok(Self { token, ..place })
     }
 
     pub(super) fn start(&self, server: &Utf8Path) -> Result<Running> {

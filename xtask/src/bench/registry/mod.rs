@@ -10,14 +10,14 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use consign::world::process::{Line, Program};
 use serde::Serialize;
 
 use super::measure::median;
 use crate::repository;
-use ground::{Cluster, Kind, Place};
+use ground::{Cluster, Kind, Place, Running};
 use wire::Connection;
 
 /// The most memory that is accepted of a server that nobody asks.
@@ -86,16 +86,13 @@ pub(super) fn measure(given: Option<&Utf8Path>, runs: usize) -> Result<Vec<Repor
 }
 
 fn on(server: &Utf8Path, cluster: Option<&Cluster>, runs: usize) -> Result<Report> {
-    let place = Place::new(cluster, "pushes")?;
-    let first = place.start(server)?;
-    let token = first.token.clone().context("a new server shows no token")?;
-    drop(first);
+    let place = Place::new(cluster, server, "pushes")?;
     let starts: Vec<f64> = (0..runs).map(|_| Ok(milliseconds(place.start(server)?.started))).collect::<Result<_>>()?;
     let running = place.start(server)?;
     let idle_bytes = running.memory_bytes()?;
     let mut measured = Vec::new();
     for (clients, each) in PUSHES {
-        measured.push(push(&running.address, &token, clients, each)?);
+        measured.push(push(&running.address, &place.token, clients, each)?);
     }
     let after_bytes = running.memory_bytes()?;
     drop(running);
@@ -168,52 +165,53 @@ fn plain(place: &Place) -> Result<f64> {
     Ok(COUNT as f64 / began.elapsed().as_secs_f64())
 }
 
-/// How long pages take at each size.
+/// How long pages take at each size. Every size has a server of its own, and they are asked in turns: whatever else the
+/// machine does meanwhile, it does to all of them.
 fn lists(server: &Utf8Path, cluster: Option<&Cluster>) -> Result<Vec<List>> {
-    const TIMES: usize = 101;
-    let mut medians: Vec<Vec<f64>> = vec![Vec::new(); PAGES.len()];
-    let place = Place::new(cluster, "lists")?;
-    let first = place.start(server)?;
-    let token = first.token.clone().context("a new server shows no token")?;
-    drop(first);
-    let mut there = 0;
-    for size in SIZES {
-        fill(&place, there, size)?;
-        there = size;
-        let running = place.start(server)?;
-        let mut connection = Connection::to(&running.address, &token)?;
-        for ((name, query), medians) in PAGES.iter().zip(&mut medians) {
-            let path = format!("/api/v1/artifacts?{query}");
-            let mut took = Vec::new();
-            for _ in 0..TIMES {
+    const ROUNDS: usize = 301;
+    let places: Vec<Place> = SIZES.iter().map(|size| filled(server, cluster, *size)).collect::<Result<_>>()?;
+    let running: Vec<_> = places.iter().map(|place| place.start(server)).collect::<Result<_>>()?;
+    let connect = |(running, place): (&Running, &Place)| Connection::to(&running.address, &place.token);
+    let mut connections: Vec<_> = running.iter().zip(&places).map(connect).collect::<Result<_>>()?;
+    let mut lists = Vec::new();
+    for (page, query) in PAGES {
+        let path = format!("/api/v1/artifacts?{query}");
+        let mut took = vec![Vec::new(); SIZES.len()];
+        for _ in 0..ROUNDS {
+            for (connection, took) in connections.iter_mut().zip(&mut took) {
                 let answer = connection.ask("GET", &path, "")?;
-                ensure!(answer.status == 200, "{name}: {}", String::from_utf8_lossy(&answer.body));
+                ensure!(answer.status == 200, "{page}: {}", String::from_utf8_lossy(&answer.body));
                 took.push(milliseconds(answer.took));
             }
-            medians.push(median(took.into_iter()));
         }
-    }
-    let list = |((page, _), median_ms): (&(&'static str, &str), Vec<f64>)| {
+        let median_ms: Vec<f64> = took.into_iter().map(|took| median(took.into_iter())).collect();
         let growth = median_ms.last().zip(median_ms.first()).map_or(f64::NAN, |(last, first)| last / first);
-        List { page, median_ms, growth }
-    };
-    Ok(PAGES.iter().zip(medians).map(list).collect())
+        lists.push(List { page, median_ms, growth });
+    }
+    Ok(lists)
+}
+
+/// A database with as many artifacts.
+fn filled(server: &Utf8Path, cluster: Option<&Cluster>, size: u64) -> Result<Place> {
+    let place = Place::new(cluster, server, &format!("lists_{size}"))?;
+    fill(&place, size)?;
+    Ok(place)
 }
 
 /// Fills in artifacts by SQL: a hundred services, half of everything on one branch, tags now and then.
-fn fill(place: &Place, from: u64, to: u64) -> Result<()> {
+fn fill(place: &Place, size: u64) -> Result<()> {
     let (numbers, text, before, after) = match place.kind {
         Kind::Sqlite => (
-            format!("WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {to}) "),
+            format!("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {size}) "),
             "printf('%040d', i)",
             "PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;",
             "ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);",
         ),
         Kind::Postgres => (
-            format!("WITH n AS (SELECT i FROM generate_series({from}::bigint, {}) AS i) ", to - 1),
+            format!("WITH n AS (SELECT i FROM generate_series(0::bigint, {}) AS i) ", size - 1),
             "lpad(i::text, 40, '0')",
             "SET synchronous_commit = off;",
-            "VACUUM ANALYZE artifact;",
+            "VACUUM ANALYZE artifact; CHECKPOINT;",
         ),
     };
     let (branch, event) = (
