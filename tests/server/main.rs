@@ -20,7 +20,11 @@ mod cases_releases;
 mod completions;
 mod container;
 mod crash;
+mod deployer_conflicts;
 mod deployer_git;
+mod deployer_remotes;
+mod deployer_scene;
+mod deployer_signing;
 mod door;
 mod federation;
 #[path = "../it/fixture.rs"]

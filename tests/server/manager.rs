@@ -24,21 +24,27 @@ pub struct Managed {
 impl Managed {
     /// With further lines of the file of environments; nothing, where the database is not installed.
     pub fn new(kind: Kind, more: &str) -> Option<Self> {
-        let mut place = Place::new(kind, &[])?;
+        let place = Place::new(kind, &[])?;
+        git(place.scratch.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+        Some(Self::over(place, "repository = \"config.git\"\n", more))
+    }
+
+    /// Over a repository that is somewhere else: the lines of its table say where.
+    pub fn over(mut place: Place, repository: &str, more: &str) -> Self {
         for sender in ["GITHUB", "FLUX", "DAEMON"] {
             place.variable(&format!("CONSIGN_WEBHOOK_{sender}_SECRET"), SECRET);
         }
-        let directory = place.scratch.path().to_owned();
-        git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
-        let file = directory.join("environments.toml");
-        let environments = "[deployer.config]\nrepository = \"config.git\"\n\
-             [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n";
+        let file = place.scratch.path().join("environments.toml");
+        let environments = format!(
+            "[deployer.config]\n{repository}\
+             [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n"
+        );
         fs_err::write(&file, format!("{environments}{more}")).unwrap();
         place.option("--manage", file.as_str());
         let server = place.start();
         let managed = Self { home: Scratch::new(), server, place };
         managed.log_in(&managed.place.token("admin:*"));
-        Some(managed)
+        managed
     }
 
     pub fn log_in(&self, token: &str) {

@@ -18,6 +18,7 @@ mod land;
 mod landing;
 mod objects;
 mod pack;
+mod patience;
 mod prepared;
 mod remote;
 mod repository;
