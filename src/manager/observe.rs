@@ -4,6 +4,8 @@
 //! noted on the release that is live there and of that artifact, and on no other one, so that a late word
 //! about an older release changes nothing.
 
+use std::collections::BTreeSet;
+
 use super::Manager;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
@@ -135,18 +137,26 @@ impl Manager {
     /// environment that were written before and of which nothing is known yet. Of a push with many commits
     /// nobody looks at any but the last.
     async fn reached(&self, commit: &str, environment: Option<String>) -> Result<Vec<Release>> {
-        let (of_commit, _) = self
-            .releases(&ReleaseFilter { commit: Some(commit.to_owned()), most: 1, ..ReleaseFilter::default() })
-            .await?;
-        let Some(last) = of_commit.into_iter().next() else { return Ok(Vec::new()) };
-        let environment = environment.unwrap_or_else(|| last.order.environment.to_string());
-        let (live, _) =
-            self.releases(&ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() }).await?;
-        let is_meant = |release: &Release| {
-            release.order.id == last.order.id
-                || (release.state != State::Healthy && release.pushed_at <= last.pushed_at)
+        let at_commit = ReleaseFilter { commit: Some(commit.to_owned()), most: MOST, ..ReleaseFilter::default() };
+        let (at_commit, _) = self.releases(&at_commit).await?;
+        // What was there already when it was asked for has the commit of another one.
+        let Some(written_at) = at_commit.iter().filter_map(|release| release.pushed_at).min() else {
+            return Ok(Vec::new());
         };
-        Ok(live.into_iter().filter(is_meant).collect())
+        let environments: BTreeSet<String> = match environment {
+            Some(environment) => [environment].into(),
+            None => at_commit.iter().map(|release| release.order.environment.to_string()).collect(),
+        };
+        let is_meant = |release: &Release| {
+            let is_older = release.pushed_at.is_some_and(|at| at <= written_at);
+            release.commit.as_deref() == Some(commit) || (is_older && release.state != State::Healthy)
+        };
+        let mut reached = Vec::new();
+        for environment in environments {
+            let there = ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() };
+            reached.extend(self.releases(&there).await?.0.into_iter().filter(is_meant));
+        }
+        Ok(reached)
     }
 }
 

@@ -186,6 +186,11 @@ impl Manager {
                 }
             }
             Err(failure) => {
+                tracing::warn!(
+                    deployer,
+                    cause = failure.chain().join(": "),
+                    "nothing could be written; it is tried again"
+                );
                 endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))));
             }
         }

@@ -315,7 +315,7 @@ impl Scene {
             reason: text(reason),
             message: text("so it is"),
             revision: Some(format!("main@sha1:{COMMIT}")),
-            environment: None,
+            environment: Some(text(environment)),
         })
         .await;
         assert_eq!(self.last_pushed(environment).await.state, State::Failed);
