@@ -21,7 +21,7 @@ use crate::tls::Authority;
 
 const SECRET: &str = "a-token-that-nobody-else-has";
 /// How long is waited for what has to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A program that is stopped at the end of the test.
 struct Program(Child);
@@ -231,7 +231,13 @@ fn a_repository_is_reached_by_ssh_with_a_key_and_only_on_the_host_that_is_known(
     scene.waits_and_lands(5, ("remote_forbidden", "does not appear to be a git repository"), || {
         fs_err::rename(&away, &scene.remote).unwrap();
     });
-    scene.is_well(5);
+    let passphrase = |old: &str, new: &str| {
+        let path = at.join("key");
+        succeed(Command::new("ssh-keygen").args(["-q", "-p", "-P", old, "-N", new, "-f", path.as_str()]));
+    };
+    passphrase("", "a passphrase");
+    scene.waits_and_lands(6, ("remote_forbidden", "Permission denied (publickey)"), || passphrase("a passphrase", ""));
+    scene.is_well(6);
 }
 
 /// `git http-backend` behind nginx, by TLS, for nobody but those with a password.

@@ -39,6 +39,10 @@ impl Signer {
             let scratch = Scratch::new();
             let home = scratch.path().to_owned();
             fs_err::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+            // Whoever asks a person leaves a mark.
+            let ask = scratch.write("ask", format!("#!/bin/sh\ntouch {home}/asked\nexit 1\n"));
+            fs_err::set_permissions(&ask, std::fs::Permissions::from_mode(0o755)).unwrap();
+            scratch.write("gpg-agent.conf", format!("pinentry-program {ask}\n"));
             let id = "Consign <consign@example.com>";
             succeed(
                 Command::new("gpg")
@@ -182,6 +186,7 @@ fn nobody_is_asked_for_a_passphrase() {
     let failure = try_land(&mut signer.open(&scene, "copy"), &[release("1", "one")]).unwrap_err();
     assert_eq!(failure.code(), Code::KeyInvalid, "{:?}", failure.chain());
     assert!(!scene.remote().join("refs/heads/main").exists());
+    assert!(!signer.scratch.path().join("asked").exists());
 }
 
 #[test]

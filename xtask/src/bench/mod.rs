@@ -176,7 +176,7 @@ pub(crate) fn run(arguments: &BenchArgs) -> Result<bool> {
             Subject::Installer => Numbers::Installer(installer::measure(arguments.installer.as_deref(), runs)?),
             Subject::Registry => Numbers::Registry(registry::measure(arguments.server.as_deref(), runs)?),
             Subject::Release => {
-                let report = release::measure(runs)?;
+                let report = release::measure(arguments.server.as_deref(), runs)?;
                 release::print(&report);
                 Numbers::Release(report)
             }

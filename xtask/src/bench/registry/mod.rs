@@ -6,7 +6,7 @@
 //! takes for a page of the smallest list to be as full as one of the largest.
 
 mod ground;
-mod wire;
+pub(super) mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -240,7 +240,8 @@ fn record(id: &str, service: &str, branch: &str) -> String {
     )
 }
 
-fn build() -> Result<Utf8PathBuf> {
+/// Builds the server as it is released, and gives back its path.
+pub(super) fn build() -> Result<Utf8PathBuf> {
     let root = repository::root();
     let program = Program::new("cargo")
         .args(["build", "--release", "--features", "server", "--bin", "consign-server"])

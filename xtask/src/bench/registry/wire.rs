@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 /// A connection that stays open, as that of somebody with a token.
-pub(super) struct Connection {
+pub(in crate::bench) struct Connection {
     stream: BufReader<TcpStream>,
     head: String,
 }
 
 /// An answer, and how long it took.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-    pub(super) took: Duration,
+pub(in crate::bench) struct Answer {
+    pub(in crate::bench) status: u16,
+    pub(in crate::bench) body: Vec<u8>,
+    pub(in crate::bench) took: Duration,
 }
 
 impl Connection {
-    pub(super) fn to(address: &str, token: &str) -> Result<Self> {
+    pub(in crate::bench) fn to(address: &str, token: &str) -> Result<Self> {
         let host = address.strip_prefix("http://").context("the server has another kind of address")?;
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
@@ -28,10 +28,17 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), head })
     }
 
-    pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Answer> {
-        let request = format!("{method} {path} HTTP/1.1\r\n{}content-length: {}\r\n\r\n{body}", self.head, body.len());
+    pub(in crate::bench) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Answer> {
+        self.ask_with(method, path, body.as_bytes())
+    }
+
+    /// The same with a body that is no text.
+    pub(in crate::bench) fn ask_with(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\n{}content-length: {}\r\n\r\n", self.head, body.len()).into_bytes();
+        request.extend(body);
         let began = Instant::now();
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.stream.get_mut().write_all(&request)?;
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("that is no answer")?;

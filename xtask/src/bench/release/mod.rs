@@ -1,14 +1,18 @@
 //! Releases that land in a config repository, beside `git fast-import` and git itself.
 //!
-//! [`run`] measures a batch against `git fast-import` with one push, how a release's cost grows with the
-//! repository, one release at a time over a slow link, and with strangers who push to the same branch.
+//! [`measure`] measures a batch against `git fast-import` with one push, how a release's cost grows with the
+//! repository, one release at a time over a slow link, with strangers who push to the same branch, and what memory
+//! a server over a large repository has while nobody asks.
 
+mod growth;
+mod idle;
 mod link;
 mod scene;
 
 use std::time::Instant;
 
 use anyhow::Result;
+use camino::Utf8Path;
 use serde::Serialize;
 
 use super::measure::median;
@@ -22,8 +26,6 @@ const SERVICES: usize = 1000;
 const SIZES: [usize; 3] = [100, 1000, 10_000];
 /// The largest ratio to `git fast-import` that is accepted.
 const IMPORT_LIMIT: f64 = 1.0;
-/// How much more a release may cost in the largest repository than in the smallest.
-const GROWTH_LIMIT: f64 = 1.2;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -31,11 +33,12 @@ pub(super) struct Report {
     subject: &'static str,
     runs: usize,
     batch: Race,
-    sizes: Vec<Size>,
-    /// The median of the largest repository's time over that of the smallest, run by run.
-    growth: f64,
+    growth: growth::Growth,
+    /// All services in one directory, at each size.
+    flat: Vec<Race>,
     link: link::Alone,
     crowd: link::Crowd,
+    idle: idle::Idle,
     passed: bool,
 }
 
@@ -49,38 +52,24 @@ struct Race {
     ratio: f64,
 }
 
-/// A repository of one size.
-#[derive(Debug, Serialize)]
-struct Size {
-    services: usize,
-    /// Services spread over namespaces, per release.
-    spread_ms: f64,
-    /// All in one directory, against `git fast-import`.
-    flat: Race,
-}
-
-/// Measures.
-pub(super) fn measure(runs: usize) -> Result<Report> {
+/// Measures, with a server that is given or built.
+pub(super) fn measure(server: Option<&Utf8Path>, runs: usize) -> Result<Report> {
+    let server = server.map_or_else(super::registry::build, |given| Ok(given.canonicalize_utf8()?))?;
     let batch = race(&Scene::set(SERVICES, Layout::Spread)?, BATCH, runs)?;
-    let spread = growth(runs)?;
-    let mut sizes = Vec::new();
-    for (services, times) in SIZES.into_iter().zip(&spread) {
-        let flat = race(&Scene::set(services, Layout::Flat)?, BATCH, runs)?;
-        sizes.push(Size { services, spread_ms: median(times.iter().copied()) / to_float(BATCH), flat });
-    }
-    let growth = match (spread.first(), spread.last()) {
-        (Some(small), Some(large)) => median(large.iter().zip(small).map(|(large, small)| large / small)),
-        _ => f64::NAN,
-    };
+    let growth = growth::measure(runs)?;
+    let flat = SIZES.into_iter().map(|services| race(&Scene::set(services, Layout::Flat)?, BATCH, runs));
+    let flat = flat.collect::<Result<Vec<_>>>()?;
     let scene = Scene::set(SERVICES, Layout::Spread)?;
     let link = link::alone(&scene)?;
     let crowd = link::crowd(&scene)?;
+    let idle = idle::measure(&server)?;
     let passed = batch.ratio <= IMPORT_LIMIT
-        && growth <= GROWTH_LIMIT
-        && sizes.iter().all(|size| size.flat.ratio <= IMPORT_LIMIT)
+        && growth.is_kept()
+        && flat.iter().all(|race| race.ratio <= IMPORT_LIMIT)
         && link.is_kept()
-        && crowd.is_kept();
-    Ok(Report { subject: "release", runs, batch, sizes, growth, link, crowd, passed })
+        && crowd.is_kept()
+        && idle.is_kept();
+    Ok(Report { subject: "release", runs, batch, growth, flat, link, crowd, idle, passed })
 }
 
 impl Report {
@@ -113,21 +102,6 @@ fn race(scene: &Scene, releases: usize, runs: usize) -> Result<Race> {
     Ok(Race { services: scene.services(), releases, ours_ms, import_ms, ratio })
 }
 
-/// The same batch into repositories of different sizes, in turns.
-fn growth(runs: usize) -> Result<Vec<Vec<f64>>> {
-    let scenes = SIZES.map(|services| Scene::set(services, Layout::Spread)).into_iter().collect::<Result<Vec<_>>>()?;
-    let mut times = vec![Vec::new(); scenes.len()];
-    for run in 0..runs {
-        for (scene, times) in scenes.iter().zip(&mut times) {
-            let landings = scene.landings(&format!("g{run}"), &scene.first(BATCH));
-            let remote = scene.remote(&format!("growth-{run}"))?;
-            let mut repository = scene.copy(&format!("growth-{run}"), remote.as_str())?;
-            times.push(timed(|| land(&mut repository, &landings))?);
-        }
-    }
-    Ok(times)
-}
-
 fn timed(deed: impl FnOnce() -> Result<()>) -> Result<f64> {
     let begun = Instant::now();
     deed()?;
@@ -142,12 +116,10 @@ fn to_float(count: usize) -> f64 {
 pub(super) fn print(report: &Report) {
     println!("Release, {} runs", report.runs);
     show("spread over namespaces", &report.batch);
-    for size in &report.sizes {
-        println!("  {:>6} services, spread: {:.2} ms per release in a batch of {BATCH}", size.services, size.spread_ms);
-        show("in one directory", &size.flat);
-    }
-    println!("  the largest against the smallest {:.3}, at most {GROWTH_LIMIT:.2}", report.growth);
+    growth::print(&report.growth);
+    report.flat.iter().for_each(|race| show("in one directory", race));
     link::print(&report.link, &report.crowd);
+    idle::print(&report.idle);
     println!("  {}", if report.passed { "passed" } else { "FAILED" });
 }
 
