@@ -34,15 +34,6 @@ struct Found {
     artifact: Artifact,
 }
 
-/// The release by which a place has an artifact already, or will have.
-struct There {
-    id: String,
-    /// Whether policies keep it waiting.
-    gives_way: bool,
-    /// How far it has come, where it is not there yet.
-    so_far: Option<String>,
-}
-
 /// Judges what was found, in the transaction that keeps it.
 struct Clerk<'a> {
     ground: &'a Ground,
@@ -136,7 +127,7 @@ impl Manager {
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
             Selector::Rollback { artifact } => {
-                let live = self.live(&wish.service, name.clone(), guess.as_ref()).await?;
+                let live = self.last(&wish.service, name, guess.as_ref()).await?;
                 let id = self.before(&live, artifact.as_ref()).await?;
                 let (artifact, sha256) = self.artifact(&wish.service, &id).await?;
                 (artifact, sha256, Intent::Rollback { previous_artifact_id: live.order.artifact.to_string() })
@@ -237,6 +228,24 @@ impl Manager {
         }
     }
 
+    /// What a service has in an environment, or what has failed there since.
+    async fn last(&self, service: &FileName, environment: &FileName, namespace: Option<&FileName>) -> Result<Release> {
+        let missing = match self.live(service, environment.clone(), namespace).await {
+            Err(failure) if failure.code() == Code::ReleaseUnknown => failure,
+            live => return live,
+        };
+        let filter = ReleaseFilter {
+            services: Some(vec![service.to_string()]),
+            environment: Some(environment.to_string()),
+            namespace: namespace.map(ToString::to_string),
+            was_pushed: true,
+            most: 1,
+            ..ReleaseFilter::default()
+        };
+        let (last, _) = self.releases(&filter).await?;
+        last.into_iter().find(|release| release.state == State::Failed).ok_or(missing)
+    }
+
     /// The artifact that was live in the place of a release before: this one, or the last other one.
     async fn before(&self, live: &Release, wanted: Option<&FileName>) -> Result<FileName> {
         let filter = ReleaseFilter {
@@ -300,10 +309,13 @@ impl Clerk<'_> {
         if is_by_itself && !recovery::is_settled(order, facts) {
             return Err(recovery::not_settled(order));
         }
-        let mut there = there_or_on_its_way(order, facts)?;
-        let up_to_date =
-            |there: There| Granting { release: Some(there.id), reason: there.so_far, ..granting(Verdict::UpToDate) };
-        if let Some(there) = there.take_if(|there| !there.gives_way) {
+        let there = there_or_on_its_way(order, facts)?;
+        let up_to_date = |There { release, so_far, .. }| Granting {
+            release: Some(release),
+            reason: so_far,
+            ..granting(Verdict::UpToDate)
+        };
+        if let Some(there) = there.clone().filter(|there| !there.gives_way) {
             return Ok((up_to_date(there), None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
@@ -367,7 +379,17 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have.
+/// What a place has already, or will have.
+#[derive(Clone)]
+struct There {
+    release: String,
+    /// How far it has come, where it is not there yet.
+    so_far: Option<String>,
+    /// Policies keep it waiting.
+    gives_way: bool,
+}
+
+/// The release by which the place has the artifact already, or will have: nothing is to be done then.
 fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<There>> {
     let place: Target = target(order);
     let Some(row) = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)) else { return Ok(None) };
@@ -375,7 +397,7 @@ fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<There>> {
     let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
     let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
     let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
-    let there = There { id: last.id, gives_way: row.gives_way, so_far };
+    let there = There { release: last.id, so_far, gives_way: row.gives_way };
     Ok((last.artifact_sha256 == order.artifact_sha256).then_some(there))
 }
 
