@@ -61,12 +61,11 @@ impl Manager {
                     None
                 }
             };
-            match said {
-                Some(said) => self.registry().store.end_errand(&errand, false, &ended(&errand, said, now)).await?,
-                None => {
-                    let later = |_: &ErrandRow| now.saturating_add(PAUSE).unwrap_or(Timestamp::MAX);
-                    self.registry().store.try_errands(std::slice::from_ref(&errand), later).await?;
-                }
+            if let Some(said) = said {
+                self.registry().store.end_errand(&errand, false, &ended(&errand, &said, now)).await?;
+            } else {
+                let later = |_: &ErrandRow| now.saturating_add(PAUSE).unwrap_or(Timestamp::MAX);
+                self.registry().store.try_errands(std::slice::from_ref(&errand), later).await?;
             }
         }
         Ok(())
@@ -166,7 +165,7 @@ fn told(granting: &Granting) -> String {
     }
 }
 
-fn ended(errand: &ErrandRow, said: String, at: Timestamp) -> Change {
+fn ended(errand: &ErrandRow, said: &str, at: Timestamp) -> Change {
     let ErrandRow { service, namespace, environment, subject, .. } = errand;
     Change {
         at,
