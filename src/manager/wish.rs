@@ -14,8 +14,9 @@ use super::ruling::{self, Asked, Ground};
 use super::watch::{Told, intent_of};
 use crate::artifacts;
 use crate::model::artifact::Artifact;
-use crate::model::delivery::{Actor, Granted, Granting, Order, Release, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Actor, Granted, Granting, Order, Selector, State, Verdict, Wish};
 use crate::model::failure::Result;
+use crate::model::found::PastRelease;
 use crate::model::intent::Intent;
 use crate::model::policy::Outcome;
 use crate::model::{Code, Digest, Failure, FileName, pretty};
@@ -24,13 +25,15 @@ use crate::store::{Facts, Filter, Judge, Named, NewRelease, Next, Ordered, Relea
 /// What begins the name of every release.
 const PREFIX: &str = "rls-";
 /// How far back is looked for what a place had before.
-const MOST_BEFORE: u32 = 100;
+const MOST_BEFORE: usize = 100;
 
 /// What was found for one environment, before anything is judged.
 struct Found {
     order: Order,
     deployer: String,
     artifact: Artifact,
+    /// Somebody else has put something in its place.
+    is_changed: bool,
 }
 
 /// Judges what was found, in the transaction that keeps it.
@@ -96,7 +99,7 @@ impl Manager {
     async fn find(&self, wish: &Wish, environment: &FileName, actor: &Actor, at: Timestamp) -> Result<Found> {
         let environment = self.plan().environment(environment)?;
         let name = &environment.name;
-        let guess = wish.namespace.clone();
+        let mut guess = wish.namespace.clone();
         let (artifact, sha256, intent) = match &wish.what {
             Selector::Artifact { id } => {
                 let (artifact, sha256) = self.artifact(&wish.service, id).await?;
@@ -114,35 +117,35 @@ impl Manager {
                 })?;
                 let live =
                     self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
-                let (artifact, sha256) = self.artifact(&wish.service, &live.order.artifact).await?;
+                let (artifact, sha256) = self.artifact_there(&wish.service, &live.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
             Selector::Rollback { artifact } => {
                 let live = self.live(&wish.service, name.clone(), guess.as_ref()).await?;
+                // It goes back where it stands, whatever the other artifact says.
+                guess = Some(live.namespace.clone());
                 let id = self.before(&live, artifact.as_ref()).await?;
-                let (artifact, sha256) = self.artifact(&wish.service, &id).await?;
-                (artifact, sha256, Intent::Rollback { previous_artifact_id: live.order.artifact.to_string() })
+                let (artifact, sha256) = self.artifact_there(&wish.service, &id).await?;
+                (artifact, sha256, Intent::Rollback { previous_artifact_id: live.artifact.to_string() })
             }
         };
         let intent = if actor.is_automation { Intent::AutoRelease } else { intent };
         let namespace = guess.or_else(|| artifact.namespace.clone()).unwrap_or_else(|| name.clone());
-        Ok(Found {
-            order: Order {
-                id: new_id(),
-                service: wish.service.clone(),
-                namespace,
-                environment: name.clone(),
-                artifact: artifact.id.clone(),
-                artifact_sha256: sha256,
-                intent,
-                actor: actor.clone(),
-                override_reason: wish.override_reason.clone(),
-                previous: None,
-                requested_at: at,
-            },
-            deployer: environment.deployer.clone(),
-            artifact,
-        })
+        let order = Order {
+            id: new_id(),
+            service: wish.service.clone(),
+            namespace,
+            environment: name.clone(),
+            artifact: artifact.id.clone(),
+            artifact_sha256: sha256,
+            intent,
+            actor: actor.clone(),
+            override_reason: wish.override_reason.clone(),
+            previous: None,
+            requested_at: at,
+        };
+        let is_changed = self.is_changed(&order).await?;
+        Ok(Found { order, deployer: environment.deployer.clone(), artifact, is_changed })
     }
 
     /// Counts what was refused, where it was known what is released where: nobody's typing becomes a name to count by.
@@ -192,23 +195,41 @@ impl Manager {
         self.judged(row).await
     }
 
-    /// What a service has in an environment: in a namespace, or in the only one.
-    async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Release> {
+    /// What stands in an environment of a service: in a namespace, or in the only one. Whoever brought it there counts.
+    async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Live> {
         let status = self.status(service, namespace).await?;
-        let mut live: Vec<_> = status
-            .places
-            .into_iter()
-            .filter(|place| place.environment == environment)
-            .filter_map(|place| place.live)
-            .collect();
+        let mut live = Vec::new();
+        for place in status.places.iter().filter(|place| place.environment == environment) {
+            let Some(artifact) = place.artifact() else { continue };
+            let artifact = artifact.parse().map_err(|error| {
+                Failure::new(
+                    Code::ArtifactUnknown,
+                    format!("what stands in `{environment}` has an id that cannot be one"),
+                )
+                .subject(environment.as_str())
+                .because(error)
+            })?;
+            live.push(Live {
+                service: service.clone(),
+                environment: environment.clone(),
+                namespace: place.namespace.clone(),
+                artifact,
+            });
+        }
         match (live.pop(), live.is_empty()) {
             (Some(one), true) => Ok(one),
-            (None, _) => Err(Failure::new(
-                Code::ReleaseUnknown,
-                format!("no release of service '{service}' available in environment '{environment}'"),
-            )
-            .subject(environment.as_str())
-            .hint("are you missing a namespace?")),
+            (None, _) => {
+                let unknown = Failure::new(
+                    Code::ReleaseUnknown,
+                    format!("no release of service '{service}' available in environment '{environment}'"),
+                )
+                .subject(environment.as_str());
+                // What could not be read may be there.
+                match status.repositories.into_iter().find_map(|repository| repository.trouble) {
+                    Some(trouble) => Err(unknown.because(trouble)),
+                    None => Err(unknown.hint("are you missing a namespace?")),
+                }
+            }
             (Some(_), false) => Err(Failure::new(
                 Code::RequestInvalid,
                 format!("service '{service}' is in several namespaces of environment '{environment}'"),
@@ -218,22 +239,47 @@ impl Manager {
         }
     }
 
-    /// The artifact that was live in the place of a release before: this one, or the last other one.
-    async fn before(&self, live: &Release, wanted: Option<&FileName>) -> Result<FileName> {
-        let filter = ReleaseFilter {
-            services: Some(vec![live.order.service.to_string()]),
-            environment: Some(live.order.environment.to_string()),
-            namespace: Some(live.order.namespace.to_string()),
-            artifact: wanted.map(ToString::to_string),
-            was_pushed: true,
-            most: MOST_BEFORE,
-            ..ReleaseFilter::default()
-        };
-        let (before, _) = self.releases(&filter).await?;
+    /// An artifact that stands, or stood, in an environment. The environment may have one that the registry has not.
+    async fn artifact_there(&self, service: &FileName, id: &FileName) -> Result<(Artifact, Digest)> {
+        self.artifact(service, id).await.map_err(|failure| match failure.code() {
+            Code::ArtifactUnknown => Failure::new(
+                Code::ArtifactUnknown,
+                format!(
+                    "artifact '{id}' of service '{service}' is in the config repository, but not in the registry; give it \
+                     there with `consign artifact import RECORD` and `consign artifact push --payload DIR`"
+                ),
+            )
+            .subject(id.as_str()),
+            _ => failure,
+        })
+    }
+
+    /// The artifact that stood in a place before: this one, or the last other one.
+    async fn before(&self, live: &Live, wanted: Option<&FileName>) -> Result<FileName> {
+        let Live { service, environment, namespace, artifact } = live;
+        if let Some(wanted) = wanted {
+            let filter = ReleaseFilter {
+                services: Some(vec![service.to_string()]),
+                environment: Some(environment.to_string()),
+                namespace: Some(namespace.to_string()),
+                artifact: Some(wanted.to_string()),
+                was_pushed: true,
+                most: 1,
+                ..ReleaseFilter::default()
+            };
+            if wanted != artifact && !self.releases(&filter).await?.0.is_empty() {
+                return Ok(wanted.clone());
+            }
+        }
+        let past = self.past(service, environment, Some(namespace), 0, MOST_BEFORE).await?.releases;
         // What failed there is not what one goes back to, unless it is asked for by name.
-        let mut good = before.into_iter().filter(|release| wanted.is_some() || release.state != State::Failed);
-        let found = good.find(|release| release.order.artifact != live.order.artifact);
-        found.map(|release| release.order.artifact).ok_or_else(|| match wanted {
+        let is_good = |one: &PastRelease| match wanted {
+            Some(wanted) => one.artifact == wanted.as_str(),
+            None => one.release.as_ref().is_none_or(|release| release.state != State::Failed),
+        };
+        let mut good = past.iter().filter(|one| is_good(one));
+        let found = good.find(|one| one.artifact != artifact.as_str());
+        found.and_then(|one| one.artifact.parse().ok()).ok_or_else(|| match wanted {
             Some(wanted) => Failure::new(
                 Code::ReleaseUnknown,
                 format!("can't do rollback, because the artifact '{wanted}' was not there before"),
@@ -241,10 +287,40 @@ impl Manager {
             .subject(wanted.as_str()),
             None => {
                 Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
-                    .subject(live.order.environment.as_str())
+                    .subject(environment.as_str())
             }
         })
     }
+
+    /// Whether somebody else has changed what this server released to a place, where the same is wished for once more:
+    /// then it is not there already. Only people put it back.
+    async fn is_changed(&self, order: &Order) -> Result<bool> {
+        if order.actor.is_automation {
+            return Ok(false);
+        }
+        let rows = self.registry().store.places(order.service.as_str()).await?;
+        let place = target(order);
+        let mut is_live = false;
+        for (_, row) in rows {
+            let kept = read_order(&row)?;
+            is_live |= State::parse(&row.state).is_some_and(State::is_live)
+                && (kept.environment.as_str(), kept.namespace.as_str()) == (&*place.environment, &*place.namespace)
+                && kept.artifact_sha256 == order.artifact_sha256;
+        }
+        if !is_live {
+            return Ok(false);
+        }
+        let status = self.status(&order.service, Some(&order.namespace)).await?;
+        Ok(status.places.iter().any(|place| place.environment == order.environment && place.found.is_some()))
+    }
+}
+
+/// What stands in a place.
+struct Live {
+    service: FileName,
+    environment: FileName,
+    namespace: FileName,
+    artifact: FileName,
 }
 
 impl Clerk<'_> {
@@ -276,7 +352,7 @@ impl Clerk<'_> {
             let failure = no_manifests(artifact, &order.environment);
             return Ok((refusal(&order.environment, Some(&order.artifact), &failure), None));
         }
-        if let Some(release) = there_or_on_its_way(order, facts)? {
+        if let Some(release) = there_or_on_its_way(found, facts)? {
             return Ok((Granting { release: Some(release), ..granting(Verdict::UpToDate) }, None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
@@ -332,9 +408,10 @@ impl Judge for Clerk<'_> {
 }
 
 /// The release by which the place has the artifact already, or will have: nothing is to be done then.
-fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<String>> {
+fn there_or_on_its_way(Found { order, is_changed, .. }: &Found, facts: &Facts) -> Result<Option<String>> {
     let place: Target = target(order);
-    let last = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)).map(read_order).transpose()?;
+    let live = ruling::live_in(facts, &place).filter(|_| !is_changed);
+    let last = facts.waiting.last().or(live).map(read_order).transpose()?;
     Ok(last.filter(|last| last.artifact_sha256 == order.artifact_sha256).map(|last| last.id))
 }
 

@@ -21,9 +21,15 @@ pub struct Managed {
 impl Managed {
     /// With further lines of the file of environments; nothing, where the database is not installed.
     pub fn new(kind: Kind, more: &str) -> Option<Self> {
+        Self::over(kind, more, |_| ())
+    }
+
+    /// The same over a configuration repository that somebody else has made something of.
+    pub fn over(kind: Kind, more: &str, prepare: impl FnOnce(&Utf8Path)) -> Option<Self> {
         let mut place = Place::new(kind, &[])?;
         let directory = place.scratch.path().to_owned();
         git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+        prepare(&directory);
         let file = directory.join("environments.toml");
         let environments = "[deployer.config]\nrepository = \"config.git\"\n\
              [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n";
