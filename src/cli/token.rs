@@ -36,10 +36,17 @@ enum Verb {
 struct CreateArgs {
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    wanted: WantedArgs,
+}
+
+/// What a token is to be, for both commands that make one. Its name is also the id of a group.
+#[derive(Clone, Debug, Args)]
+pub(super) struct WantedArgs {
     /// What people call it
     #[arg(long, value_name = "TEXT")]
     name: String,
-    /// What it allows, with spaces between: `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `approve:…`, `policy:…`, `audit:*`, `admin:*`; `*` is every service
+    /// What it allows, with spaces between: `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `override:…`, `approve:…`, `policy:SERVICE`, `audit:*`, `admin:*`; `*` is every service
     #[arg(long, value_name = "GRANTS")]
     grants: String,
     /// After how many days it counts no more
@@ -69,10 +76,8 @@ struct RevokeArgs {
 impl TokenArgs {
     pub(super) fn run(&self, context: &Context) -> Result<Exit> {
         match &self.verb {
-            Verb::Create(CreateArgs { registry, name, grants, expires_in_days }) => {
-                let (name, grants, expires_in_days) = (name.clone(), grants.clone(), *expires_in_days);
-                let made = registry.server(context)?.make_token(&NewToken { name, grants, expires_in_days })?;
-                show_made(context, &made)
+            Verb::Create(CreateArgs { registry, wanted }) => {
+                show_made(context, &registry.server(context)?.make_token(&wanted.token())?)
             }
             Verb::List(ListArgs { registry }) => {
                 let rows = registry.server(context)?.tokens()?;
@@ -85,6 +90,13 @@ impl TokenArgs {
                 Ok(Exit::Done)
             }
         }
+    }
+}
+
+impl WantedArgs {
+    pub(super) fn token(&self) -> NewToken {
+        let Self { name, grants, expires_in_days } = self.clone();
+        NewToken { name, grants, expires_in_days }
     }
 }
 

@@ -84,8 +84,13 @@ fn committer() -> Person {
 /// Reads the file.
 pub fn read(path: &Utf8Path) -> Result<Plan> {
     let bytes = files::read_bounded(path, MAX_BYTES)?;
-    parse(&String::from_utf8_lossy(&bytes), path.parent().unwrap_or(Utf8Path::new("")))
-        .map_err(|failure| failure.subject(path.as_str()))
+    parse(&String::from_utf8_lossy(&bytes), path.parent().unwrap_or(Utf8Path::new(""))).map_err(|failure| {
+        let hint = failure.way_out().unwrap_or("docs/releasing.md has a table of what can stand there").to_owned();
+        Failure::new(failure.code(), format!("`{path}` cannot be used"))
+            .subject(path.as_str())
+            .because(failure)
+            .hint(hint)
+    })
 }
 
 fn parse(text: &str, directory: &Utf8Path) -> Result<Plan> {

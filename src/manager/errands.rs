@@ -13,6 +13,7 @@ use super::deployer::git::{Change as Changed, Decision as Say, Landed, Landing, 
 use super::plan::Deployer;
 use super::{Manager, ruling};
 use crate::artifacts;
+use crate::model::delivery::State;
 use crate::model::failure::Result;
 use crate::model::policy::{Policy, older};
 use crate::model::release_commit::{Message, PolicyChange};
@@ -143,7 +144,7 @@ impl Manager {
                     && place.environment == row.environment
                     && release.sequence < row.sequence
             });
-            let Some((place, _)) = live.find(|(_, release)| is_live(&release.state)) else { return Ok(None) };
+            let Some((place, _)) = live.find(|(_, release)| is_there(&release.state)) else { return Ok(None) };
             let (service, id) = (place.service.parse().map_err(|_| damaged())?, place.artifact.parse());
             let artifact = self.registry().find(&service, &id.map_err(|_| damaged())?).await?;
             let branch = artifact.map(|row| artifacts::read(&row)).transpose()?.and_then(|read| read.source.branch);
@@ -163,8 +164,9 @@ impl Manager {
     }
 }
 
-fn is_live(state: &str) -> bool {
-    crate::model::delivery::State::parse(state).is_some_and(crate::model::delivery::State::is_live)
+/// Whether a place has it, as it should be or failed; and not only will have it.
+fn is_there(state: &str) -> bool {
+    State::parse(state).is_some_and(|state| !state.is_waiting())
 }
 
 fn damaged() -> Failure {

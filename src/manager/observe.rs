@@ -13,6 +13,8 @@ use crate::store::{Change, EventRow, Next, ReleaseFilter};
 
 /// How many releases one report can be about.
 const MOST: u32 = 100;
+/// How many releases of an environment are looked at for those that a commit has in it.
+const MOST_WRITTEN: u32 = 2000;
 
 impl Manager {
     /// Notes everything that was reported since the last time.
@@ -41,15 +43,16 @@ impl Manager {
                 let Failing { environment, namespace, artifact, .. } = failing;
                 (self.live_at(environment, namespace, artifact).await?, State::Failed, Some(reason))
             }
-            Hint::Flux { name, severity, reason, message, revision, .. } => {
+            Hint::Flux { name, severity, reason, message, revision, environment, .. } => {
                 let Some(commit) = revision.as_deref().and_then(commit_of) else { return Ok(()) };
-                let found = self.live_by(commit).await?;
+                let found = self.reached(commit, environment).await?;
                 // Where an object is named after a service it is about that one alone.
                 let named: Vec<_> =
                     found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
                 let found = if named.is_empty() { found } else { named };
                 match (severity.as_str(), reason.as_str()) {
                     ("error", _) => (found, State::Failed, Some(message)),
+                    (_, reason) if reason.ends_with("Failed") => (found, State::Failed, Some(message)),
                     (_, "ReconciliationSucceeded") => (found, State::Healthy, None),
                     _ => (found, State::Applying, None),
                 }
@@ -115,8 +118,22 @@ impl Manager {
         Ok(self.releases(&filter).await?.0)
     }
 
-    async fn live_by(&self, commit: &str) -> Result<Vec<Release>> {
-        Ok(self.releases(&ReleaseFilter { commit: Some(commit.to_owned()), ..live() }).await?.0)
+    /// The releases that somebody who has come to a commit tells of: the one of that commit, and those of the same
+    /// environment that were written before and of which nothing is known yet. Of a push with many commits
+    /// nobody looks at any but the last.
+    async fn reached(&self, commit: &str, environment: Option<String>) -> Result<Vec<Release>> {
+        let (of_commit, _) = self
+            .releases(&ReleaseFilter { commit: Some(commit.to_owned()), most: 1, ..ReleaseFilter::default() })
+            .await?;
+        let Some(last) = of_commit.into_iter().next() else { return Ok(Vec::new()) };
+        let environment = environment.unwrap_or_else(|| last.order.environment.to_string());
+        let (live, _) =
+            self.releases(&ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() }).await?;
+        let is_meant = |release: &Release| {
+            release.order.id == last.order.id
+                || (release.state != State::Healthy && release.pushed_at <= last.pushed_at)
+        };
+        Ok(live.into_iter().filter(is_meant).collect())
     }
 }
 

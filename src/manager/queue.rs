@@ -32,6 +32,8 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// How often something is tried before it is given up: the better part of an hour.
 const TRIES: u32 = 50;
+/// How many characters of what went wrong are kept.
+const MAX_REASON: usize = 1000;
 /// How many are tried alone where none is taken.
 const REFUSALS: usize = 3;
 
@@ -477,10 +479,16 @@ fn may_pass(code: Code) -> bool {
     )
 }
 
+/// A failure in one line, with what it came from: that is often what a host has said.
+fn told(failure: &Failure) -> String {
+    let lines: Vec<_> = failure.chain().iter().map(|cause| cause.replace('\n', "; ")).collect();
+    lines.join(": ").chars().take(MAX_REASON).collect()
+}
+
 /// It cannot be written, whatever is tried.
 fn failed(begun: &Begun, failure: &Failure, at: Timestamp) -> Ending {
     let Order { id, environment, namespace, service, .. } = &begun.order;
-    let reason = failure.to_string();
+    let reason = told(failure);
     Ending {
         sequence: begun.row.sequence,
         next: Next {
@@ -513,13 +521,13 @@ fn again(begun: &Begun, failure: &Failure, at: Timestamp) -> Ending {
     let doubled = 1_i32.checked_shl(begun.row.attempts.min(16)).unwrap_or(i32::MAX);
     let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
     let due_at = at.saturating_add(pause).unwrap_or(Timestamp::MAX);
-    let reason = Some(format!("{failure}; it is tried again"));
+    let reason = Some(format!("{}; it is tried again", told(failure)));
     // What may have arrived is not judged before that is known.
     let is_known = matches!(
         failure.code(),
         Code::PushRefused | Code::PushRejected | Code::RemoteForbidden | Code::StoreUnavailable
     );
     let state = if is_known && !begun.is_unsure { State::Queued } else { State::Committing };
-    let next = Next { state, code: None, reason, due_at, decision: None };
+    let next = Next { state, code: Some(failure.code().as_str()), reason, due_at, decision: None };
     Ending { sequence: begun.row.sequence, next, commit: None, replaces: None, holds: None, lifts: false, change: None }
 }

@@ -97,10 +97,11 @@ impl Manager {
         for (_, row) in rows {
             let release = self.shown(row)?;
             let place = self.place(&mut places, &release.order.environment, &release.order.namespace);
-            if release.state.is_live() {
-                place.live = Some(release);
-            } else {
+            // What failed there is there.
+            if release.state.is_waiting() {
                 place.waiting.push(release);
+            } else {
+                place.live = Some(release);
             }
         }
         for row in holds {

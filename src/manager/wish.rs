@@ -117,6 +117,14 @@ impl Manager {
                 })?;
                 let live =
                     self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
+                if live.has_failed {
+                    return Err(Failure::new(
+                        Code::ReleaseFailed,
+                        format!("'{}' failed in environment '{from}', and is not promoted", live.artifact),
+                    )
+                    .subject(from.as_str())
+                    .hint("release it by its id with `consign release --artifact`, if it is to go on nevertheless"));
+                }
                 let (artifact, sha256) = self.artifact_there(&wish.service, &live.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
@@ -195,7 +203,8 @@ impl Manager {
         self.judged(row).await
     }
 
-    /// What stands in an environment of a service: in a namespace, or in the only one. Whoever brought it there counts.
+    /// What stands in an environment of a service, also where that has failed: in a namespace, or in the only one.
+    /// Whoever brought it there counts.
     async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Live> {
         let status = self.status(service, namespace).await?;
         let mut live = Vec::new();
@@ -214,6 +223,8 @@ impl Manager {
                 environment: environment.clone(),
                 namespace: place.namespace.clone(),
                 artifact,
+                has_failed: place.found.is_none()
+                    && place.live.as_ref().is_some_and(|live| live.state == State::Failed),
             });
         }
         match (live.pop(), live.is_empty()) {
@@ -223,12 +234,11 @@ impl Manager {
                     Code::ReleaseUnknown,
                     format!("no release of service '{service}' available in environment '{environment}'"),
                 )
-                .subject(environment.as_str());
+                .subject(environment.as_str())
+                .hint("are you missing a namespace?");
                 // What could not be read may be there.
-                match status.repositories.into_iter().find_map(|repository| repository.trouble) {
-                    Some(trouble) => Err(unknown.because(trouble)),
-                    None => Err(unknown.hint("are you missing a namespace?")),
-                }
+                let trouble = status.repositories.into_iter().find_map(|repository| repository.trouble);
+                Err(trouble.into_iter().fold(unknown, Failure::because))
             }
             (Some(_), false) => Err(Failure::new(
                 Code::RequestInvalid,
@@ -244,19 +254,17 @@ impl Manager {
         self.artifact(service, id).await.map_err(|failure| match failure.code() {
             Code::ArtifactUnknown => Failure::new(
                 Code::ArtifactUnknown,
-                format!(
-                    "artifact '{id}' of service '{service}' is in the config repository, but not in the registry; give it \
-                     there with `consign artifact import RECORD` and `consign artifact push --payload DIR`"
-                ),
+                format!("artifact '{id}' of service '{service}' is in the config repository, but not in the registry"),
             )
-            .subject(id.as_str()),
+            .subject(id.as_str())
+            .hint("give it there with `consign artifact import RECORD` and `consign artifact push --payload DIR`"),
             _ => failure,
         })
     }
 
     /// The artifact that stood in a place before: this one, or the last other one.
     async fn before(&self, live: &Live, wanted: Option<&FileName>) -> Result<FileName> {
-        let Live { service, environment, namespace, artifact } = live;
+        let Live { service, environment, namespace, artifact, .. } = live;
         if let Some(wanted) = wanted {
             let filter = ReleaseFilter {
                 services: Some(vec![service.to_string()]),
@@ -321,6 +329,7 @@ struct Live {
     environment: FileName,
     namespace: FileName,
     artifact: FileName,
+    has_failed: bool,
 }
 
 impl Clerk<'_> {
@@ -346,14 +355,15 @@ impl Clerk<'_> {
             release: None,
             code: None,
             reason: None,
+            hint: None,
             decision: None,
         };
         if artifact.payload.as_ref().is_none_or(|payload| !payload.environments.contains(&order.environment)) {
             let failure = no_manifests(artifact, &order.environment);
             return Ok((refusal(&order.environment, Some(&order.artifact), &failure), None));
         }
-        if let Some(release) = there_or_on_its_way(found, facts)? {
-            return Ok((Granting { release: Some(release), ..granting(Verdict::UpToDate) }, None));
+        if let Some((release, reason)) = there_or_on_its_way(found, facts)? {
+            return Ok((Granting { release: Some(release), reason, ..granting(Verdict::UpToDate) }, None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
         let is_waiting = ruling::is_approval_all(&decision);
@@ -397,6 +407,8 @@ impl Judge for Clerk<'_> {
             id: order.id.clone(),
             deployer: found.deployer.clone(),
             artifact_sha256: order.artifact_sha256,
+            // Whoever reads the log learns who let a freeze be passed, and why, without asking for the release.
+            note: order.override_reason.as_ref().map(|reason| format!("whatever is frozen: {reason}")),
             order: serde_json::to_string(&order).expect("plain data always serialises"),
             next,
         })))
@@ -407,12 +419,20 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have: nothing is to be done then.
-fn there_or_on_its_way(Found { order, is_changed, .. }: &Found, facts: &Facts) -> Result<Option<String>> {
+/// The release by which the place has the artifact already, or will have: nothing is to be done then. And how far
+/// it has come, where it is not there yet.
+fn there_or_on_its_way(
+    Found { order, is_changed, .. }: &Found,
+    facts: &Facts,
+) -> Result<Option<(String, Option<String>)>> {
     let place: Target = target(order);
-    let live = ruling::live_in(facts, &place).filter(|_| !is_changed);
-    let last = facts.waiting.last().or(live).map(read_order).transpose()?;
-    Ok(last.filter(|last| last.artifact_sha256 == order.artifact_sha256).map(|last| last.id))
+    let live = || ruling::live_in(facts, &place).filter(|_| !is_changed);
+    let Some(row) = facts.waiting.last().or_else(live) else { return Ok(None) };
+    let last = read_order(row)?;
+    let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
+    let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+    let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
+    Ok((last.artifact_sha256 == order.artifact_sha256).then_some((last.id, so_far)))
 }
 
 fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failure) -> Granting {
@@ -423,6 +443,7 @@ fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failur
         release: None,
         code: Some(failure.code().as_str().to_owned()),
         reason: Some(failure.to_string()),
+        hint: failure.way_out().map(str::to_owned),
         decision: None,
     }
 }

@@ -312,9 +312,12 @@ pub struct Granting {
     /// Why not, as a stable word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Why not, in words.
+    /// Why not, or how far what is on its way already has come, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// What the policies said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -361,7 +364,7 @@ pub struct Place {
     /// The namespace.
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub namespace: FileName,
-    /// What this server released there last.
+    /// What this server released there last, also where that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Release>,
     /// What stands there, where it is something else.

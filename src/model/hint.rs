@@ -56,6 +56,9 @@ pub enum Hint {
         /// The revision that it is at: `main@sha1:…`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<String>,
+        /// The environment that it looks after, where the message says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
     },
     /// A workload runs as it should.
     Deployed(Deployed),
@@ -296,8 +299,10 @@ pub mod sent {
         let Flux { involved_object: Involved { kind, namespace, name }, severity, reason, message, metadata } =
             serde_json::from_slice(body)?;
         // Its key is `<group of the object's kind>/revision`.
-        let revision =
-            metadata.unwrap_or_default().into_iter().find(|(key, _)| key.rsplit('/').next() == Some("revision"));
+        let metadata = metadata.unwrap_or_default();
+        let said = |name: &str| metadata.iter().find(|(key, _)| key.rsplit('/').next() == Some(name));
+        // What an alert adds to its events: `eventMetadata: { env: prod }`.
+        let environment = said("env").or_else(|| said("environment"));
         Ok(Hint::Flux {
             object: short(&kind),
             namespace: short(&namespace),
@@ -305,7 +310,8 @@ pub mod sent {
             severity: short(&severity),
             reason: short(&reason),
             message: bounded(&message, MAX_MESSAGE),
-            revision: revision.map(|(_, revision)| short(&revision)),
+            revision: said("revision").map(|(_, revision)| short(revision)),
+            environment: environment.map(|(_, environment)| short(environment)),
         })
     }
 

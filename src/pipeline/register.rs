@@ -21,6 +21,7 @@ use crate::model::registry::Shown;
 use crate::model::{Code, Digest, Failure, FileName, index, pretty, text};
 use crate::trust::{Asset, Bundle, Verified};
 use crate::world::files;
+use crate::world::git::{Repository, Written};
 
 /// The document type of a [`Registration`].
 pub const TYPE: &str = "consign.register/v1";
@@ -176,7 +177,8 @@ fn record(bundle: &Bundle, plan: &Plan, registry: &Register, place: &str, now: T
     let reference = plan.job.reference.as_ref().or(plan.source.reference.as_ref());
     let branch = reference.and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
     let base = text::without_credentials(plan.remote_base_url.as_deref().unwrap_or(place));
-    let artifact = Artifact {
+    let written = written(plan, &commit);
+    let mut artifact = Artifact {
         kind: artifact::TYPE.to_owned(),
         id,
         service: registry.service.clone().unwrap_or_else(|| plan.name.clone()),
@@ -189,9 +191,9 @@ fn record(bundle: &Bundle, plan: &Plan, registry: &Register, place: &str, now: T
             tag: Some(plan.release.tag.clone()),
             source_branch: None,
             target_branch: None,
-            author: None,
-            committer: None,
-            message: None,
+            author: written.as_ref().map(|written| written.author.clone()),
+            committer: written.as_ref().map(|written| written.committer.clone()),
+            message: written.map(|written| written.message),
             url: None,
         },
         ci: Ci {
@@ -212,8 +214,19 @@ fn record(bundle: &Bundle, plan: &Plan, registry: &Register, place: &str, now: T
         }),
         payload: None,
     };
+    // What cannot stand in a record is no reason not to register what was published.
+    if artifact.check().is_err() {
+        artifact.source = Source { author: None, committer: None, message: None, ..artifact.source };
+    }
     artifact.check()?;
     Ok(artifact)
+}
+
+/// Who made the commit, and what they said, where it is here. It follows from the commit, so that every run
+/// that knows it writes the same.
+fn written(plan: &Plan, commit: &str) -> Option<Written> {
+    let repository = Repository::discover(&plan.places.root).ok().flatten()?;
+    repository.written(commit).ok().flatten()
 }
 
 /// What was built: for which platforms, out of which packages.

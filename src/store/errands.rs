@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::audit::{append, lock_log};
+use super::release_views::FAILED_AND_THERE;
 use super::releases::Target;
 use super::{Change, Store, broken, microseconds, reading, signed, unsigned, writing};
 use crate::model::failure::Result;
@@ -170,10 +171,10 @@ impl Store {
                 append!(transaction, frontier, change);
             }
             if is_removed && done.rows_affected() == 1 {
-                let live: Vec<(i64,)> = sqlx::query_as(
-                    "SELECT sequence FROM release WHERE service = $1 AND state IN ('pushed', 'applying', 'healthy') \
-                     AND namespace = $2 AND environment = $3 AND sequence < $4",
-                )
+                let live: Vec<(i64,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                    "SELECT sequence FROM release WHERE service = $1 AND (state IN ('pushed', 'applying', 'healthy') \
+                     OR {FAILED_AND_THERE}) AND namespace = $2 AND environment = $3 AND sequence < $4"
+                )))
                 .bind(&errand.service)
                 .bind(&errand.namespace)
                 .bind(&errand.environment)

@@ -31,6 +31,11 @@ pub struct ReleaseFilter {
     pub most: u32,
 }
 
+/// A release that failed after it was written, and that nothing was written over: the place has it still.
+pub(super) const FAILED_AND_THERE: &str = "state = 'failed' AND pushed_at IS NOT NULL AND NOT EXISTS \
+     (SELECT 1 FROM release n WHERE n.service = release.service AND n.namespace = release.namespace \
+     AND n.environment = release.environment AND n.sequence > release.sequence AND n.pushed_at IS NOT NULL)";
+
 /// A state that a release had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepRow {
@@ -103,12 +108,12 @@ impl Store {
         rows.into_iter().map(ReleaseRow::of).collect()
     }
 
-    /// What a service has, and what is on its way, in every place.
+    /// What a service has, also where that has failed, and what is on its way, in every place.
     pub async fn places(&self, service: &str) -> Result<Vec<(Target, ReleaseRow)>> {
         let rows: Vec<PlacedColumns> = reading!(self, pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                "{PLACED} WHERE service = $1 AND state IN \
-                 ('requested', 'queued', 'committing', 'pushed', 'applying', 'healthy') ORDER BY sequence"
+                "{PLACED} WHERE service = $1 AND (state IN ('requested', 'queued', 'committing', 'pushed', 'applying', \
+                 'healthy') OR {FAILED_AND_THERE}) ORDER BY sequence"
             )))
             .bind(service)
             .fetch_all(pool)
@@ -121,10 +126,11 @@ impl Store {
     /// Every service that has something somewhere, or something on its way, or is held.
     pub async fn placed_services(&self) -> Result<Vec<String>> {
         let rows: Vec<(String,)> = reading!(self, pool => {
-            sqlx::query_as(
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "SELECT service FROM release WHERE state IN \
-                 ('requested', 'queued', 'committing', 'pushed', 'applying', 'healthy') UNION SELECT service FROM hold",
-            )
+                 ('requested', 'queued', 'committing', 'pushed', 'applying', 'healthy') OR {FAILED_AND_THERE} \
+                 UNION SELECT service FROM hold"
+            )))
             .fetch_all(pool)
             .await
         })

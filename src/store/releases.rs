@@ -100,6 +100,8 @@ pub struct NewRelease {
     pub order: String,
     /// The digest of the artifact's record.
     pub artifact_sha256: Digest,
+    /// What else is said of it in the audit log.
+    pub note: Option<String>,
     /// Whether it waits for its turn or for more.
     pub next: Next,
 }
@@ -263,7 +265,10 @@ impl Store {
                     verb: "release.request",
                     object: format!("{}/{}/{}", target.environment, target.namespace, target.service),
                     sha256: Some(new.artifact_sha256),
-                    note: Some(format!("{} {}", new.id, target.artifact)),
+                    note: Some(match &new.note {
+                        Some(note) => format!("{} {}, {note}", new.id, target.artifact),
+                        None => format!("{} {}", new.id, target.artifact),
+                    }),
                 };
                 let sequence = append!(transaction, frontier, change);
                 sqlx::query(

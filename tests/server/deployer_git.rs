@@ -1,175 +1,13 @@
-//! The git deployer against real repositories on this disk, judged by git itself.
+//! What the git deployer writes into real repositories on this disk, and reads there, judged by git itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use camino::{Utf8Path, Utf8PathBuf};
-use consign::manager::deployer::git::{
-    Change, ConfigRepository, Credentials, Decision, Landed, Landing, Namespaces, PayloadFile, Place, Query, Settings,
-    SigningKey,
-};
-use consign::model::artifact::Person;
+use consign::manager::deployer::git::{Change, Landed, Landing, Namespaces, Place, Query};
+use consign::model::Code;
 use consign::model::intent::Intent;
-use consign::model::release_commit::{PolicyChange, ReleaseCommit};
-use consign::model::{Code, Failure};
-use jiff::Timestamp;
+use consign::model::release_commit::PolicyChange;
 
-use crate::support::{self, Scratch, need};
-
-const FLUX: &str = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n";
-
-/// A remote, and the copies that servers keep of it.
-struct Scene {
-    scratch: Scratch,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let scene = Self { scratch: Scratch::new() };
-        git(scene.scratch.path(), &["init", "-q", "--bare", "--initial-branch=main", "remote.git"]);
-        scene
-    }
-
-    fn remote(&self) -> Utf8PathBuf {
-        self.scratch.path().join("remote.git")
-    }
-
-    fn settings(&self, copy: &str) -> Settings {
-        Settings {
-            directory: self.scratch.path().join(copy),
-            address: self.remote().to_string(),
-            branch: "main".to_owned(),
-            committer: person("Consign", "consign@example.com"),
-            signing: None,
-            credentials: Credentials::None,
-        }
-    }
-
-    fn open(&self, copy: &str) -> ConfigRepository {
-        ConfigRepository::open(self.settings(copy)).unwrap()
-    }
-
-    /// What is in the remote.
-    fn files(&self) -> Vec<String> {
-        git(&self.remote(), &["-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", "main"])
-            .lines()
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn show(&self, path: &str) -> String {
-        git(&self.remote(), &["show", &format!("main:{path}")])
-    }
-
-    /// The subjects in the remote, the latest first.
-    fn subjects(&self) -> Vec<String> {
-        git(&self.remote(), &["log", "--format=%s", "main"]).lines().map(str::to_owned).collect()
-    }
-
-    /// Somebody else pushes something.
-    fn stranger(&self, name: &str) {
-        let work = self.scratch.path().join(format!("stranger-{name}"));
-        git(self.scratch.path(), &["clone", "-q", self.remote().as_str(), work.as_str()]);
-        fs_err::write(work.join(name), name).unwrap();
-        git(&work, &["add", "-A"]);
-        git(&work, &["commit", "-q", "-m", name]);
-        git(&work, &["push", "-q", "origin", "HEAD:main"]);
-    }
-
-    /// What the host runs before it takes a push.
-    fn hook(&self, script: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.scratch.write("remote.git/hooks/pre-receive", format!("#!/bin/sh\n{script}\n"));
-        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    /// Remote and copies are as git wants them, and every release is there once.
-    fn is_sound(&self, copies: &[&str]) {
-        let judged = copies.iter().map(|copy| self.scratch.path().join(copy)).chain([self.remote()]);
-        for repository in judged {
-            git(&repository, &["fsck", "--strict", "--full", "--no-dangling"]);
-        }
-        let format = "--format=%(trailers:key=Release-ID,valueonly,separator=%x2C)";
-        let named = git(&self.remote(), &["log", format, "main"]);
-        let mut releases: Vec<_> = named.lines().filter(|line| !line.is_empty()).collect();
-        let count = releases.len();
-        releases.sort_unstable();
-        releases.dedup();
-        assert_eq!(releases.len(), count, "a release was committed twice: {named}");
-    }
-}
-
-fn git(directory: &Utf8Path, arguments: &[&str]) -> String {
-    support::git(directory, arguments)
-}
-
-fn person(name: &str, email: &str) -> Person {
-    Person { name: name.to_owned(), email: email.to_owned() }
-}
-
-fn place(environment: &str, service: &str) -> Place {
-    Place { environment: environment.to_owned(), namespace: "team".to_owned(), service: service.to_owned() }
-}
-
-fn file(path: &str, content: &str) -> PayloadFile {
-    PayloadFile { path: path.to_owned(), bytes: content.as_bytes().to_vec(), is_executable: false }
-}
-
-fn record(place: &Place, artifact_id: &str, intent: Intent) -> ReleaseCommit {
-    ReleaseCommit {
-        environment: place.environment.clone(),
-        service: place.service.clone(),
-        artifact_id: artifact_id.to_owned(),
-        released_by: person("Åse Ødegård", "ase@example.com"),
-        created_by: person("日本語 名前", "dev@example.com"),
-        intent,
-    }
-}
-
-fn artifact_json(place: &Place, artifact_id: &str) -> Vec<u8> {
-    serde_json::to_vec_pretty(&serde_json::json!({
-        "id": artifact_id,
-        "service": place.service,
-        "application": { "branch": "main", "sha": "0123456789abcdef0123456789abcdef01234567", "message": "feat: x" },
-        "ci": { "start": "2025-01-02T03:04:05Z", "end": "2025-01-02T03:04:06Z" },
-        "stages": [],
-    }))
-    .unwrap()
-}
-
-fn release_of(id: &str, place: &Place, artifact_id: &str, files: &[(&str, &str)]) -> Landing {
-    Landing {
-        release_id: id.to_owned(),
-        tried_before: false,
-        change: Change::Release {
-            place: place.clone(),
-            artifact_json: artifact_json(place, artifact_id),
-            files: files.iter().map(|(path, content)| file(path, content)).collect(),
-        },
-        message: record(place, artifact_id, Intent::ReleaseArtifact).message(),
-        author: Some(person("Åse Ødegård", "ase@example.com")),
-    }
-}
-
-/// A release with one manifest.
-fn release(id: &str, service: &str) -> Landing {
-    release_of(id, &place("dev", service), &format!("main-{id}"), &[("app.yaml", &format!("kind: X # {id}\n"))])
-}
-
-fn land(repository: &mut ConfigRepository, landings: &[Landing]) -> Vec<Landed> {
-    try_land(repository, landings).unwrap()
-}
-
-fn try_land(repository: &mut ConfigRepository, landings: &[Landing]) -> Result<Vec<Landed>, Failure> {
-    repository.land(landings, now(), &mut |_| Decision::Commit)
-}
-
-fn now() -> Timestamp {
-    "2025-01-02T03:04:05Z".parse().unwrap()
-}
-
-fn is_pushed(landed: &[Landed]) -> bool {
-    landed.iter().all(|landed| matches!(landed, Landed::Pushed(_)))
-}
+use crate::deployer_scene::{
+    Scene, artifact_json, git, is_pushed, land, now, person, place, record, release, release_of, try_land,
+};
 
 #[test]
 fn a_release_replaces_the_service_as_a_whole() {
@@ -215,15 +53,19 @@ fn the_same_again_is_up_to_date_and_no_commit() {
 
 #[test]
 fn a_flux_kustomization_moves_to_its_cluster() {
-    for (version, moves) in [("v1", true), ("v1beta1", true), ("", false)] {
+    for (version, moves) in [
+        ("kustomize.toolkit.fluxcd.io/v1", true),
+        ("kustomize.toolkit.fluxcd.io/v1beta1", true),
+        ("kustomize.config.k8s.io/v1beta1", false),
+    ] {
         let scene = Scene::new();
         let mut repository = scene.open("copy");
-        let flux =
-            if moves { FLUX.replace("v1", version) } else { FLUX.replace("kustomize.toolkit", "kustomize.config.k8s") };
+        let flux = format!("apiVersion: {version}\nkind: Kustomization\n");
         let files = [("app.yaml", "a"), ("empty.yaml", ""), ("kustomization.yaml", flux.as_str())];
         land(&mut repository, &[release_of("1", &place("dev", "shop"), "main-1", &files)]);
         assert_eq!(scene.files().contains(&"clusters/dev/team/shop.yaml".to_owned()), moves);
         assert_eq!(scene.files().contains(&"dev/releases/team/shop/kustomization.yaml".to_owned()), !moves);
+        assert_eq!(scene.show("dev/releases/team/shop/empty.yaml"), "");
         // One without leaves the one that is there: it leads to the files that remain.
         land(&mut repository, &[release_of("2", &place("dev", "shop"), "main-2", &[("app.yaml", "b")])]);
         assert_eq!(scene.files().contains(&"clusters/dev/team/shop.yaml".to_owned()), moves);
@@ -288,150 +130,6 @@ fn a_batch_is_one_commit_each_and_one_push() {
 }
 
 #[test]
-fn somebody_else_s_push_costs_nothing_but_time() {
-    let scene = Scene::new();
-    let mut repository = scene.open("copy");
-    land(&mut repository, &[release("a", "one")]);
-    scene.stranger("b");
-    assert!(is_pushed(&land(&mut repository, &[release("c", "two")])));
-    assert_eq!(
-        scene.subjects(),
-        ["[dev/two] release main-c by ase@example.com", "b", "[dev/one] release main-a by ase@example.com"]
-    );
-    // The copy is where the remote is, and the committer is the one that was set, on every commit of ours.
-    let main = git(&scene.remote(), &["rev-parse", "main"]);
-    assert_eq!(git(&scene.scratch.path().join("copy"), &["rev-parse", "refs/remotes/origin/main"]), main);
-    assert_eq!(
-        git(&scene.remote(), &["log", "-1", "--format=%cn <%ce> %an"]),
-        "Consign <consign@example.com> Åse Ødegård"
-    );
-    scene.is_sound(&["copy"]);
-}
-
-#[test]
-fn five_committers_and_strangers_lose_nothing() {
-    let scene = Scene::new();
-    land(&mut scene.open("copy-0"), &[release("first", "first")]);
-    std::thread::scope(|scope| {
-        for number in 0..5 {
-            let scene = &scene;
-            scope.spawn(move || {
-                let mut repository = scene.open(&format!("copy-{number}"));
-                for turn in 0..4 {
-                    let id = format!("r{number}-{turn}");
-                    assert!(is_pushed(&land(&mut repository, &[release(&id, &format!("service-{number}"))])));
-                }
-            });
-        }
-    });
-    assert_eq!(scene.subjects().len(), 21);
-    // Of each service its releases are in their order.
-    for number in 0..5 {
-        let marks: Vec<_> = (0..4).rev().map(|turn| format!("main-r{number}-{turn} ")).collect();
-        let of_one: Vec<_> =
-            scene.subjects().into_iter().filter(|line| line.contains(&format!("service-{number}]"))).collect();
-        assert!(of_one.iter().zip(&marks).all(|(line, mark)| line.contains(mark)), "{of_one:?}");
-    }
-    scene.is_sound(&["copy-0", "copy-1", "copy-2", "copy-3", "copy-4"]);
-}
-
-#[test]
-fn a_host_that_refuses_is_told_from_one_that_is_away() {
-    let scene = Scene::new();
-    let mut repository = scene.open("copy");
-    scene.hook("echo 'the branch is frozen' >&2; exit 1");
-    let failure = try_land(&mut repository, &[release("1", "shop")]).unwrap_err();
-    assert_eq!(failure.code(), Code::PushRefused);
-    assert!(failure.chain().join("\n").contains("the branch is frozen"), "{:?}", failure.chain());
-    fs_err::rename(scene.remote(), scene.scratch.path().join("away")).unwrap();
-    let failure = try_land(&mut repository, &[release("1", "shop")]).unwrap_err();
-    assert_eq!(failure.code(), Code::RemoteForbidden, "{:?}", failure.chain());
-    fs_err::rename(scene.scratch.path().join("away"), scene.remote()).unwrap();
-    fs_err::remove_file(scene.remote().join("hooks/pre-receive")).unwrap();
-    assert!(is_pushed(&land(&mut repository, &[release("1", "shop")])));
-    let mut settings = scene.settings("unreachable");
-    settings.address = "git://127.0.0.1:1/x".to_owned();
-    let failure = try_land(&mut ConfigRepository::open(settings).unwrap(), &[release("1", "shop")]).unwrap_err();
-    assert_eq!(failure.code(), Code::RemoteUnavailable, "{:?}", failure.chain());
-    scene.is_sound(&["copy"]);
-}
-
-#[test]
-fn what_is_decided_at_the_last_instant_counts_also_after_a_rebase() {
-    let scene = Scene::new();
-    let mut repository = scene.open("copy");
-    land(&mut repository, &[release("0", "zero")]);
-    let mut asked = Vec::new();
-    let frozen = AtomicBool::new(false);
-    let landings = [release("1", "one"), release("2", "two"), release("3", "three")];
-    let landed = repository
-        .land(&landings, now(), &mut |landing| {
-            asked.push(landing.release_id.clone());
-            if asked.len() == 3 {
-                // Somebody is faster, and in the meantime there is a new rule.
-                scene.stranger("faster");
-                frozen.store(true, Ordering::SeqCst);
-            }
-            if landing.release_id == "2" && asked.len() > 3 && frozen.load(Ordering::SeqCst) {
-                return Decision::LeaveOut(Failure::new(Code::Forbidden, "frozen"));
-            }
-            Decision::Commit
-        })
-        .unwrap();
-    assert!(
-        matches!(&landed[..], [Landed::Pushed(_), Landed::LeftOut(failure), Landed::Pushed(_)] if failure.code() == Code::Forbidden),
-        "{landed:?}"
-    );
-    assert_eq!(asked, ["1", "2", "3", "1", "2", "3"]);
-    assert!(!scene.files().iter().any(|path| path.contains("/two/")));
-    assert_eq!(scene.subjects().len(), 4);
-    scene.is_sound(&["copy"]);
-}
-
-#[test]
-fn nothing_is_committed_that_was_not_asked_about() {
-    let scene = Scene::new();
-    let mut repository = scene.open("copy");
-    // The second would change nothing behind the first, and does without it.
-    let landings = ["1", "2"].map(|id| release_of(id, &place("dev", "shop"), "main-1", &[("app.yaml", "a")]));
-    let mut asked = Vec::new();
-    let landed = repository
-        .land(&landings, now(), &mut |landing| {
-            asked.push(landing.release_id.clone());
-            Decision::LeaveOut(Failure::new(Code::Forbidden, "frozen"))
-        })
-        .unwrap();
-    assert!(matches!(landed[..], [Landed::LeftOut(_), Landed::LeftOut(_)]), "{landed:?}");
-    assert_eq!(asked, ["1", "2"]);
-    assert!(!scene.remote().join("refs/heads/main").exists());
-}
-
-#[test]
-fn a_release_that_arrived_unheard_of_is_not_made_again() {
-    let scene = Scene::new();
-    // The push arrives, and whoever pushed does not live to tell: neither the copy nor anybody else knows.
-    let mut repository = scene.open("copy");
-    land(&mut repository, &[release("0", "zero")]);
-    let copy = scene.scratch.path().join("copy");
-    let before = git(&copy, &["rev-parse", "refs/remotes/origin/main"]);
-    land(&mut repository, &[release("1", "one")]);
-    drop(repository);
-    git(&copy, &["update-ref", "refs/remotes/origin/main", &before]);
-    let mut repository = scene.open("copy");
-    let landed = land(&mut repository, &[release("1", "one"), release("2", "two")]);
-    assert!(matches!(landed[..], [Landed::Before(_), Landed::Pushed(_)]), "{landed:?}");
-    // The same, where the copy knows, or has gone, and others have released the service since.
-    land(&mut repository, &[release("3", "one")]);
-    fs_err::remove_dir_all(&copy).unwrap();
-    for id in ["1", "3"] {
-        let again = Landing { tried_before: true, ..release(id, "one") };
-        assert!(matches!(land(&mut scene.open("copy"), &[again])[..], [Landed::Before(_)]));
-    }
-    assert_eq!(scene.subjects().len(), 4);
-    scene.is_sound(&["copy"]);
-}
-
-#[test]
 fn what_lies_about_of_a_killed_process_is_no_hindrance() {
     let scene = Scene::new();
     let mut repository = scene.open("copy");
@@ -486,37 +184,6 @@ fn something_else_in_the_place_of_a_directory_is_left_alone() {
     );
     assert_eq!(scene.show("dev"), "dev");
     scene.is_sound(&["copy"]);
-}
-
-#[test]
-fn signatures_survive_a_rebase_and_are_never_left_out() {
-    if !need("ssh-keygen") {
-        return;
-    }
-    let scene = Scene::new();
-    let key = scene.scratch.path().join("key");
-    support::succeed(keygen().args(["-q", "-t", "ed25519", "-N", "", "-f", key.as_str()]));
-    let public = fs_err::read_to_string(scene.scratch.path().join("key.pub")).unwrap();
-    let signers = scene.scratch.write("signers", format!("consign@example.com {public}"));
-    let settings = Settings { signing: Some(SigningKey::Ssh(key.clone())), ..scene.settings("copy") };
-    let mut repository = ConfigRepository::open(settings).unwrap();
-    land(&mut repository, &[release("1", "one")]);
-    scene.stranger("other");
-    assert!(is_pushed(&land(&mut repository, &[release("2", "two"), release("3", "three")])));
-    let allowed = format!("gpg.ssh.allowedSignersFile={signers}");
-    for commit in ["main", "main~1", "main~3"] {
-        git(&scene.remote(), &["-c", "gpg.format=ssh", "-c", &allowed, "verify-commit", commit]);
-    }
-    fs_err::remove_file(key).unwrap();
-    let failure = try_land(&mut repository, &[release("4", "four")]).unwrap_err();
-    assert_eq!(failure.code(), Code::KeyInvalid);
-    assert_eq!(scene.subjects().len(), 4);
-    scene.is_sound(&["copy"]);
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests run programs")]
-fn keygen() -> std::process::Command {
-    std::process::Command::new("ssh-keygen")
 }
 
 #[test]

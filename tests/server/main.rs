@@ -13,10 +13,18 @@ mod audit;
 mod blobs;
 mod browse;
 mod bucket;
+mod cases_automation;
+mod cases_lists;
+mod cases_policies;
+mod cases_releases;
 mod completions;
 mod container;
 mod crash;
+mod deployer_conflicts;
 mod deployer_git;
+mod deployer_remotes;
+mod deployer_scene;
+mod deployer_signing;
 mod door;
 mod federation;
 #[path = "../it/fixture.rs"]

@@ -11,34 +11,40 @@ use serde_json::Value;
 use crate::place::{Kind, Place, Running, consign};
 use crate::support::{Scratch, both, clean, succeed};
 
+/// What everybody signs with who tells the server something.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// A server that manages two environments in a configuration repository of its own.
 pub struct Managed {
     pub place: Place,
     pub server: Running,
-    home: Scratch,
+    pub home: Scratch,
 }
 
 impl Managed {
     /// With further lines of the file of environments; nothing, where the database is not installed.
     pub fn new(kind: Kind, more: &str) -> Option<Self> {
-        Self::over(kind, more, |_| ())
+        let place = Place::new(kind, &[])?;
+        git(place.scratch.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+        Some(Self::over(place, "repository = \"config.git\"\n", more))
     }
 
-    /// The same over a configuration repository that somebody else has made something of.
-    pub fn over(kind: Kind, more: &str, prepare: impl FnOnce(&Utf8Path)) -> Option<Self> {
-        let mut place = Place::new(kind, &[])?;
-        let directory = place.scratch.path().to_owned();
-        git(&directory, &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
-        prepare(&directory);
-        let file = directory.join("environments.toml");
-        let environments = "[deployer.config]\nrepository = \"config.git\"\n\
-             [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n";
+    /// Over a repository that is somewhere else: the lines of its table say where.
+    pub fn over(mut place: Place, repository: &str, more: &str) -> Self {
+        for sender in ["GITHUB", "FLUX", "DAEMON"] {
+            place.variable(&format!("CONSIGN_WEBHOOK_{sender}_SECRET"), SECRET);
+        }
+        let file = place.scratch.path().join("environments.toml");
+        let environments = format!(
+            "[deployer.config]\n{repository}\
+             [[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\nfrom = [\"dev\"]\n"
+        );
         fs_err::write(&file, format!("{environments}{more}")).unwrap();
         place.option("--manage", file.as_str());
         let server = place.start();
         let managed = Self { home: Scratch::new(), server, place };
         managed.log_in(&managed.place.token("admin:*"));
-        Some(managed)
+        managed
     }
 
     pub fn log_in(&self, token: &str) {
@@ -70,17 +76,27 @@ impl Managed {
 
     /// Pushes an artifact of the service `web` with manifests for both environments.
     pub fn push(&self, id: &str, branch: &str) {
+        self.push_of("web", id, branch, &["dev", "prod"]);
+    }
+
+    /// Pushes an artifact with manifests for these environments.
+    pub fn push_of(&self, service: &str, id: &str, branch: &str, environments: &[&str]) {
+        self.push_with(service, id, environments, |record| record["source"]["branch"] = branch.into());
+    }
+
+    /// The same with a record of one's own.
+    pub fn push_with(&self, service: &str, id: &str, environments: &[&str], change: impl FnOnce(&mut Value)) {
         let deploy = self.home.path().join(id);
-        for environment in ["dev", "prod"] {
+        for environment in environments {
             let directory = deploy.join(environment);
             fs_err::create_dir_all(&directory).unwrap();
-            fs_err::write(directory.join("deployment.yaml"), format!("image: web:{id}\n")).unwrap();
+            fs_err::write(directory.join("deployment.yaml"), format!("image: {service}:{id}\n")).unwrap();
         }
         let file = self.home.path().join(format!("{id}.json"));
-        let mut record = crate::place::record("web", id);
-        record["source"]["branch"] = branch.into();
+        let mut record = crate::place::record(service, id);
         record["source"]["message"] = format!("Change {id}").into();
         record["source"]["author"] = serde_json::json!({ "name": "Åsa", "email": "asa@example.com" });
+        change(&mut record);
         fs_err::write(&file, record.to_string()).unwrap();
         succeed(&mut self.run(&["artifact", "push", "--file", file.as_str(), "--payload", deploy.as_str()]));
     }

@@ -1,12 +1,12 @@
 //! Configuration repositories that another system has written, or writes too: what stands there is told.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use consign::manager::deployer::git::{ConfigRepository, Credentials, Place, Query, Settings, Since};
+use consign::manager::deployer::git::{ConfigRepository, Credentials, Place as There, Query, Settings, Since};
 use consign::model::artifact::Person;
 use serde_json::{Value, json};
 
 use crate::manager::Managed;
-use crate::place::Kind;
+use crate::place::{Kind, Place};
 use crate::support::{Scratch, both, git, succeed};
 
 /// The older system, with a checkout of its own of the configuration repository.
@@ -77,6 +77,15 @@ fn older_message(environment: &str, service: &str, artifact: &str, intent: &str)
     )
 }
 
+/// A server over a configuration repository that another system has made something of, and has never seen; nothing,
+/// where the database is not installed.
+fn managed_over(kind: Kind, prepare: impl FnOnce(&Utf8Path)) -> Option<Managed> {
+    let place = Place::new(kind, &[])?;
+    git(place.scratch.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "config.git"]);
+    prepare(place.scratch.path());
+    Some(Managed::over(place, "repository = \"config.git\"\n", ""))
+}
+
 impl Managed {
     /// Ends the server, and starts another one.
     fn restart(&mut self) {
@@ -126,7 +135,7 @@ fn artifacts(past: &Value) -> Vec<&str> {
 fn what_the_older_system_released_is_told_by_a_server_that_never_saw_it() {
     for kind in Kind::ALL {
         let mut last = String::new();
-        let managed = Managed::over(kind, "", |directory| {
+        let managed = managed_over(kind, |directory| {
             let older = Older::new(directory);
             older.write("dev/releases/dev/web", "main-1", "main");
             older.commit(&older_message("dev", "web", "main-1", "ReleaseBranch\nRelease-of-branch: main"));
@@ -206,7 +215,7 @@ fn what_the_older_system_released_is_told_by_a_server_that_never_saw_it() {
 #[test]
 fn what_the_server_releases_is_its_own_and_what_others_do_behind_its_back_is_not_hidden() {
     let mut older = None;
-    let managed = Managed::over(Kind::Sqlite, "", |directory| {
+    let managed = managed_over(Kind::Sqlite, |directory| {
         let other = Older::new(directory);
         other.write("dev/releases/dev/web", "main-1", "main");
         other.commit(&older_message("dev", "web", "main-1", "ReleaseArtifact"));
@@ -254,7 +263,7 @@ fn what_the_server_releases_is_its_own_and_what_others_do_behind_its_back_is_not
 
 #[test]
 fn a_repository_out_of_reach_is_told_of_as_it_was() {
-    let managed = Managed::over(Kind::Sqlite, "", |directory| {
+    let managed = managed_over(Kind::Sqlite, |directory| {
         let older = Older::new(directory);
         older.write("dev/releases/dev/web", "main-1", "main");
         older.commit(&older_message("dev", "web", "main-1", "ReleaseArtifact"));
@@ -279,7 +288,7 @@ fn a_repository_out_of_reach_is_told_of_as_it_was() {
 
 #[test]
 fn promotions_and_rollbacks_begin_with_what_stands_there() {
-    let managed = Managed::over(Kind::Sqlite, "", |directory| {
+    let managed = managed_over(Kind::Sqlite, |directory| {
         let older = Older::new(directory);
         for artifact in ["main-0", "main-1", "main-2"] {
             older.write("prod/releases/prod/web", artifact, "main");
@@ -292,7 +301,7 @@ fn promotions_and_rollbacks_begin_with_what_stands_there() {
     for verb in [&["promote", "--env", "prod"][..], &["rollback", "--env", "prod"]] {
         let (code, said) = managed.refused(&[verb, &["--service", "web"]].concat());
         assert_eq!(code, 5, "{said}");
-        assert!(said.contains("is in the config repository, but not in the registry; give it"), "{said}");
+        assert!(said.contains("is in the config repository, but not in the registry"), "{said}");
     }
     managed.push("main-1", "main");
     managed.push("main-3", "main");
@@ -312,7 +321,7 @@ fn promotions_and_rollbacks_begin_with_what_stands_there() {
 
 #[test]
 fn the_nth_release_is_found_by_whole_names_in_any_case() {
-    let managed = Managed::over(Kind::Sqlite, "", |directory| {
+    let managed = managed_over(Kind::Sqlite, |directory| {
         let older = Older::new(directory);
         let commit = |artifact: &str, message: &str| {
             older.write("env/releases/team/service-name", artifact, "main");
@@ -372,7 +381,7 @@ fn a_history_that_grows_or_is_written_anew_is_read_as_whoever_comes_new_reads_it
         older.commit(&older_message("dev", "web", artifact, "ReleaseArtifact"))
     };
     let query = Query { environment: "dev", service: "web", namespace: None, skip: 0, count: 100 };
-    let place = Place { environment: "dev".to_owned(), namespace: "dev".to_owned(), service: "web".to_owned() };
+    let place = There { environment: "dev".to_owned(), namespace: "dev".to_owned(), service: "web".to_owned() };
     let reader = ConfigRepository::open_to_read(settings.clone()).unwrap();
     let standing = reader.seen();
     let is = |expected: &[&str]| {

@@ -84,6 +84,10 @@ fn artifacts(server: &Running, token: &str) -> Vec<Value> {
     listed["artifacts"].as_array().unwrap().clone()
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("nobody")
+}
+
 #[test]
 fn a_published_bundle_becomes_an_artifact_once() {
     let scene = Scene::new();
@@ -108,6 +112,10 @@ fn a_published_bundle_becomes_an_artifact_once() {
         let artifact = &known["artifact"];
         let commit = git(scene.workspace.path(), &["rev-parse", "HEAD"]);
         assert_eq!(artifact["source"]["sha"], *commit);
+        let said = git(scene.workspace.path(), &["show", "--no-patch", "--format=%an <%ae> %cn <%ce> %B", "HEAD"]);
+        let source = &artifact["source"];
+        let person = |who: &str| format!("{} <{}>", text(&source[who]["name"]), text(&source[who]["email"]));
+        assert_eq!(format!("{} {} {}", person("author"), person("committer"), text(&source["message"])), said.trim());
         assert_eq!((&artifact["source"]["event"], &artifact["source"]["tag"]), (&"tag".into(), &"v1.2.3".into()));
         assert_eq!(artifact["ci"]["job_url"], "https://github.com/example/tool/actions/runs/7");
         let bundle = scene.workspace.path().join("dist/packages/v1.2.3");

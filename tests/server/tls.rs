@@ -11,12 +11,12 @@ use crate::place::{Kind, Place, Running, consign};
 use crate::support::{Scratch, both, need, succeed};
 
 /// A certificate of an authority of its own, for this machine.
-struct Authority {
+pub struct Authority {
     scratch: Scratch,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let authority = Self { scratch: Scratch::new() };
         authority.openssl(&[
             "req",
@@ -43,12 +43,12 @@ impl Authority {
         assert!(output.status.success(), "{arguments:?}: {}", both(&output));
     }
 
-    fn root(&self) -> Utf8PathBuf {
+    pub fn root(&self) -> Utf8PathBuf {
         self.scratch.path().join("ca.pem")
     }
 
     /// Writes `cert.pem` and `key.pem` into a directory, as whoever renews them would.
-    fn issue(&self, name: &str, to: &Utf8Path) {
+    pub fn issue(&self, name: &str, to: &Utf8Path) {
         self.scratch.write("san", "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
         self.openssl(&[
             "req",

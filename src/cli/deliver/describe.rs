@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::super::registry::RegistryArgs;
 use super::super::{Context, output, usage};
 use super::Subject;
-use super::status::freshness;
+use super::status::{because, freshness};
 use crate::model::artifact::{Artifact, Person};
 use crate::model::delivery::Release;
 use crate::model::failure::Result;
@@ -87,7 +87,7 @@ struct DescribeLatest {
     #[arg(long, value_name = "NAME")]
     service: FileName,
     /// The branch, exactly
-    #[arg(long, value_name = "BRANCH")]
+    #[arg(long, value_name = "BRANCH", value_parser = super::branch)]
     branch: String,
 }
 
@@ -126,14 +126,13 @@ impl DescribeRelease {
                 Code::ReleaseUnknown,
                 format!("no release of service '{}' available in environment '{environment}'", self.subject.service),
             )
-            .subject(environment.as_str());
-            // What could not be read may be there.
-            let trouble = past.repositories.into_iter().find_map(|repository| repository.trouble);
-            return Err(match trouble {
-                Some(trouble) => unknown.because(shown(&trouble).into_owned()),
-                None if self.skip > 0 => unknown.hint("there are fewer: leave out `--skip`"),
-                None => unknown.hint("are you missing a namespace?"),
+            .subject(environment.as_str())
+            .hint(if self.skip > 0 {
+                "there are fewer: leave out `--skip`"
+            } else {
+                "are you missing a namespace?"
             });
+            return Err(because(unknown, past.repositories));
         }
         context.output.result(&past, || {
             let releases = past.releases.iter().map(|release| match &release.release {
@@ -172,10 +171,7 @@ fn artifacts(
         let branch = branch.map(|branch| format!(" and branch '{}'", shown(branch))).unwrap_or_default();
         let message = format!("no artifacts available for service '{service}'{branch}");
         let unknown = Failure::new(Code::ArtifactUnknown, message).subject(service.as_str());
-        let trouble = past.and_then(|past| past.repositories.into_iter().find_map(|repository| repository.trouble));
-        return Err(trouble
-            .into_iter()
-            .fold(unknown, |unknown, trouble| unknown.because(shown(&trouble).into_owned())));
+        return Err(because(unknown, past.map(|past| past.repositories).unwrap_or_default()));
     }
     let described = Described { page: &page, elsewhere: &elsewhere };
     context.output.result(&described, || {

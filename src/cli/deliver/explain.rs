@@ -7,14 +7,14 @@ use super::Subject;
 use crate::model::delivery::{Granting, Selector, Verdict, Wish};
 use crate::model::failure::Result;
 use crate::model::text::shown;
-use crate::model::{Exit, FileName};
+use crate::model::{Code, Exit, Failure, FileName};
 
 /// The arguments of `explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign explain --service web --artifact main-0123456789-1a2b3c4d --env prod
 
-It ends with 0 whatever the answer is.")]
+It ends with 0 whatever the answer is, unless there is no such artifact or environment.")]
 pub struct ExplainArgs {
     #[command(flatten)]
     subject: Subject,
@@ -40,13 +40,26 @@ impl ExplainArgs {
         };
         let granted = self.subject.server(context)?.wish(&wish, None)?;
         context.output.result(&granted, || granted.results.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
-        Ok(Exit::Done)
+        // Of what there is not, nothing can be explained.
+        match granted.results.iter().find_map(|granting| Some((granting, super::code(granting.code.as_deref())?))) {
+            Some((granting, code @ (Code::EnvironmentUnknown | Code::ArtifactUnknown))) => {
+                let failure = Failure::new(code, "there is nothing to explain").subject(self.artifact.as_str());
+                Err(match &granting.hint {
+                    Some(hint) => failure.hint(shown(hint)),
+                    None => failure,
+                })
+            }
+            _ => Ok(Exit::Done),
+        }
     }
 }
 
 fn describe(granting: &Granting) -> String {
     let mut lines = vec![super::line(granting)];
-    let Some(decision) = &granting.decision else { return lines.remove(0) };
+    let Some(decision) = &granting.decision else {
+        lines.extend(granting.hint.as_deref().map(|hint| format!("    {}", shown(hint))));
+        return lines.join("\n");
+    };
     for reason in &decision.reasons {
         let policy = reason.policy.as_deref().map(|policy| format!(" ({})", shown(policy))).unwrap_or_default();
         lines.push(format!("  because {}{policy}", shown(&reason.sentence)));

@@ -82,14 +82,20 @@ impl Subject {
 
 impl Waiting {
     /// Wishes, prints what became of it, and waits if that is wanted.
-    pub(super) fn make(&self, context: &Context, server: &Server, heading: &str, wish: Wish) -> Result<Exit> {
+    pub(super) fn make(
+        &self,
+        context: &Context,
+        server: &Server,
+        wish: Wish,
+        heading: impl FnOnce(&Granted) -> String,
+    ) -> Result<Exit> {
         // What a machine without git is called, its token says.
         let person = git::user(&context.directory).ok().flatten();
         let wish = Wish { override_reason: self.override_freeze.clone(), person, dry_run: self.dry_run, ..wish };
         let granted = server.wish(&wish, self.idempotency_key.as_deref())?;
         let ends = if self.wait { self.until_the_end(server, &granted)? } else { Vec::new() };
         context.output.result(&Answer { granted: &granted, ends: &ends }, || {
-            let mut lines = vec![heading.to_owned()];
+            let mut lines = vec![heading(&granted)];
             lines.extend(granted.results.iter().map(line));
             lines.extend(ends.iter().map(end));
             lines.join("\n")
@@ -97,13 +103,13 @@ impl Waiting {
         if let Some(refused) = granted.results.iter().find(|granting| granting.result == Verdict::Refused) {
             let count = granted.results.iter().filter(|granting| granting.result == Verdict::Refused).count();
             let code = code(refused.code.as_deref()).unwrap_or(Code::PolicyRefused);
-            let hint = match code {
+            let hint = refused.hint.as_deref().unwrap_or(match code {
                 Code::PolicyRefused => "`consign explain` says what has to become true",
                 _ => "the lines marked [X] say why; `consign status` shows what is where",
-            };
+            });
             return Err(Failure::new(code, format!("refused in {count} of {} environments", granted.results.len()))
                 .subject(refused.environment.as_str())
-                .hint(hint));
+                .hint(shown(hint)));
         }
         ended(&ends, self.timeout)
     }
@@ -145,6 +151,9 @@ pub(super) fn line(granting: &Granting) -> String {
         Verdict::NeedsApproval => {
             format!("[✓] Release of {artifact} to {environment} waits for approval{release}{reason}")
         }
+        Verdict::UpToDate if !reason.is_empty() => {
+            format!("[✓] Release of {artifact} to {environment} is on its way already{release}{reason}")
+        }
         Verdict::UpToDate => format!("[✓] Environment {environment} is already up-to-date{release}"),
         Verdict::WouldBeAccepted => format!("[✓] Release of {artifact} to {environment} would be accepted"),
         Verdict::Refused => format!("[X] Release of {artifact} to {environment} refused{reason}"),
@@ -163,7 +172,11 @@ fn ended(ends: &[Release], timeout: u64) -> Result<Exit> {
         let reason = failed.reason.as_deref().map(|reason| shown(reason).into_owned());
         let code = code(failed.code.as_deref()).unwrap_or(Code::ReleaseFailed);
         return Err(Failure::new(code, reason.unwrap_or_else(|| "the release failed".to_owned()))
-            .subject(failed.order.environment.as_str()));
+            .subject(failed.order.environment.as_str())
+            .hint(match code {
+                Code::PolicyRefused => "`consign explain` says what has to become true",
+                _ => "`consign describe release --id ID` shows every step, and `consign rollback` goes back",
+            }));
     }
     if let Some(unfinished) = ends.iter().find(|release| !release.is_end) {
         return Err(Failure::new(
@@ -174,6 +187,26 @@ fn ended(ends: &[Release], timeout: u64) -> Result<Exit> {
         .hint("wait longer with `--timeout SECONDS`"));
     }
     Ok(Exit::Done)
+}
+
+/// Refuses an environment that the server does not manage.
+pub(super) fn known_environment(server: &Server, name: &FileName) -> Result<()> {
+    let known = server.environments()?.environments;
+    if known.iter().any(|environment| environment.name == *name) {
+        return Ok(());
+    }
+    let names: Vec<_> = known.iter().map(|environment| environment.name.as_str()).collect();
+    Err(Failure::new(Code::EnvironmentUnknown, format!("unknown environment: {name}"))
+        .subject(name.as_str())
+        .hint(format!("there are {}", names.join(", "))))
+}
+
+/// A branch on the command line: a blank one is none.
+pub(super) fn branch(text: &str) -> std::result::Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("the branch is empty".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A code that the server names, as far as this client knows it.

@@ -9,10 +9,12 @@ use super::super::registry::RegistryArgs;
 use super::super::{Context, output, usage};
 use crate::client::Server;
 use crate::model::failure::Result;
-use crate::model::management::{PolicyList, PolicyTest, PolicyTested};
-use crate::model::policy::{AutoRelease, BranchMatch, BranchRestriction, Document, MAX_BYTES, Policy};
+use crate::model::management::{PolicyList, PolicyTest, PolicyTested, Standing};
+use crate::model::policy::{
+    AutoRelease, BranchMatch, BranchRestriction, Document, Global, MAX_BYTES, Policy, PolicySet,
+};
 use crate::model::text::shown;
-use crate::model::{Code, Exit, FileName};
+use crate::model::{Code, Exit, Failure, FileName};
 use crate::world::files;
 
 /// The arguments of `policy`.
@@ -77,7 +79,7 @@ struct AutoReleaseArgs {
     #[command(flatten)]
     whose: Whose,
     /// The branch, exactly
-    #[arg(long, short = 'b', value_name = "BRANCH")]
+    #[arg(long, short = 'b', value_name = "BRANCH", value_parser = super::branch)]
     branch: String,
     /// Where to
     #[arg(long, short = 'e', value_name = "NAME")]
@@ -193,9 +195,14 @@ impl Kind {
             Self::File(FileArgs { whose, path }) => (whose, read(context, path)?),
         };
         let server = whose.server(context)?;
+        rehearse(server.policies(&whose.service)?, &policies)?;
         let mut applied = Vec::new();
         for policy in &policies {
-            applied.push(server.apply_policy(&whose.service, policy)?);
+            let done = server.apply_policy(&whose.service, policy).map_err(|failure| half_done(failure, &applied))?;
+            applied.push(done);
+            for note in without_effect(&server, policy) {
+                context.output.note(&note);
+            }
         }
         let placed = Placed { service: whose.service.clone(), applied };
         context.output.result(&placed, || {
@@ -212,17 +219,67 @@ impl Kind {
 fn read(context: &Context, path: &Utf8PathBuf) -> Result<Vec<Policy>> {
     let bytes = files::read_bounded(&context.path(path), MAX_BYTES)?;
     let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| usage("the policies are not JSON").subject(path.as_str()).because(error))?;
+        .map_err(|error| usage(format!("`{path}` is not JSON")).subject(path.as_str()).because(error))?;
     if value.get("policies").is_some() {
         return Ok(Document::read(&bytes).map_err(|failure| failure.subject(path.as_str()))?.policies);
     }
-    let policy: Policy = serde_json::from_value(value).map_err(|error| {
-        crate::model::Failure::new(Code::PolicyInvalid, "the policy cannot be read")
+    // From the bytes once more: of two equal keys a value keeps the last one, and says nothing.
+    let policy: Policy = serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::new(Code::PolicyInvalid, format!("the policy in `{path}` cannot be read"))
             .subject(path.as_str())
             .because(error)
+            .hint("a policy has a `kind` and what belongs to it, and nothing else")
     })?;
     policy.check()?;
     Ok(vec![policy])
+}
+
+/// Finds what would be refused before anything is changed: of several policies all are put in their places, or none.
+fn rehearse(there: PolicyList, policies: &[Policy]) -> Result<()> {
+    if policies.is_empty() {
+        return Err(usage("there are no policies to apply"));
+    }
+    let (local, global): (Vec<_>, Vec<_>) = there.policies.into_iter().partition(|standing| standing.id.is_some());
+    let plain = |standing: Vec<Standing>| standing.into_iter().map(|standing| standing.policy).collect();
+    let mut set = PolicySet::stored(there.service, Global::new(plain(global))?, plain(local));
+    let mut ids = Vec::new();
+    for policy in policies {
+        ids.push(set.apply(policy.clone())?);
+    }
+    // One that takes the place of another one of the same file is a mistake, whichever was meant.
+    let is_there = |id: &String| set.local().iter().any(|policy| policy.id() == *id);
+    let twice = ids.iter().enumerate().find(|(number, id)| !is_there(id) || ids[..*number].contains(id));
+    twice.map_or(Ok(()), |(_, id)| {
+        let message = format!("two of the policies are about the same: `{}`", shown(id));
+        Err(Failure::new(Code::PolicyConflict, message).subject(id.as_str()).hint("keep one of them"))
+    })
+}
+
+/// A failure after some policies were put in their places, which somebody else's change can bring about.
+fn half_done(failure: Failure, applied: &[crate::model::management::Applied]) -> Failure {
+    if applied.is_empty() {
+        return failure;
+    }
+    let ids: Vec<_> = applied.iter().map(|applied| format!("`{}`", shown(&applied.id))).collect();
+    Failure::new(failure.code(), format!("only {} could be applied", ids.join(", ")))
+        .because(failure)
+        .hint("`consign policy list` shows what holds; apply the file again")
+}
+
+/// Why a policy may be without an effect. Nobody is refused it for that: what it is about may come yet.
+fn without_effect(server: &Server, policy: &Policy) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Policy::DeployTrigger(trigger) = policy {
+        notes.extend(trigger.never().map(|why| format!("note: `{}` never fires: {why}", shown(&policy.id()))));
+    }
+    let known = server.environments().map(|known| known.environments).unwrap_or_default();
+    let value = serde_json::to_value(policy).unwrap_or_default();
+    let named = ["environment", "environments", "upstream"].into_iter().filter_map(|field| value.get(field));
+    let names = named.flat_map(|named| named.as_array().cloned().unwrap_or_else(|| vec![named.clone()]));
+    let unknown = names.filter_map(|name| name.as_str().map(str::to_owned));
+    let unknown = unknown.filter(|name| !known.is_empty() && known.iter().all(|known| known.name.as_str() != name));
+    notes.extend(unknown.map(|name| format!("note: the server manages no environment `{}`", shown(&name))));
+    notes
 }
 
 fn describe(list: &PolicyList) -> String {

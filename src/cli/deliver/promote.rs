@@ -39,6 +39,6 @@ impl PromoteArgs {
             person: None,
             dry_run: false,
         };
-        self.waiting.make(context, &self.subject.server(context)?, &heading, wish)
+        self.waiting.make(context, &self.subject.server(context)?, wish, |_| heading)
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::{Context, usage};
-use super::{Subject, Waiting};
+use super::{Subject, Waiting, branch};
 use crate::model::delivery::{Selector, Wish};
 use crate::model::failure::Result;
 use crate::model::text::shown;
@@ -25,7 +25,7 @@ pub struct ReleaseArgs {
     #[arg(long, short = 'e', value_name = "NAME", required = true, value_delimiter = ',')]
     env: Vec<String>,
     /// The latest artifact of exactly this branch
-    #[arg(long, short = 'b', value_name = "BRANCH", group = "what", required = true)]
+    #[arg(long, short = 'b', value_name = "BRANCH", group = "what", required = true, value_parser = branch)]
     branch: Option<String>,
     /// This artifact
     #[arg(long, value_name = "ID", group = "what", required = true)]
@@ -56,7 +56,7 @@ impl ReleaseArgs {
         };
         let namespace = self.subject.namespace.clone();
         let wish = Wish { service, namespace, environments, what, override_reason: None, person: None, dry_run: false };
-        self.waiting.make(context, &self.subject.server(context)?, &heading, wish)
+        self.waiting.make(context, &self.subject.server(context)?, wish, |_| heading)
     }
 }
 
@@ -65,12 +65,16 @@ pub(super) fn names(texts: &[String]) -> Result<Vec<FileName>> {
     if texts.iter().all(|text| text.trim().is_empty()) {
         return Err(usage("--env must contain at least one value"));
     }
-    texts
-        .iter()
-        .map(|text| {
-            text.trim().parse().map_err(|error| usage(format!("{text:?} is no name of an environment")).because(error))
-        })
-        .collect()
+    let mut names: Vec<FileName> = Vec::new();
+    for text in texts {
+        let name = text.trim().parse();
+        let name = name.map_err(|error| usage(format!("{text:?} is no name of an environment")).because(error))?;
+        if names.contains(&name) {
+            return Err(usage(format!("--env names `{name}` twice")));
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn checked_out(context: &Context) -> Result<String> {

@@ -5,10 +5,10 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::super::{Context, usage};
-use super::status::called;
+use super::status::{because, called};
 use super::{Subject, Waiting};
 use crate::client::Server;
-use crate::model::delivery::{Selector, State, Wish};
+use crate::model::delivery::{Granting, Selector, State, Verdict, Wish};
 use crate::model::failure::Result;
 use crate::model::found::PastRelease;
 use crate::model::text::shown;
@@ -56,7 +56,10 @@ impl RollbackArgs {
             context.output.note(&line);
         }
         let Subject { service, namespace, .. } = self.subject.clone();
-        let heading = format!("[✓] Starting rollback of service {service} to {artifact}");
+        let (starting, only_asked) = (
+            format!("[✓] Starting rollback of service {service} to {artifact}"),
+            format!("Rollback of service {service} to {artifact}"),
+        );
         let wish = Wish {
             service,
             namespace,
@@ -66,7 +69,10 @@ impl RollbackArgs {
             person: None,
             dry_run: false,
         };
-        self.waiting.make(context, &server, &heading, wish)
+        self.waiting.make(context, &server, wish, |granted| {
+            let starts = |granting: &Granting| matches!(granting.result, Verdict::Accepted | Verdict::NeedsApproval);
+            if granted.results.iter().all(starts) { starting } else { only_asked }
+        })
     }
 
     /// What the environment had, the present one first, whoever released it.
@@ -76,21 +82,34 @@ impl RollbackArgs {
         query.extend(self.subject.namespace.iter().map(|namespace| ("namespace", namespace.to_string())));
         let past = server.past(&self.subject.service, &query)?;
         if past.releases.len() < 2 {
+            super::known_environment(server, &self.env)?;
             let none =
                 Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
-                    .subject(self.env.as_str());
-            // What could not be read may be there.
-            return Err(match past.repositories.into_iter().find_map(|repository| repository.trouble) {
-                Some(trouble) => none.because(shown(&trouble).into_owned()),
-                None => none.hint("are you missing a namespace?"),
-            });
+                    .subject(self.env.as_str())
+                    .hint("are you missing a namespace?");
+            return Err(because(none, past.repositories));
         }
         Ok(past.releases)
     }
 
     fn choose<'a>(&self, releases: &'a [PastRelease]) -> Result<&'a PastRelease> {
+        let chosen = self.find(releases)?;
+        let present = releases.first().is_some_and(|present| present.artifact == chosen.artifact);
+        if present {
+            let artifact = shown(&chosen.artifact).into_owned();
+            return Err(Failure::new(
+                Code::ReleaseUnknown,
+                format!("can't do rollback, because the artifact '{artifact}' is what {} has", self.env),
+            )
+            .subject(artifact)
+            .hint("`consign describe release --count 10` shows what was there before"));
+        }
+        Ok(chosen)
+    }
+
+    fn find<'a>(&self, releases: &'a [PastRelease]) -> Result<&'a PastRelease> {
         if let Some(artifact) = &self.artifact {
-            let found = releases.iter().skip(1).find(|release| release.artifact == artifact.as_str());
+            let found = releases.iter().find(|release| release.artifact == artifact.as_str());
             return found.ok_or_else(|| {
                 Failure::new(
                     Code::ReleaseUnknown,

@@ -5,11 +5,11 @@ use clap::Args;
 use super::super::registry::RegistryArgs;
 use super::super::{Context, output};
 use crate::client::Server;
-use crate::model::delivery::{Place, Release, Status};
+use crate::model::delivery::{Place, Release, State, Status};
 use crate::model::failure::Result;
 use crate::model::found::{Difference, Found, Repository, Statuses};
 use crate::model::text::shown;
-use crate::model::{Exit, FileName};
+use crate::model::{Exit, Failure, FileName};
 
 /// The arguments of `status`.
 #[derive(Debug, Args)]
@@ -35,15 +35,12 @@ pub struct StatusArgs {
 impl StatusArgs {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit> {
         let server = self.registry.server(context)?;
-        match &self.service {
-            Some(service) => {
-                let status = server.status(service, self.namespace.as_ref())?;
-                context.output.result(&status, || describe(&status))?;
-            }
-            None => {
-                let statuses = every(&server)?;
-                context.output.result(&statuses, || describe_every(&statuses))?;
-            }
+        if let Some(service) = &self.service {
+            let status = server.status(service, self.namespace.as_ref())?;
+            context.output.result(&status, || describe(&status))?;
+        } else {
+            let statuses = every(&server)?;
+            context.output.result(&statuses, || describe_every(&statuses))?;
         }
         Ok(Exit::Done)
     }
@@ -128,6 +125,12 @@ pub(super) fn called<'a>(name: &'a str, email: &'a str) -> &'a str {
     if name.is_empty() { email } else { name }
 }
 
+/// What is not known to be there may be in what could not be read.
+pub(super) fn because(failure: Failure, repositories: Vec<Repository>) -> Failure {
+    let trouble = repositories.into_iter().find_map(|repository| repository.trouble);
+    trouble.into_iter().fold(failure, |failure, trouble| failure.because(shown(&trouble).into_owned()))
+}
+
 /// How fresh what was read is, a line for each repository.
 pub(super) fn freshness(repositories: &[Repository]) -> String {
     let lines = repositories.iter().map(|Repository { deployer, commit, fetched_at, trouble }| {
@@ -147,7 +150,13 @@ pub(super) fn freshness(repositories: &[Repository]) -> String {
 fn row(place: &Place, release: &Release) -> Vec<String> {
     let at = release.pushed_at.unwrap_or(release.order.requested_at);
     let reason = release.reason.as_deref().map(|reason| shown(reason).into_owned());
-    let more = if release.state.is_live() { held(place) } else { reason.unwrap_or_default() };
+    let more = match release.state {
+        State::Failed => {
+            [reason.unwrap_or_default(), held(place)].into_iter().filter(|text| !text.is_empty()).collect()
+        }
+        state if state.is_live() => vec![held(place)],
+        _ => vec![reason.unwrap_or_default()],
+    };
     vec![
         place.environment.to_string(),
         place.namespace.to_string(),
@@ -155,7 +164,7 @@ fn row(place: &Place, release: &Release) -> Vec<String> {
         release.state.to_string(),
         at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         shown(&release.order.actor.name).into_owned(),
-        more,
+        more.join("; "),
     ]
 }
 

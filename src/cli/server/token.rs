@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 
 use super::super::Context;
-use super::super::token::{show_made, table};
+use super::super::token::{WantedArgs, show_made, table};
 use super::settings::ServerArgs;
 use super::wait;
 use crate::model::Exit;
 use crate::model::failure::Result;
-use crate::model::registry::{NewToken, TokenMade};
+use crate::model::registry::TokenMade;
 use crate::server::{self, Wanted};
 use crate::world::clock;
 
@@ -37,15 +37,8 @@ enum Verb {
   consign-server token create --name ci --grants 'push:web push:api'
   consign-server token create --name dashboard --grants 'read:*' --expires-in-days 90")]
 struct CreateArgs {
-    /// What people call it
-    #[arg(long, value_name = "TEXT")]
-    name: String,
-    /// What it allows, with spaces between: `read:SERVICE`, `push:SERVICE`, `release:SERVICE@ENVIRONMENT`, `approve:…`, `policy:…`, `audit:*`, `admin:*`; `*` is every service
-    #[arg(long, value_name = "GRANTS")]
-    grants: String,
-    /// After how many days it counts no more
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650), default_value_t = 365)]
-    expires_in_days: u32,
+    #[command(flatten)]
+    wanted: WantedArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -82,8 +75,7 @@ impl TokenArgs {
 impl CreateArgs {
     fn run(&self, context: &Context) -> Result<Exit> {
         let now = clock::now();
-        let (name, grants) = (self.name.clone(), self.grants.clone());
-        let wanted = Wanted::read(&NewToken { name, grants, expires_in_days: self.expires_in_days }, now)?;
+        let wanted = Wanted::read(&self.wanted.token(), now)?;
         let settings = self.server.settings(context)?;
         let issued = wait(async {
             let registry = server::open(&settings).await?;

@@ -53,6 +53,9 @@ impl<'a> Glob<'a> {
 
 fn matcher(what: &str, written: &str, pattern: &str) -> Result<GlobMatcher> {
     let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
-    let glob = glob.map_err(|error| invalid(format!("{what} not valid: {} in `{written}`", error.kind())))?;
+    let glob = glob.map_err(|error| {
+        invalid(format!("{what} not valid: {} in `{written}`", error.kind()))
+            .hint("`*`, `?`, `[…]` and `{a,b}` are special; a `\\` before a character makes it a letter")
+    })?;
     Ok(glob.compile_matcher())
 }

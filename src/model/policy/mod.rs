@@ -214,7 +214,8 @@ fn invalid(what: impl Into<String>) -> Failure {
 /// A text that is somebody's choice: not empty, not endless, nothing in it that hides.
 fn check_text(what: &str, text: &str) -> Result<()> {
     if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) {
-        return Err(invalid(format!("the {what} is empty, too long, or has control characters in it")));
+        return Err(invalid(format!("the {what} is empty, too long, or has control characters in it"))
+            .hint(format!("it is a line of at most {MAX_TEXT_BYTES} bytes")));
     }
     Ok(())
 }

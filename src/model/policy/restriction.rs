@@ -132,5 +132,6 @@ fn regex(pattern: &str, written: &str) -> Result<Regex> {
             other => other,
         };
         invalid(format!("branch regex not valid: {what} in `{written}`"))
+            .hint("it is a regular expression, such as `main|release/.*`; a `\\` before a character makes it a letter")
     })
 }

@@ -333,5 +333,7 @@ impl AutoRelease {
 }
 
 fn conflict(policy: &Policy, what: impl std::fmt::Display) -> Failure {
-    Failure::new(Code::PolicyConflict, format!("policy conflicts with another policy: {what}")).subject(policy.id())
+    Failure::new(Code::PolicyConflict, format!("policy conflicts with another policy: {what}"))
+        .subject(policy.id())
+        .hint("`consign policy list` shows those that there are, and which of them are the server's")
 }

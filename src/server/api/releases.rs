@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use super::artifacts::{cursor, document, idempotency_key, sequence};
 use super::query::Query;
 use crate::model::artifact::Person;
-use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, State as Stage, Status, Wish};
+use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, Selector, State as Stage, Status, Wish};
 use crate::model::failure::Result;
 use crate::model::found::{Past, PastArtifacts, Statuses};
 use crate::model::{Code, Failure, FileName};
@@ -264,6 +264,9 @@ fn check(wish: &Wish) -> Result<()> {
     });
     if twice.is_some() {
         return Err(invalid("an environment is named twice"));
+    }
+    if let Selector::Branch { branch } = &wish.what {
+        plain("the branch", branch)?;
     }
     if let Some(Person { name, email }) = &wish.person {
         plain("the person's name", name)?;

@@ -5,7 +5,8 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as Pairs, State};
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
 
@@ -74,7 +75,10 @@ pub(in crate::server) async fn github(State(app): State<App>, headers: HeaderMap
 /// Takes an event of Flux's notification controller (provider `generic-hmac`). There is nothing at this
 /// address where no secret is set.
 #[utoipa::path(post, path = "/webhook/flux", tag = "webhooks",
-    params(("X-Signature" = String, Header, description = "`sha256=` and the HMAC of the body")),
+    params(
+        ("X-Signature" = String, Header, description = "`sha256=` and the HMAC of the body"),
+        ("env" = Option<String>, Query, description = "The environment, where the event's metadata does not say it"),
+    ),
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Whether it was taken", body = Taken),
@@ -82,11 +86,23 @@ pub(in crate::server) async fn github(State(app): State<App>, headers: HeaderMap
         (status = 401, description = "Not signed with the secret"),
         (status = 404, description = "No secret is set"),
     ))]
-pub(in crate::server) async fn flux(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Json<Taken>> {
+pub(in crate::server) async fn flux(
+    State(app): State<App>,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<Taken>> {
     let secret = app.webhooks.flux.as_ref().ok_or_else(routes::nothing)?;
     let signature = one(&headers, "x-signature")?.ok_or_else(|| unsigned("X-Signature"))?;
     let body = signed(&app, secret, signature, body, MAX_BYTES).await?;
-    let hint = sent::flux(&body).map_err(unreadable)?;
+    let mut hint = sent::flux(&body).map_err(unreadable)?;
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    // What is signed says more than the address that it was sent to.
+    if let (Hint::Flux { environment: environment @ None, .. }, Some((_, name))) =
+        (&mut hint, pairs.into_iter().find(|(key, _)| key == "env"))
+    {
+        *environment = Some(name.chars().take(200).collect());
+    }
     // An event has its time in it, so the same bytes are the same event.
     take(&app, "flux", None, Some(Digest::of(&body)), &hint).await
 }

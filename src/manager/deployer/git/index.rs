@@ -13,7 +13,7 @@ use crate::world::process::Program;
 use super::objects::{self, Id, Kind};
 
 /// How many commits are read at once.
-const TOGETHER: usize = 4096;
+const TOGETHER: usize = 1000;
 
 /// The commits of releases, by environment and service.
 #[derive(Clone, Debug)]
@@ -39,13 +39,16 @@ impl Index {
         if !output.status.success() {
             return Err(unreadable().because(output.complaint()));
         }
-        let ids: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        let ids: Vec<Id> =
+            String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
+        drop(output);
         for ids in ids.chunks(TOGETHER) {
-            for (id, object) in ids.iter().zip(objects::read(git.clone(), ids)?) {
+            let names: Vec<_> = ids.iter().map(Id::to_string).collect();
+            for (id, object) in ids.iter().zip(objects::read(git.clone(), &names)?) {
                 let Some(object) = object.filter(|object| object.kind == Kind::Commit) else { continue };
-                let (Ok(id), Some((_, message))) = (id.parse(), split(&object.bytes)) else { continue };
+                let Some((_, message)) = split(&object.bytes) else { continue };
                 if let Some(record) = ReleaseCommit::parse(&message) {
-                    index.releases.entry(key(&record.environment, &record.service)).or_default().push(id);
+                    index.releases.entry(key(&record.environment, &record.service)).or_default().push(*id);
                 }
             }
         }

@@ -18,20 +18,10 @@ use super::directories::{Applied, Directories};
 use super::landing::{Decision, Landed, Landing};
 use super::objects::{Id, Kind};
 use super::pack::Pack;
+use super::patience::Patience;
 use super::prepared::Prepared;
 use super::remote::Pushed;
 use super::repository::ConfigRepository;
-
-/// How often somebody else may be faster.
-const MAX_RACES: u32 = 20;
-/// How often the remote may be out of reach.
-const MAX_OUTAGES: u32 = 3;
-/// How long is waited after the first failure; it doubles from then on.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// How long is waited at most where somebody else was faster: who waits longer is overtaken by more of them.
-const RACE_PAUSE: Duration = Duration::from_millis(80);
-/// How long is waited at most where the remote is out of reach.
-const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 impl ConfigRepository {
     /// Lands everything in one push, each landing as a commit of its own, in their order.
@@ -53,7 +43,9 @@ impl ConfigRepository {
         }
         let _turn = self.turn()?;
         let mut batch = Batch::of(landings);
-        let (mut races, mut outages) = (0, 0);
+        let mut patience = Patience::default();
+        // Whether something was pushed of which nobody knows whether it arrived.
+        let mut is_lost = false;
         let is_unsure = landings.iter().any(|landing| landing.tried_before);
         let mut is_fresh = !self.is_current || is_unsure;
         let mut trouble = if is_fresh { self.catch_up(&mut batch, is_unsure).err() } else { None };
@@ -76,22 +68,16 @@ impl ConfigRepository {
                         return Ok(batch.finish(built.outcomes));
                     }
                     Pushed::Refused(failure) => return Err(failure),
-                    Pushed::Rejected(failure) | Pushed::Unreachable(failure) => trouble = Some(failure),
+                    Pushed::Rejected(failure) => trouble = Some(failure),
+                    Pushed::Unreachable(failure) => (is_lost, trouble) = (true, Some(failure)),
                 }
             }
             let Some(failure) = trouble else { continue };
-            let (count, most, longest) = match failure.code() {
-                Code::PushRejected => (&mut races, MAX_RACES, RACE_PAUSE),
-                Code::RemoteUnavailable | Code::CommandTimeout => (&mut outages, MAX_OUTAGES, OUTAGE_PAUSE),
-                _ => return Err(failure),
-            };
-            *count += 1;
-            if *count >= most {
-                return Err(failure);
-            }
-            pause(*count, longest);
+            pause(patience.after(failure).map_err(|failure| if is_lost { unsure(failure) } else { failure })?);
             is_fresh = true;
             trouble = self.catch_up(&mut batch, is_unsure).err();
+            // Where it can be seen what is there, nothing is unknown any more.
+            is_lost &= trouble.is_some();
         }
     }
 
@@ -103,7 +89,7 @@ impl ConfigRepository {
         if is_unsure && !batch.is_searched {
             batch.found.extend(self.releases(tip, None)?);
             batch.is_searched = true;
-        } else if before != Some(tip) && before.is_some() {
+        } else if before != Some(tip) {
             batch.found.extend(self.releases(tip, before)?);
         }
         Ok(())
@@ -273,9 +259,16 @@ fn blocked(path: &str) -> Failure {
         .hint("move it away in the config repository")
 }
 
-/// Waits, each time up to twice as long, and never as long as somebody else who was just as slow.
-fn pause(count: u32, most: Duration) {
-    let longest = FIRST_PAUSE.saturating_mul(1 << count.min(16)).min(most);
+/// The failure of what may have arrived in spite of it.
+fn unsure(failure: Failure) -> Failure {
+    if [Code::RemoteUnavailable, Code::CommandTimeout].contains(&failure.code()) {
+        return failure;
+    }
+    Failure::new(Code::RemoteUnavailable, "whether a push has arrived is not known").because(failure)
+}
+
+/// Waits, and never as long as somebody else who was just as slow.
+fn pause(longest: Duration) {
     let mut dice = [0; 4];
     // Without dice it is the longest.
     let share = SystemRandom::new().fill(&mut dice).map_or(u32::MAX, |()| u32::from_be_bytes(dice));

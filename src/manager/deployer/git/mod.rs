@@ -19,6 +19,7 @@ mod land;
 mod landing;
 mod objects;
 mod pack;
+mod patience;
 mod prepared;
 mod remote;
 mod repository;

@@ -188,6 +188,10 @@ impl ConfigRepository {
                 failure(Code::PushRefused, format!("`{address}` does not take the push"))
                     .hint("see what the host's rules for the branch demand"),
             ),
+            None if is_doubtful(&complaint) => Pushed::Refused(
+                failure(Code::RemoteForbidden, format!("whether `{address}` is the right host is not known"))
+                    .hint("see whether its key is among the known hosts, or its certificate that of a known authority"),
+            ),
             None if is_forbidden(&complaint) => Pushed::Refused(
                 failure(Code::RemoteForbidden, format!("`{address}` does not let the server in"))
                     .hint("check the credentials, and what they are allowed to do"),
@@ -241,20 +245,35 @@ fn told(verdict: &str, complaint: &str) -> String {
     lines.join("\n")
 }
 
+/// Whether nothing was said to a host, because it may be another one.
+fn is_doubtful(complaint: &str) -> bool {
+    // The second is that of a git with OpenSSL, the third of one with GnuTLS, as Debian's is.
+    const WORDS: [&str; 5] = [
+        "host key verification failed",
+        "ssl certificate problem",
+        "certificate verification failed",
+        "no alternative certificate subject name matches",
+        "certificate subject name",
+    ];
+    let complaint = complaint.to_ascii_lowercase();
+    WORDS.iter().any(|word| complaint.contains(word))
+}
+
 fn is_forbidden(complaint: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 8] = [
         "authentication failed",
         "permission denied",
         "could not read username",
         "could not read password",
-        "host key verification failed",
         "repository not found",
         "does not appear to be a git repository",
         "error: 403",
         "access denied",
     ];
     let complaint = complaint.to_ascii_lowercase();
-    WORDS.iter().any(|word| complaint.contains(word))
+    // Over https the address stands in between.
+    let is_missing = |line: &str| line.contains("repository '") && line.ends_with("not found");
+    WORDS.iter().any(|word| complaint.contains(word)) || complaint.lines().any(is_missing)
 }
 
 /// An address that git takes for nothing but an address, and that has no secret in it.
@@ -323,6 +342,27 @@ mod tests {
             "a:refs/heads/main\t[remote rejected] (protected branch hook declined)",
         ] {
             assert!(matches!(Verdict::of(declined), Verdict::Declined), "{declined}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_let_in_is_told_from_one_that_may_be_another_and_from_one_that_is_away() {
+        for (complaint, is_in_doubt, is_let_in) in [
+            ("git@host: Permission denied (publickey).\nfatal: Could not read from remote repository.", false, false),
+            ("fatal: could not read Username for 'https://host': terminal prompts disabled", false, false),
+            ("fatal: Authentication failed for 'https://host/x.git/'", false, false),
+            ("fatal: unable to access 'https://host/x.git/': The requested URL returned error: 403", false, false),
+            ("remote: Repository not found.\nfatal: repository 'https://host/x.git/' not found", false, false),
+            ("fatal: repository 'https://host/x.git/' not found", false, false),
+            ("fatal: '/srv/x.git' does not appear to be a git repository", false, false),
+            ("Host key verification failed.\nfatal: Could not read from remote repository.", true, true),
+            ("fatal: unable to access 'https://host/x/': SSL certificate problem: certificate has expired", true, true),
+            ("server certificate verification failed. CAfile: none CRLfile: none", true, true),
+            ("ssh: connect to host host port 22: Connection refused", false, true),
+            ("fatal: unable to access 'https://host/x/': Could not resolve host: host", false, true),
+            ("fatal: the remote end hung up unexpectedly", false, true),
+        ] {
+            assert_eq!((is_doubtful(complaint), !is_forbidden(complaint)), (is_in_doubt, is_let_in), "{complaint}");
         }
     }
 

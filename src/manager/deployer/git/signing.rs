@@ -34,8 +34,9 @@ impl SigningKey {
         let program = match self {
             Self::Ssh(key) => Program::new("ssh-keygen").args(["-q", "-Y", "sign", "-n", "git", "-f", key.as_str()]),
             Self::Gpg { id, home } => {
-                let program = Program::new("gpg").args(["--batch", "--no-tty", "--detach-sign", "--armor"]);
-                let program = program.args(["--local-user", id.as_str()]);
+                // Where the agent does not know the passphrase, nobody is asked for it.
+                let program = Program::new("gpg").args(["--batch", "--no-tty", "--pinentry-mode", "error"]);
+                let program = program.args(["--detach-sign", "--armor", "--local-user", id.as_str()]);
                 home.iter().fold(program, |program, home| program.env("GNUPGHOME", home))
             }
         };
