@@ -7,8 +7,10 @@
 use super::Manager;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
-use crate::model::hint::{Change as RefChange, Deployed, Failing, Hint};
+use crate::model::hint::{Change as RefChange, Deployed, Failing as FailingHint, Hint};
+use crate::model::policy::Failing;
 use crate::model::{Code, text};
+use crate::store::errands::NewErrand;
 use crate::store::{Change, EventRow, Next, ReleaseFilter};
 
 /// How many releases one report can be about.
@@ -16,9 +18,17 @@ const MOST: u32 = 100;
 /// How many releases of an environment are looked at for those that a commit has in it.
 const MOST_WRITTEN: u32 = 2000;
 
+/// What somebody reports of a release.
+struct Seen<'a> {
+    state: State,
+    reason: Option<&'a str>,
+    about: &'a str,
+    by: &'a str,
+}
+
 impl Manager {
     /// Notes everything that was reported since the last time.
-    pub(super) async fn observe(&self) -> Result<()> {
+    pub async fn observe(&self) -> Result<()> {
         while let Some(event) = self.registry().store.next_event(None).await? {
             let sequence = event.sequence;
             self.note(event).await?;
@@ -33,6 +43,7 @@ impl Manager {
             return Ok(());
         };
         let about = hint.about();
+        let mut failing = Failing::Verification;
         let (found, state, reason) = match hint {
             Hint::Deployed(Deployed { environment, namespace, artifact, available, wanted, .. }) => {
                 let state = if available >= wanted { State::Healthy } else { State::Applying };
@@ -40,7 +51,7 @@ impl Manager {
             }
             Hint::PodFailed(failing) | Hint::JobFailed(failing) => {
                 let reason = reason_of(&failing);
-                let Failing { environment, namespace, artifact, .. } = failing;
+                let FailingHint { environment, namespace, artifact, .. } = failing;
                 (self.live_at(environment, namespace, artifact).await?, State::Failed, Some(reason))
             }
             Hint::Flux { name, severity, reason, message, revision, environment, .. } => {
@@ -51,8 +62,10 @@ impl Manager {
                     found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
                 let found = if named.is_empty() { found } else { named };
                 match (severity.as_str(), reason.as_str()) {
-                    ("error", _) => (found, State::Failed, Some(message)),
-                    (_, reason) if reason.ends_with("Failed") => (found, State::Failed, Some(message)),
+                    (severity, word) if severity == "error" || word.ends_with("Failed") => {
+                        failing = failing_of(word);
+                        (found, State::Failed, Some(message))
+                    }
                     (_, "ReconciliationSucceeded") => (found, State::Healthy, None),
                     _ => (found, State::Applying, None),
                 }
@@ -63,19 +76,18 @@ impl Manager {
             Hint::Ref { .. } | Hint::Release { .. } => return Ok(()),
         };
         for release in found {
-            self.note_on(&release, state, reason.as_deref(), &about, &event.source).await?;
+            let follows = match state {
+                State::Failed => self.recovery(&release.order, failing).await?,
+                _ => None,
+            };
+            let seen = Seen { state, reason: reason.as_deref(), about: &about, by: &event.source };
+            self.note_on(&release, &seen, follows).await?;
         }
         Ok(())
     }
 
-    async fn note_on(
-        &self,
-        release: &Release,
-        state: State,
-        reason: Option<&str>,
-        about: &str,
-        by: &str,
-    ) -> Result<()> {
+    async fn note_on(&self, release: &Release, seen: &Seen<'_>, follows: Option<(String, NewErrand)>) -> Result<()> {
+        let Seen { state, reason, about, by } = *seen;
         // What runs as it should is not made less by a word that came late.
         if release.state == State::Healthy && state == State::Applying {
             return Ok(());
@@ -88,6 +100,7 @@ impl Manager {
             reason: reason.map(str::to_owned),
             due_at: at,
             decision: None,
+            gives_way: false,
         };
         let order = &release.order;
         let change = Change {
@@ -98,7 +111,7 @@ impl Manager {
             sha256: Some(order.artifact_sha256),
             note: Some(format!("{} {state}: {about}", order.id)),
         };
-        if self.registry().store.observed(row.sequence, &next, &change).await? {
+        if self.registry().store.observed(row.sequence, &next, &change, follows).await? {
             match state {
                 State::Healthy => self.tell(order, "healthy", None),
                 State::Failed => self.tell(order, "failed", None),
@@ -142,13 +155,18 @@ fn live() -> ReleaseFilter {
     ReleaseFilter { states: states.collect(), most: MOST, ..ReleaseFilter::default() }
 }
 
+/// What Flux says when it has looked, and it does not run; anything else may have other causes.
+fn failing_of(reason: &str) -> Failing {
+    if matches!(reason, "HealthCheckFailed" | "ReconciliationFailed") { Failing::Verification } else { Failing::Error }
+}
+
 /// The commit of a revision: `main/<sha>` or `main@sha1:<sha>`.
 fn commit_of(revision: &str) -> Option<&str> {
     let commit = revision.rsplit([':', '/', '@']).next().filter(|commit| commit.len() >= 40);
     commit.filter(|commit| commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn reason_of(failing: &Failing) -> String {
+fn reason_of(failing: &FailingHint) -> String {
     let said: Vec<_> = failing
         .errors
         .iter()

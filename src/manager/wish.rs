@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::Manager;
 use super::landing::no_manifests;
 use super::queue::{read_order, target};
+use super::recovery;
 use super::ruling::{self, Asked, Ground};
 use super::watch::{Told, intent_of};
 use crate::artifacts;
@@ -137,7 +138,8 @@ impl Manager {
                 (artifact, sha256, Intent::Rollback { previous_artifact_id: live.artifact.to_string() })
             }
         };
-        let intent = if actor.is_automation { Intent::AutoRelease } else { intent };
+        let is_rollback = matches!(intent, Intent::Rollback { .. });
+        let intent = if actor.is_automation && !is_rollback { Intent::AutoRelease } else { intent };
         let namespace = guess.or_else(|| artifact.namespace.clone()).unwrap_or_else(|| name.clone());
         let order = Order {
             id: new_id(),
@@ -362,10 +364,26 @@ impl Clerk<'_> {
             let failure = no_manifests(artifact, &order.environment);
             return Ok((refusal(&order.environment, Some(&order.artifact), &failure), None));
         }
-        if let Some((release, reason)) = there_or_on_its_way(found, facts)? {
-            return Ok((Granting { release: Some(release), reason, ..granting(Verdict::UpToDate) }, None));
+        let is_by_itself = order.actor.is_automation && matches!(order.intent, Intent::Rollback { .. });
+        if is_by_itself && !recovery::is_settled(order, facts) {
+            return Err(recovery::not_settled(order));
+        }
+        let there = there_or_on_its_way(found, facts)?;
+        let up_to_date = |There { release, so_far, .. }| Granting {
+            release: Some(release),
+            reason: so_far,
+            ..granting(Verdict::UpToDate)
+        };
+        if let Some(there) = there.clone().filter(|there| !there.gives_way) {
+            return Ok((up_to_date(there), None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
+        // What waits because policies say so is on its way, unless this one may go now.
+        if let Some(there) = there
+            && !decision.is_allowed()
+        {
+            return Ok((up_to_date(there), None));
+        }
         let is_waiting = ruling::is_approval_all(&decision);
         let reason = (!decision.is_allowed()).then(|| ruling::in_words(&decision));
         let next = |state, reason| Next {
@@ -374,6 +392,7 @@ impl Clerk<'_> {
             reason,
             due_at: self.ground.now,
             decision: Some(ruling::written(&decision)),
+            gives_way: decision.outcome == Outcome::Waiting,
         };
         let (result, next) = match decision.outcome {
             Outcome::Allowed if self.dry_run => (Verdict::WouldBeAccepted, None),
@@ -402,14 +421,14 @@ impl Judge for Clerk<'_> {
         let live = ruling::live_in(facts, &target(&found.order)).map(read_order).transpose()?;
         let order = Order { previous: live.map(|live| live.artifact), ..found.order.clone() };
         granting.release = Some(order.id.clone());
+        let note = granting.decision.as_ref().and_then(ruling::over);
         self.say(granting);
         Ok(Ruling::Keep(Box::new(NewRelease {
             id: order.id.clone(),
             deployer: found.deployer.clone(),
             artifact_sha256: order.artifact_sha256,
-            // Whoever reads the log learns who let a freeze be passed, and why, without asking for the release.
-            note: order.override_reason.as_ref().map(|reason| format!("whatever is frozen: {reason}")),
             order: serde_json::to_string(&order).expect("plain data always serialises"),
+            note,
             next,
         })))
     }
@@ -419,12 +438,18 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have: nothing is to be done then. And how far
-/// it has come, where it is not there yet.
-fn there_or_on_its_way(
-    Found { order, is_changed, .. }: &Found,
-    facts: &Facts,
-) -> Result<Option<(String, Option<String>)>> {
+/// What a place has already, or will have.
+#[derive(Clone)]
+struct There {
+    release: String,
+    /// How far it has come, where it is not there yet.
+    so_far: Option<String>,
+    /// Policies keep it waiting.
+    gives_way: bool,
+}
+
+/// The release by which the place has the artifact already, or will have: nothing is to be done then.
+fn there_or_on_its_way(Found { order, is_changed, .. }: &Found, facts: &Facts) -> Result<Option<There>> {
     let place: Target = target(order);
     let live = || ruling::live_in(facts, &place).filter(|_| !is_changed);
     let Some(row) = facts.waiting.last().or_else(live) else { return Ok(None) };
@@ -432,7 +457,8 @@ fn there_or_on_its_way(
     let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
     let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
     let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
-    Ok((last.artifact_sha256 == order.artifact_sha256).then_some((last.id, so_far)))
+    let there = There { release: last.id, so_far, gives_way: row.gives_way };
+    Ok((last.artifact_sha256 == order.artifact_sha256).then_some(there))
 }
 
 fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failure) -> Granting {

@@ -35,6 +35,7 @@ mod manager;
 mod manager_crash;
 mod manager_errands;
 mod manager_foreign;
+mod manager_rules;
 mod manager_simulation;
 mod openapi;
 mod outage;
