@@ -6,6 +6,7 @@ use super::{Server, document, with_query};
 use crate::model::FileName;
 use crate::model::delivery::{Environments, Granted, Release, Releases, Status, Wish};
 use crate::model::failure::Result;
+use crate::model::found::{Past, PastArtifacts, Statuses};
 use crate::model::management::{
     Applied, ApprovalGiven, Deleted, HoldSet, PolicyList, PolicyTest, PolicyTested, Report, Resumed,
 };
@@ -38,6 +39,22 @@ impl Server {
     pub fn status(&self, service: &FileName, namespace: Option<&FileName>) -> Result<Status> {
         let query: Vec<_> = namespace.iter().map(|namespace| ("namespace", namespace.to_string())).collect();
         self.ask(Method::Get, &with_query(&format!("/api/v1/services/{service}/status"), &query), &Body::Empty)
+    }
+
+    /// A page of what services have where: those whose names come after one.
+    pub fn statuses(&self, query: &[(&str, String)]) -> Result<Statuses> {
+        self.ask(Method::Get, &with_query("/api/v1/status", query), &Body::Empty)
+    }
+
+    /// What a service had in an environment, by the names and values of a query.
+    pub fn past(&self, service: &FileName, query: &[(&str, String)]) -> Result<Past> {
+        self.ask(Method::Get, &with_query(&format!("/api/v1/services/{service}/history"), query), &Body::Empty)
+    }
+
+    /// The artifacts of a service that configuration repositories know.
+    pub fn past_artifacts(&self, service: &FileName, query: &[(&str, String)]) -> Result<PastArtifacts> {
+        let path = format!("/api/v1/services/{service}/history/artifacts");
+        self.ask(Method::Get, &with_query(&path, query), &Body::Empty)
     }
 
     /// The policies that hold for a service.

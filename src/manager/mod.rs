@@ -9,6 +9,7 @@
 pub mod auto;
 pub mod deployer;
 mod errands;
+mod found;
 mod landing;
 mod observe;
 pub mod plan;
@@ -16,6 +17,7 @@ mod policies;
 mod queue;
 mod recovery;
 mod report;
+mod repositories;
 mod ruling;
 mod views;
 mod watch;
@@ -55,12 +57,23 @@ struct Parts {
     /// Somebody has put something into the queue.
     wake: Notify,
     watcher: OnceLock<Watcher>,
+    /// What reads the configuration repositories, where that is wanted.
+    readers: OnceLock<repositories::Readers>,
 }
 
 impl Manager {
     /// A manager over a registry. Nothing happens by itself before [`Manager::run`].
     pub fn new(registry: Registry, plan: Plan, data: Utf8PathBuf, owner: String, clock: Clock) -> Self {
-        Self(Arc::new(Parts { registry, plan, data, owner, clock, wake: Notify::new(), watcher: OnceLock::new() }))
+        Self(Arc::new(Parts {
+            registry,
+            plan,
+            data,
+            owner,
+            clock,
+            wake: Notify::new(),
+            watcher: OnceLock::new(),
+            readers: OnceLock::new(),
+        }))
     }
 
     /// What there is to manage.
@@ -99,6 +112,7 @@ impl Manager {
             tasks.spawn(self.clone().work(name));
         }
         tasks.spawn(self.clone().reconcile());
+        tasks.spawn(self.clone().read_ahead());
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a task of the release manager ended");

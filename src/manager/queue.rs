@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::deployer::Land;
 use super::deployer::git::{Change as Changed, ConfigRepository, Decision as Say, Landed, Landing, Place, Settings};
 use super::landing::landing;
-use super::plan::Deployer;
+use super::plan::{Deployer, GitSettings};
 use super::{Manager, ruling};
 use crate::artifacts;
 use crate::model::delivery::{Order, State};
@@ -144,15 +144,20 @@ impl Manager {
 
     fn open(&self, deployer: &str) -> Result<ConfigRepository> {
         match self.plan().deployers().get(deployer) {
-            Some(Deployer::Git(git)) => ConfigRepository::open(Settings {
-                directory: self.0.data.join(format!("{deployer}.git")),
-                address: git.address.clone(),
-                branch: git.branch.clone(),
-                committer: git.committer.clone(),
-                signing: git.signing.clone(),
-                credentials: git.credentials.clone(),
-            }),
+            Some(Deployer::Git(git)) => ConfigRepository::open(self.settings(deployer, git)),
             None => Err(Failure::new(Code::ConfigInvalid, format!("there is no deployer `{deployer}`"))),
+        }
+    }
+
+    /// What a deployer's copy needs to know.
+    pub(super) fn settings(&self, deployer: &str, git: &GitSettings) -> Settings {
+        Settings {
+            directory: self.0.data.join(format!("{deployer}.git")),
+            address: git.address.clone(),
+            branch: git.branch.clone(),
+            committer: git.committer.clone(),
+            signing: git.signing.clone(),
+            credentials: git.credentials.clone(),
         }
     }
 

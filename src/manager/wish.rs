@@ -15,8 +15,9 @@ use super::ruling::{self, Asked, Ground};
 use super::watch::{Told, intent_of};
 use crate::artifacts;
 use crate::model::artifact::Artifact;
-use crate::model::delivery::{Actor, Granted, Granting, Order, Release, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Actor, Granted, Granting, Order, Selector, State, Verdict, Wish};
 use crate::model::failure::Result;
+use crate::model::found::PastRelease;
 use crate::model::intent::Intent;
 use crate::model::policy::Outcome;
 use crate::model::{Code, Digest, Failure, FileName, pretty};
@@ -25,22 +26,15 @@ use crate::store::{Facts, Filter, Judge, Named, NewRelease, Next, Ordered, Relea
 /// What begins the name of every release.
 const PREFIX: &str = "rls-";
 /// How far back is looked for what a place had before.
-const MOST_BEFORE: u32 = 100;
+const MOST_BEFORE: usize = 100;
 
 /// What was found for one environment, before anything is judged.
 struct Found {
     order: Order,
     deployer: String,
     artifact: Artifact,
-}
-
-/// The release by which a place has an artifact already, or will have.
-struct There {
-    id: String,
-    /// Whether policies keep it waiting.
-    gives_way: bool,
-    /// How far it has come, where it is not there yet.
-    so_far: Option<String>,
+    /// Somebody else has put something in its place.
+    is_changed: bool,
 }
 
 /// Judges what was found, in the transaction that keeps it.
@@ -106,7 +100,7 @@ impl Manager {
     async fn find(&self, wish: &Wish, environment: &FileName, actor: &Actor, at: Timestamp) -> Result<Found> {
         let environment = self.plan().environment(environment)?;
         let name = &environment.name;
-        let guess = wish.namespace.clone();
+        let mut guess = wish.namespace.clone();
         let (artifact, sha256, intent) = match &wish.what {
             Selector::Artifact { id } => {
                 let (artifact, sha256) = self.artifact(&wish.service, id).await?;
@@ -124,44 +118,44 @@ impl Manager {
                 })?;
                 let live =
                     self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
-                if live.state == State::Failed {
+                if live.has_failed {
                     return Err(Failure::new(
                         Code::ReleaseFailed,
-                        format!("'{}' failed in environment '{from}', and is not promoted", live.order.artifact),
+                        format!("'{}' failed in environment '{from}', and is not promoted", live.artifact),
                     )
                     .subject(from.as_str())
                     .hint("release it by its id with `consign release --artifact`, if it is to go on nevertheless"));
                 }
-                let (artifact, sha256) = self.artifact(&wish.service, &live.order.artifact).await?;
+                let (artifact, sha256) = self.artifact_there(&wish.service, &live.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
             Selector::Rollback { artifact } => {
                 let live = self.live(&wish.service, name.clone(), guess.as_ref()).await?;
+                // It goes back where it stands, whatever the other artifact says.
+                guess = Some(live.namespace.clone());
                 let id = self.before(&live, artifact.as_ref()).await?;
-                let (artifact, sha256) = self.artifact(&wish.service, &id).await?;
-                (artifact, sha256, Intent::Rollback { previous_artifact_id: live.order.artifact.to_string() })
+                let (artifact, sha256) = self.artifact_there(&wish.service, &id).await?;
+                (artifact, sha256, Intent::Rollback { previous_artifact_id: live.artifact.to_string() })
             }
         };
         let is_rollback = matches!(intent, Intent::Rollback { .. });
         let intent = if actor.is_automation && !is_rollback { Intent::AutoRelease } else { intent };
         let namespace = guess.or_else(|| artifact.namespace.clone()).unwrap_or_else(|| name.clone());
-        Ok(Found {
-            order: Order {
-                id: new_id(),
-                service: wish.service.clone(),
-                namespace,
-                environment: name.clone(),
-                artifact: artifact.id.clone(),
-                artifact_sha256: sha256,
-                intent,
-                actor: actor.clone(),
-                override_reason: wish.override_reason.clone(),
-                previous: None,
-                requested_at: at,
-            },
-            deployer: environment.deployer.clone(),
-            artifact,
-        })
+        let order = Order {
+            id: new_id(),
+            service: wish.service.clone(),
+            namespace,
+            environment: name.clone(),
+            artifact: artifact.id.clone(),
+            artifact_sha256: sha256,
+            intent,
+            actor: actor.clone(),
+            override_reason: wish.override_reason.clone(),
+            previous: None,
+            requested_at: at,
+        };
+        let is_changed = self.is_changed(&order).await?;
+        Ok(Found { order, deployer: environment.deployer.clone(), artifact, is_changed })
     }
 
     /// Counts what was refused, where it was known what is released where: nobody's typing becomes a name to count by.
@@ -211,23 +205,43 @@ impl Manager {
         self.judged(row).await
     }
 
-    /// What a service has in an environment, also where that has failed: in a namespace, or in the only one.
-    async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Release> {
+    /// What stands in an environment of a service, also where that has failed: in a namespace, or in the only one.
+    /// Whoever brought it there counts.
+    async fn live(&self, service: &FileName, environment: FileName, namespace: Option<&FileName>) -> Result<Live> {
         let status = self.status(service, namespace).await?;
-        let mut live: Vec<_> = status
-            .places
-            .into_iter()
-            .filter(|place| place.environment == environment)
-            .filter_map(|place| place.live)
-            .collect();
+        let mut live = Vec::new();
+        for place in status.places.iter().filter(|place| place.environment == environment) {
+            let Some(artifact) = place.artifact() else { continue };
+            let artifact = artifact.parse().map_err(|error| {
+                Failure::new(
+                    Code::ArtifactUnknown,
+                    format!("what stands in `{environment}` has an id that cannot be one"),
+                )
+                .subject(environment.as_str())
+                .because(error)
+            })?;
+            live.push(Live {
+                service: service.clone(),
+                environment: environment.clone(),
+                namespace: place.namespace.clone(),
+                artifact,
+                has_failed: place.found.is_none()
+                    && place.live.as_ref().is_some_and(|live| live.state == State::Failed),
+            });
+        }
         match (live.pop(), live.is_empty()) {
             (Some(one), true) => Ok(one),
-            (None, _) => Err(Failure::new(
-                Code::ReleaseUnknown,
-                format!("no release of service '{service}' available in environment '{environment}'"),
-            )
-            .subject(environment.as_str())
-            .hint("are you missing a namespace?")),
+            (None, _) => {
+                let unknown = Failure::new(
+                    Code::ReleaseUnknown,
+                    format!("no release of service '{service}' available in environment '{environment}'"),
+                )
+                .subject(environment.as_str())
+                .hint("are you missing a namespace?");
+                // What could not be read may be there.
+                let trouble = status.repositories.into_iter().find_map(|repository| repository.trouble);
+                Err(trouble.into_iter().fold(unknown, Failure::because))
+            }
             (Some(_), false) => Err(Failure::new(
                 Code::RequestInvalid,
                 format!("service '{service}' is in several namespaces of environment '{environment}'"),
@@ -237,22 +251,45 @@ impl Manager {
         }
     }
 
-    /// The artifact that was live in the place of a release before: this one, or the last other one.
-    async fn before(&self, live: &Release, wanted: Option<&FileName>) -> Result<FileName> {
-        let filter = ReleaseFilter {
-            services: Some(vec![live.order.service.to_string()]),
-            environment: Some(live.order.environment.to_string()),
-            namespace: Some(live.order.namespace.to_string()),
-            artifact: wanted.map(ToString::to_string),
-            was_pushed: true,
-            most: MOST_BEFORE,
-            ..ReleaseFilter::default()
-        };
-        let (before, _) = self.releases(&filter).await?;
+    /// An artifact that stands, or stood, in an environment. The environment may have one that the registry has not.
+    async fn artifact_there(&self, service: &FileName, id: &FileName) -> Result<(Artifact, Digest)> {
+        self.artifact(service, id).await.map_err(|failure| match failure.code() {
+            Code::ArtifactUnknown => Failure::new(
+                Code::ArtifactUnknown,
+                format!("artifact '{id}' of service '{service}' is in the config repository, but not in the registry"),
+            )
+            .subject(id.as_str())
+            .hint("give it there with `consign artifact import RECORD` and `consign artifact push --payload DIR`"),
+            _ => failure,
+        })
+    }
+
+    /// The artifact that stood in a place before: this one, or the last other one.
+    async fn before(&self, live: &Live, wanted: Option<&FileName>) -> Result<FileName> {
+        let Live { service, environment, namespace, artifact, .. } = live;
+        if let Some(wanted) = wanted {
+            let filter = ReleaseFilter {
+                services: Some(vec![service.to_string()]),
+                environment: Some(environment.to_string()),
+                namespace: Some(namespace.to_string()),
+                artifact: Some(wanted.to_string()),
+                was_pushed: true,
+                most: 1,
+                ..ReleaseFilter::default()
+            };
+            if wanted != artifact && !self.releases(&filter).await?.0.is_empty() {
+                return Ok(wanted.clone());
+            }
+        }
+        let past = self.past(service, environment, Some(namespace), 0, MOST_BEFORE).await?.releases;
         // What failed there is not what one goes back to, unless it is asked for by name.
-        let mut good = before.into_iter().filter(|release| wanted.is_some() || release.state != State::Failed);
-        let found = good.find(|release| release.order.artifact != live.order.artifact);
-        found.map(|release| release.order.artifact).ok_or_else(|| match wanted {
+        let is_good = |one: &PastRelease| match wanted {
+            Some(wanted) => one.artifact == wanted.as_str(),
+            None => one.release.as_ref().is_none_or(|release| release.state != State::Failed),
+        };
+        let mut good = past.iter().filter(|one| is_good(one));
+        let found = good.find(|one| one.artifact != artifact.as_str());
+        found.and_then(|one| one.artifact.parse().ok()).ok_or_else(|| match wanted {
             Some(wanted) => Failure::new(
                 Code::ReleaseUnknown,
                 format!("can't do rollback, because the artifact '{wanted}' was not there before"),
@@ -260,10 +297,41 @@ impl Manager {
             .subject(wanted.as_str()),
             None => {
                 Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
-                    .subject(live.order.environment.as_str())
+                    .subject(environment.as_str())
             }
         })
     }
+
+    /// Whether somebody else has changed what this server released to a place, where the same is wished for once more:
+    /// then it is not there already. Only people put it back.
+    async fn is_changed(&self, order: &Order) -> Result<bool> {
+        if order.actor.is_automation {
+            return Ok(false);
+        }
+        let rows = self.registry().store.places(order.service.as_str()).await?;
+        let place = target(order);
+        let mut is_live = false;
+        for (_, row) in rows {
+            let kept = read_order(&row)?;
+            is_live |= State::parse(&row.state).is_some_and(State::is_live)
+                && (kept.environment.as_str(), kept.namespace.as_str()) == (&*place.environment, &*place.namespace)
+                && kept.artifact_sha256 == order.artifact_sha256;
+        }
+        if !is_live {
+            return Ok(false);
+        }
+        let status = self.status(&order.service, Some(&order.namespace)).await?;
+        Ok(status.places.iter().any(|place| place.environment == order.environment && place.found.is_some()))
+    }
+}
+
+/// What stands in a place.
+struct Live {
+    service: FileName,
+    environment: FileName,
+    namespace: FileName,
+    artifact: FileName,
+    has_failed: bool,
 }
 
 impl Clerk<'_> {
@@ -300,10 +368,13 @@ impl Clerk<'_> {
         if is_by_itself && !recovery::is_settled(order, facts) {
             return Err(recovery::not_settled(order));
         }
-        let mut there = there_or_on_its_way(order, facts)?;
-        let up_to_date =
-            |there: There| Granting { release: Some(there.id), reason: there.so_far, ..granting(Verdict::UpToDate) };
-        if let Some(there) = there.take_if(|there| !there.gives_way) {
+        let there = there_or_on_its_way(found, facts)?;
+        let up_to_date = |There { release, so_far, .. }| Granting {
+            release: Some(release),
+            reason: so_far,
+            ..granting(Verdict::UpToDate)
+        };
+        if let Some(there) = there.clone().filter(|there| !there.gives_way) {
             return Ok((up_to_date(there), None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
@@ -367,15 +438,26 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have.
-fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<There>> {
+/// What a place has already, or will have.
+#[derive(Clone)]
+struct There {
+    release: String,
+    /// How far it has come, where it is not there yet.
+    so_far: Option<String>,
+    /// Policies keep it waiting.
+    gives_way: bool,
+}
+
+/// The release by which the place has the artifact already, or will have: nothing is to be done then.
+fn there_or_on_its_way(Found { order, is_changed, .. }: &Found, facts: &Facts) -> Result<Option<There>> {
     let place: Target = target(order);
-    let Some(row) = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)) else { return Ok(None) };
+    let live = || ruling::live_in(facts, &place).filter(|_| !is_changed);
+    let Some(row) = facts.waiting.last().or_else(live) else { return Ok(None) };
     let last = read_order(row)?;
     let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
     let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
     let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
-    let there = There { id: last.id, gives_way: row.gives_way, so_far };
+    let there = There { release: last.id, so_far, gives_way: row.gives_way };
     Ok((last.artifact_sha256 == order.artifact_sha256).then_some(there))
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::Person;
+use super::found::{Difference, Found, Repository};
 use super::intent::Intent;
 use super::policy::Decision;
 use super::{Digest, FileName};
@@ -348,6 +349,9 @@ pub struct Status {
     pub service: FileName,
     /// One for every environment and namespace that it has something in, in the order of the graph.
     pub places: Vec<Place>,
+    /// How fresh is what was found in environments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
 }
 
 /// What a service has in one place.
@@ -360,15 +364,29 @@ pub struct Place {
     /// The namespace.
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub namespace: FileName,
-    /// What it has, also where that has failed.
+    /// What this server released there last, also where that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Release>,
+    /// What stands there, where it is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
     /// What is on its way there, the next one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Release>,
     /// Why automation passes it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+}
+
+impl Place {
+    /// The artifact that stands there, whoever brought it.
+    pub fn artifact(&self) -> Option<&str> {
+        match &self.found {
+            Some(Found { difference: Difference::Removed, .. }) => None,
+            Some(Found { artifact: Some(artifact), .. }) => Some(artifact),
+            _ => self.live.as_ref().map(|live| live.order.artifact.as_str()),
+        }
+    }
 }
 
 /// Automation suspended in one place.

@@ -17,6 +17,8 @@ pub mod events;
 pub mod failure;
 pub mod finding;
 #[cfg(feature = "toolchain")]
+pub mod found;
+#[cfg(feature = "toolchain")]
 pub mod hint;
 pub mod index;
 pub mod installer;

@@ -17,6 +17,7 @@ use crate::model::pretty;
         artifacts::push, artifacts::list, artifacts::show, artifacts::report, artifacts::file,
         blobs::look, blobs::upload,
         releases::wish, releases::list, releases::show, releases::environments, releases::status,
+        releases::every_status, releases::history, releases::past_artifacts,
         policies::list, policies::apply, policies::delete, policies::test, policies::hold, policies::resume,
         policies::approve, policies::report,
         audit::checkpoint, audit::leaves, audit::consistency,

@@ -168,6 +168,7 @@ pub async fn start(settings: &Settings) -> Result<Running> {
     );
     let counted = Metrics::new();
     manager.watch(counted.watcher());
+    manager.read_repositories();
     let parts = Parts { registry, manager, metrics: counted, limits, federation, webhooks, traces, origin };
     Ok(Running { app: App(Arc::new(parts)), listener, tls, operators, exporter, address, metrics, first_token })
 }

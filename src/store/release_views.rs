@@ -128,6 +128,21 @@ impl Store {
         rows.into_iter().map(|row| placed(service, row)).collect()
     }
 
+    /// Every service that has something somewhere, or something on its way, or is held.
+    pub async fn placed_services(&self) -> Result<Vec<String>> {
+        let rows: Vec<(String,)> = reading!(self, pool => {
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                "SELECT service FROM release WHERE state IN \
+                 ('requested', 'queued', 'committing', 'pushed', 'applying', 'healthy') OR {FAILED_AND_THERE} \
+                 UNION SELECT service FROM hold"
+            )))
+            .fetch_all(pool)
+            .await
+        })
+        .map_err(broken)?;
+        Ok(rows.into_iter().map(|(service,)| service).collect())
+    }
+
     /// Every state that a release had, the first one first.
     pub async fn steps(&self, sequence: u64) -> Result<Vec<StepRow>> {
         let rows: Vec<(i64, String, i64, Option<String>)> = reading!(self, pool => {

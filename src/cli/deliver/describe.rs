@@ -1,12 +1,19 @@
 //! `describe`: releases and artifacts, one after the other.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::super::registry::RegistryArgs;
-use super::super::{Context, output};
+use super::super::{Context, output, usage};
 use super::Subject;
-use crate::model::delivery::{Release, Releases};
+use super::status::{because, freshness};
+use crate::model::artifact::{Artifact, Person};
+use crate::model::delivery::Release;
 use crate::model::failure::Result;
+use crate::model::found::{PastArtifact, PastRelease, Repository};
+use crate::model::registry::Page;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
 
@@ -33,7 +40,10 @@ enum What {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   consign describe release --service web --env prod --count 3
-  consign describe release --service web --id rls-0123456789abcdef0123")]
+  consign describe release --service web --env prod --skip 2         the third last one
+  consign describe release --service web --id rls-0123456789abcdef0123
+
+Releases that somebody else has made in the config repository are told of by its history.")]
 struct DescribeRelease {
     #[command(flatten)]
     subject: Subject,
@@ -43,6 +53,9 @@ struct DescribeRelease {
     /// How many
     #[arg(long, short = 'c', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=200))]
     count: u32,
+    /// Leave out so many of the last
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    skip: u32,
     /// This one, with every state that it had
     #[arg(long, value_name = "ID", conflicts_with = "env")]
     id: Option<FileName>,
@@ -50,7 +63,9 @@ struct DescribeRelease {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  consign describe artifact --service web --count 5")]
+  consign describe artifact --service web --count 5
+
+Where the registry has fewer, those follow that a config repository has the record of.")]
 struct DescribeArtifact {
     #[command(flatten)]
     registry: RegistryArgs,
@@ -98,25 +113,34 @@ impl DescribeRelease {
             context.output.result(&release, || one(&release))?;
             return Ok(Exit::Done);
         }
+        let Some(environment) = &self.env else { return Err(usage("--env or --id is required")) };
         let mut query = vec![
-            ("service", self.subject.service.to_string()),
-            ("pushed", "true".to_owned()),
+            ("environment", environment.to_string()),
+            ("skip", self.skip.to_string()),
             ("limit", self.count.to_string()),
         ];
-        query.extend(self.env.iter().map(|environment| ("environment", environment.to_string())));
         query.extend(self.subject.namespace.iter().map(|namespace| ("namespace", namespace.to_string())));
-        let page = server.releases(&query)?;
-        if page.releases.is_empty() {
-            let environment = self.env.as_ref().map_or("", FileName::as_str);
-            return Err(Failure::new(
+        let past = server.past(&self.subject.service, &query)?;
+        if past.releases.is_empty() {
+            let unknown = Failure::new(
                 Code::ReleaseUnknown,
                 format!("no release of service '{}' available in environment '{environment}'", self.subject.service),
             )
-            .subject(environment)
-            .hint("are you missing a namespace?"));
+            .subject(environment.as_str())
+            .hint(if self.skip > 0 {
+                "there are fewer: leave out `--skip`"
+            } else {
+                "are you missing a namespace?"
+            });
+            return Err(because(unknown, past.repositories));
         }
-        let page = Releases { next: None, ..page };
-        context.output.result(&page, || page.releases.iter().map(one).collect::<Vec<_>>().join("\n\n"))?;
+        context.output.result(&past, || {
+            let releases = past.releases.iter().map(|release| match &release.release {
+                Some(own) => one(own),
+                None => foreign(release),
+            });
+            releases.collect::<Vec<_>>().join("\n\n") + &troubles(&past.repositories)
+        })?;
         Ok(Exit::Done)
     }
 }
@@ -130,25 +154,91 @@ fn artifacts(
 ) -> Result<Exit> {
     let mut query = vec![("service", service.to_string()), ("limit", count.to_string())];
     query.extend(branch.iter().map(|branch| ("branch", (*branch).clone())));
-    let page = registry.server(context)?.artifacts(&query)?;
-    if page.artifacts.is_empty() {
+    let server = registry.server(context)?;
+    let page = server.artifacts(&query)?;
+    // What the registry has not, a config repository may have the record of.
+    let past = if page.artifacts.len() < count as usize {
+        query.retain(|(name, _)| *name != "service");
+        Some(server.past_artifacts(service, &query)?)
+    } else {
+        None
+    };
+    let known: BTreeSet<_> = page.artifacts.iter().map(|known| known.artifact.id.clone()).collect();
+    let mut elsewhere: Vec<_> = past.iter().flat_map(|past| past.artifacts.clone()).collect();
+    elsewhere.retain(|past| !known.contains(&past.record.id));
+    elsewhere.truncate((count as usize).saturating_sub(known.len()));
+    if page.artifacts.is_empty() && elsewhere.is_empty() {
         let branch = branch.map(|branch| format!(" and branch '{}'", shown(branch))).unwrap_or_default();
         let message = format!("no artifacts available for service '{service}'{branch}");
-        return Err(Failure::new(Code::ArtifactUnknown, message).subject(service.as_str()));
+        let unknown = Failure::new(Code::ArtifactUnknown, message).subject(service.as_str());
+        return Err(because(unknown, past.map(|past| past.repositories).unwrap_or_default()));
     }
-    context.output.result(&page, || {
-        let mut rows = vec![["DATE", "ARTIFACT", "MESSAGE"].map(str::to_owned).to_vec()];
-        rows.extend(page.artifacts.iter().map(|known| {
-            let message = known.artifact.source.message.as_deref().and_then(|message| message.lines().next());
-            vec![
-                known.pushed_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-                known.artifact.id.to_string(),
-                shown(message.unwrap_or_default()).into_owned(),
-            ]
+    let described = Described { page: &page, elsewhere: &elsewhere };
+    context.output.result(&described, || {
+        let mut rows = vec![["DATE", "ARTIFACT", "MESSAGE", ""].map(str::to_owned).to_vec()];
+        rows.extend(page.artifacts.iter().map(|known| row(known.pushed_at, &known.artifact, "")));
+        rows.extend(elsewhere.iter().map(|past| {
+            let at = past.record.ci.end.unwrap_or(past.released_at);
+            row(at, &past.record, "not in the registry")
         }));
-        output::table(&rows)
+        let troubles = past.as_ref().map(|past| troubles(&past.repositories)).unwrap_or_default();
+        output::table(&rows) + &troubles
     })?;
     Ok(Exit::Done)
+}
+
+/// What a script reads.
+#[derive(serde::Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    page: &'a Page,
+    /// Those that only config repositories know.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    elsewhere: &'a [PastArtifact],
+}
+
+fn row(at: Timestamp, artifact: &Artifact, note: &str) -> Vec<String> {
+    let message = artifact.source.message.as_deref().and_then(|message| message.lines().next());
+    vec![
+        at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        artifact.id.to_string(),
+        shown(message.unwrap_or_default()).into_owned(),
+        note.to_owned(),
+    ]
+}
+
+/// Why not everything may be told.
+fn troubles(repositories: &[Repository]) -> String {
+    let troubled: Vec<_> = repositories.iter().filter(|repository| repository.trouble.is_some()).cloned().collect();
+    freshness(&troubled)
+}
+
+/// A release that this server has not made.
+fn foreign(release: &PastRelease) -> String {
+    let person = |person: &Person| format!("{} <{}>", person.name, person.email).trim_start().to_owned();
+    let mut rows = vec![
+        ("Release", "not by this server".to_owned()),
+        ("Artifact", release.artifact.clone()),
+        ("Environment", release.environment.clone()),
+    ];
+    rows.extend(release.namespace.clone().map(|namespace| ("Namespace", namespace)));
+    rows.push(("Intent", release.intent.to_string()));
+    rows.push(("Released by", person(&release.released_by)));
+    rows.push(("Released at", release.released_at.to_string()));
+    rows.extend(release.commit.clone().map(|commit| ("Commit", commit)));
+    if let Some(record) = &release.record {
+        rows.extend(record.ci.end.map(|end| ("Built at", end.to_string())));
+        rows.extend(record.source.author.as_ref().map(|author| ("Written by", person(author))));
+        rows.extend(record.source.url.clone().map(|url| ("Source", url)));
+        let message = record.source.message.as_deref().and_then(|message| message.lines().next());
+        rows.extend(message.map(|message| ("Message", message.to_owned())));
+    }
+    aligned(&rows)
+}
+
+fn aligned(rows: &[(&str, String)]) -> String {
+    let lines: Vec<_> = rows.iter().map(|(name, text)| format!("{name:<14}{}", shown(text))).collect();
+    lines.join("\n")
 }
 
 /// One release, a line for each thing that there is to say.
@@ -174,6 +264,5 @@ fn one(release: &Release) -> String {
         let note = step.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
         ("Step", format!("{} {}{note}", step.at, step.state))
     }));
-    let lines: Vec<_> = rows.iter().map(|(name, text)| format!("{name:<14}{}", shown(text))).collect();
-    lines.join("\n")
+    aligned(&rows)
 }

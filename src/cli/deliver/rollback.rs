@@ -5,10 +5,12 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::super::{Context, usage};
+use super::status::{because, called};
 use super::{Subject, Waiting};
 use crate::client::Server;
-use crate::model::delivery::{Granting, Release, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Granting, Selector, State, Verdict, Wish};
 use crate::model::failure::Result;
+use crate::model::found::PastRelease;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
 
@@ -45,8 +47,12 @@ impl RollbackArgs {
         let server = self.subject.server(context)?;
         let releases = self.releases(&server)?;
         let chosen = self.choose(&releases)?;
-        let artifact = chosen.order.artifact.clone();
-        for line in self.preview(&server, &releases, &artifact)? {
+        let artifact: FileName = chosen.artifact.parse().map_err(|error| {
+            Failure::new(Code::ReleaseUnknown, "can't do rollback, because the artifact's id cannot be one here")
+                .subject(chosen.artifact.clone())
+                .because(error)
+        })?;
+        for line in self.preview(&server, &releases, &chosen.artifact)? {
             context.output.note(&line);
         }
         let Subject { service, namespace, .. } = self.subject.clone();
@@ -69,47 +75,41 @@ impl RollbackArgs {
         })
     }
 
-    /// What the environment had, the present one first.
-    fn releases(&self, server: &Server) -> Result<Vec<Release>> {
+    /// What the environment had, the present one first, whoever released it.
+    fn releases(&self, server: &Server) -> Result<Vec<PastRelease>> {
         let most = self.to.map_or(self.length, |to| to.max(self.length) + 1).min(200);
-        let mut query = vec![
-            ("service", self.subject.service.to_string()),
-            ("environment", self.env.to_string()),
-            ("pushed", "true".to_owned()),
-            ("limit", most.to_string()),
-        ];
+        let mut query = vec![("environment", self.env.to_string()), ("limit", most.to_string())];
         query.extend(self.subject.namespace.iter().map(|namespace| ("namespace", namespace.to_string())));
-        let releases = server.releases(&query)?.releases;
-        if releases.len() < 2 {
+        let past = server.past(&self.subject.service, &query)?;
+        if past.releases.len() < 2 {
             super::known_environment(server, &self.env)?;
-            return Err(Failure::new(
-                Code::ReleaseUnknown,
-                "can't do rollback, because there isn't a release to rollback to",
-            )
-            .subject(self.env.as_str())
-            .hint("are you missing a namespace?"));
+            let none =
+                Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
+                    .subject(self.env.as_str())
+                    .hint("are you missing a namespace?");
+            return Err(because(none, past.repositories));
         }
-        Ok(releases)
+        Ok(past.releases)
     }
 
-    fn choose<'a>(&self, releases: &'a [Release]) -> Result<&'a Release> {
+    fn choose<'a>(&self, releases: &'a [PastRelease]) -> Result<&'a PastRelease> {
         let chosen = self.find(releases)?;
-        let present = releases.first().is_some_and(|present| present.order.artifact == chosen.order.artifact);
+        let present = releases.first().is_some_and(|present| present.artifact == chosen.artifact);
         if present {
-            let artifact = &chosen.order.artifact;
+            let artifact = shown(&chosen.artifact).into_owned();
             return Err(Failure::new(
                 Code::ReleaseUnknown,
                 format!("can't do rollback, because the artifact '{artifact}' is what {} has", self.env),
             )
-            .subject(artifact.as_str())
+            .subject(artifact)
             .hint("`consign describe release --count 10` shows what was there before"));
         }
         Ok(chosen)
     }
 
-    fn find<'a>(&self, releases: &'a [Release]) -> Result<&'a Release> {
+    fn find<'a>(&self, releases: &'a [PastRelease]) -> Result<&'a PastRelease> {
         if let Some(artifact) = &self.artifact {
-            let found = releases.iter().find(|release| release.order.artifact == *artifact);
+            let found = releases.iter().find(|release| release.artifact == artifact.as_str());
             return found.ok_or_else(|| {
                 Failure::new(
                     Code::ReleaseUnknown,
@@ -134,44 +134,53 @@ impl RollbackArgs {
     }
 
     /// What goes away with it: the commits of the artifacts that came after the chosen one.
-    fn preview(&self, server: &Server, releases: &[Release], artifact: &FileName) -> Result<Vec<String>> {
+    fn preview(&self, server: &Server, releases: &[PastRelease], artifact: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        let mut seen: Vec<&FileName> = Vec::new();
-        for release in releases.iter().take_while(|release| release.order.artifact != *artifact) {
-            let id = &release.order.artifact;
+        let mut seen: Vec<&str> = Vec::new();
+        for release in releases.iter().take_while(|release| release.artifact != artifact) {
+            let id = release.artifact.as_str();
             if seen.contains(&id) {
                 continue;
             }
             seen.push(id);
-            let source = server.artifact(&self.subject.service, id)?.artifact.source;
+            let source = match (&release.record, id.parse()) {
+                (Some(record), _) => record.source.clone(),
+                (None, Ok(id)) => server.artifact(&self.subject.service, &id)?.artifact.source,
+                (None, Err(_)) => continue,
+            };
             let message = source.message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
             let sha: String = source.sha.chars().take(10).collect();
-            lines.push(format!("removes {id}: {sha} {}", shown(message)));
+            lines.push(shown(&format!("removes {id}: {sha} {message}")).into_owned());
         }
         Ok(lines)
     }
 }
 
 /// The last one before with another artifact that did not fail.
-fn previous(releases: &[Release]) -> Result<usize> {
-    let present = releases.first().map(|release| &release.order.artifact);
-    let good = |release: &Release| release.state != State::Failed && Some(&release.order.artifact) != present;
+fn previous(releases: &[PastRelease]) -> Result<usize> {
+    let present = releases.first().map(|release| &release.artifact);
+    let good = |one: &PastRelease| state(one) != Some(State::Failed) && Some(&one.artifact) != present;
     releases.iter().position(good).ok_or_else(|| {
         Failure::new(Code::ReleaseUnknown, "can't do rollback, because there isn't a release to rollback to")
     })
 }
 
+/// How far it has come; nothing, where this server has not made it.
+fn state(release: &PastRelease) -> Option<State> {
+    release.release.as_ref().map(|release| release.state)
+}
+
 /// Asks on the terminal.
-fn pick(releases: &[Release]) -> Result<usize> {
+fn pick(releases: &[PastRelease]) -> Result<usize> {
     let mut terminal = std::io::stderr().lock();
     let mut write = |text: &str| terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
     let broken = |error| usage("the terminal cannot be asked").because(error).hint("name it with `--to N`");
     for (number, release) in releases.iter().enumerate() {
         let now = if number == 0 { "  (current release)" } else { "" };
-        let at = release.pushed_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default();
-        let order = &release.order;
-        write(&format!("#{number} {} {at} by {} {}{now}\n", order.artifact, shown(&order.actor.name), release.state))
-            .map_err(broken)?;
+        let at = release.released_at.strftime("%Y-%m-%d %H:%M:%S");
+        let by = called(&release.released_by.name, &release.released_by.email);
+        let how = state(release).map_or("elsewhere", State::as_str);
+        write(&format!("#{number} {} {at} by {} {how}{now}\n", shown(&release.artifact), shown(by))).map_err(broken)?;
     }
     write("roll back to #").map_err(broken)?;
     let mut line = String::new();

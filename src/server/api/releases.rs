@@ -11,6 +11,7 @@ use super::query::Query;
 use crate::model::artifact::Person;
 use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, Selector, State as Stage, Status, Wish};
 use crate::model::failure::Result;
+use crate::model::found::{Past, PastArtifacts, Statuses};
 use crate::model::{Code, Failure, FileName};
 use crate::server::identity::Identity;
 use crate::server::problem::{Answer, invalid};
@@ -21,6 +22,8 @@ use crate::store::ReleaseFilter;
 const PAGE: u32 = 20;
 /// How many a page can have.
 const LONGEST_PAGE: u32 = 200;
+/// How many releases of a history can be left out.
+const FARTHEST_BACK: u32 = 1000;
 /// The largest wish, in bytes.
 const MAX_WISH_BYTES: usize = 64 << 10;
 /// How many environments one wish may name.
@@ -154,6 +157,98 @@ pub(in crate::server) async fn status(
     visible(&identity, &service)?;
     let namespace = namespace(pairs)?;
     Ok(Json(app.manager.status(&service, namespace.as_ref()).await?))
+}
+
+/// Says what every service has that may be seen, in the order of their names.
+#[utoipa::path(get, path = "/api/v1/status", operation_id = "every_status", tag = "releases", security(("token" = [])),
+    params(
+        ("after" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many services at most"),
+    ),
+    responses(
+        (status = 200, description = "What is where", body = Statuses),
+        (status = 400, description = "Not a question"),
+        (status = 403, description = "Not allowed for any service"),
+    ))]
+pub(in crate::server) async fn every_status(
+    State(app): State<App>,
+    identity: Identity,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Answer<Json<Statuses>> {
+    identity.need_somewhere(Verb::Read)?;
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    let mut query = Query::of(pairs);
+    let after: Option<FileName> = query.one("after")?;
+    let limit = query.limit(LONGEST_PAGE, LONGEST_PAGE)?;
+    query.end()?;
+    let is_seen = |service: &FileName| identity.grants.allow(Verb::Read, Some(service));
+    Ok(Json(app.manager.every_status(&is_seen, after.as_ref(), limit as usize).await?))
+}
+
+/// Says what a service had in an environment, the last one first: by this server's releases and by the history of its
+/// configuration repository, whoever wrote it.
+#[utoipa::path(get, path = "/api/v1/services/{service}/history", operation_id = "show_history", tag = "releases", security(("token" = [])),
+    params(
+        ("service" = String, Path, description = "In any case"),
+        ("environment" = String, Query, description = "In this environment, in any case"),
+        ("namespace" = Option<String>, Query, description = "In this namespace only"),
+        ("skip" = Option<u32>, Query, maximum = 1000, description = "So many of the latest are left out"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "What it had; none is no failure", body = Past),
+        (status = 400, description = "Not a question"),
+        (status = 404, description = "The service is not to be seen"),
+    ))]
+pub(in crate::server) async fn history(
+    State(app): State<App>,
+    identity: Identity,
+    path: std::result::Result<Path<String>, PathRejection>,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Answer<Json<Past>> {
+    let service = service(path)?;
+    visible(&identity, &service)?;
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    let mut query = Query::of(pairs);
+    let environment: FileName =
+        query.one("environment")?.ok_or_else(|| invalid("`environment` is missing in the query"))?;
+    let namespace: Option<FileName> = query.one("namespace")?;
+    let skip = query.one::<u32>("skip")?.unwrap_or_default();
+    if skip > FARTHEST_BACK {
+        return Err(invalid(format!("`skip` in the query is more than {FARTHEST_BACK}")).into());
+    }
+    let limit = query.limit(PAGE, LONGEST_PAGE)?;
+    query.end()?;
+    Ok(Json(app.manager.past(&service, &environment, namespace.as_ref(), skip as usize, limit as usize).await?))
+}
+
+/// Lists the artifacts of a service that configuration repositories have the records of, the one that was built last first.
+/// They need not be in the registry.
+#[utoipa::path(get, path = "/api/v1/services/{service}/history/artifacts", operation_id = "list_past_artifacts", tag = "releases", security(("token" = [])),
+    params(
+        ("service" = String, Path, description = "In any case"),
+        ("branch" = Option<String>, Query, description = "Of exactly this branch"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "The artifacts, as far back as the last releases to each environment go", body = PastArtifacts),
+        (status = 400, description = "Not a question"),
+        (status = 404, description = "The service is not to be seen"),
+    ))]
+pub(in crate::server) async fn past_artifacts(
+    State(app): State<App>,
+    identity: Identity,
+    path: std::result::Result<Path<String>, PathRejection>,
+    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+) -> Answer<Json<PastArtifacts>> {
+    let service = service(path)?;
+    visible(&identity, &service)?;
+    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
+    let mut query = Query::of(pairs);
+    let branch: Option<String> = query.one("branch")?;
+    let limit = query.limit(PAGE, LONGEST_PAGE)?;
+    query.end()?;
+    Ok(Json(app.manager.past_artifacts(&service, branch.as_deref(), limit as usize).await?))
 }
 
 fn check(wish: &Wish) -> Result<()> {

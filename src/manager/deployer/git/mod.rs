@@ -13,6 +13,7 @@ mod checks;
 mod commits;
 mod directories;
 mod history;
+mod index;
 mod kustomization;
 mod land;
 mod landing;
@@ -25,7 +26,7 @@ mod repository;
 mod signing;
 mod tree;
 
-pub use history::{History, Namespaces, Query, Released, Standing};
+pub use history::{Edit, History, Namespaces, Query, Released, Since, Standing};
 pub use landing::{Change, Decision, Landed, Landing, PayloadFile, Place};
 pub use objects::{Id, NotAnId};
 pub use remote::Credentials;

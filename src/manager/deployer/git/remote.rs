@@ -70,10 +70,19 @@ impl ConfigRepository {
     pub(super) fn fetch(&mut self) -> Result<()> {
         self.is_current = false;
         let tracking = self.tracking();
-        let refspec = format!("+refs/heads/{}:{tracking}", self.settings.branch);
+        self.fetch_into(&tracking)?;
+        self.tip = self.resolve(&tracking)?;
+        self.is_current = true;
+        Ok(())
+    }
+
+    /// Lets a name of the copy's own lead to where the remote's branch is, and no other one.
+    pub(super) fn fetch_into(&self, name: &str) -> Result<()> {
+        let refspec = format!("+refs/heads/{}:{name}", self.settings.branch);
         let program = self.outside().args(["fetch", "--quiet", "--no-tags", "--no-auto-maintenance"]).args([
             "--no-write-fetch-head",
             "--no-recurse-submodules",
+            "--refmap=",
             "--",
             "origin",
             &refspec,
@@ -86,10 +95,8 @@ impl ConfigRepository {
                 return Err(self.classify(&output, &program).into_failure());
             }
             // The branch has no commit yet, or has none any more.
-            self.git().args(["update-ref", "-d", &tracking]).read()?;
+            self.git().args(["update-ref", "-d", name]).read()?;
         }
-        self.tip = self.resolve(&tracking)?;
-        self.is_current = true;
         Ok(())
     }
 

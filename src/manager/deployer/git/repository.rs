@@ -19,6 +19,9 @@ use super::objects::Id;
 use super::remote::{self, Credentials};
 use super::signing::SigningKey;
 
+/// Where a copy keeps what whoever only reads has seen of the remote's branch. Whoever lands has another name for it, so
+/// that neither waits for the other one.
+const SEEN: &str = "refs/consign/seen";
 /// How many packs there may be before they become one.
 const MAX_PACKS: usize = 50;
 
@@ -62,6 +65,17 @@ pub(super) struct Warm {
 impl ConfigRepository {
     /// Opens the copy, or makes an empty one. The remote is not asked yet.
     pub fn open(settings: Settings) -> Result<Self> {
+        let mut repository = Self::open_to_read(settings)?;
+        let turn = repository.turn()?;
+        // What a killed process left of files that it was writing.
+        files::sweep(&repository.settings.directory.join("objects/pack"))?;
+        drop(turn);
+        repository.tip = repository.resolve(&repository.tracking())?;
+        Ok(repository)
+    }
+
+    /// The same, for nothing but [`look`](Self::look): somebody else may be landing meanwhile.
+    pub fn open_to_read(settings: Settings) -> Result<Self> {
         remote::check_address(&settings.address)?;
         check_branch(&settings.branch)?;
         let is_plain = settings.address.starts_with("http://");
@@ -70,20 +84,20 @@ impl ConfigRepository {
                 .subject(settings.address)
                 .hint("use the repository's https address"));
         }
-        let mut repository = Self { settings, tip: None, is_current: false, warm: Warm::default() };
+        let repository = Self { settings, tip: None, is_current: false, warm: Warm::default() };
         let directory = &repository.settings.directory;
-        if !directory.join("HEAD").exists() {
+        // It is among the last things that git makes.
+        let is_made = || directory.join("objects/info").exists();
+        if !is_made() {
             files::create_directory(directory)?;
-            let init = git(directory)
-                .args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"])
-                .arg("--initial-branch=main");
-            init.read()?;
+            let _turn = repository.turn()?;
+            if !is_made() {
+                let init = git(directory)
+                    .args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"])
+                    .arg("--initial-branch=main");
+                init.read()?;
+            }
         }
-        let turn = repository.turn()?;
-        // What a killed process left of files that it was writing.
-        files::sweep(&directory.join("objects/pack"))?;
-        drop(turn);
-        repository.tip = repository.resolve(&repository.tracking())?;
         Ok(repository)
     }
 
@@ -93,9 +107,19 @@ impl ConfigRepository {
         self.fetch()
     }
 
-    /// What the repository says of releases. It can be asked while something is landed.
+    /// What the repository says of releases, as the copy knows it. It can be asked while something is landed.
     pub fn history(&self) -> History {
-        History::of(self.settings.directory.clone(), self.settings.branch.clone())
+        History::of(self.settings.directory.clone(), self.tracking())
+    }
+
+    /// Asks the remote for what others have brought there, while something may be landed.
+    pub fn look(&self) -> Result<()> {
+        self.fetch_into(SEEN)
+    }
+
+    /// What the repository says of releases, as it was at the last [`look`](Self::look), by whichever process.
+    pub fn seen(&self) -> History {
+        History::of(self.settings.directory.clone(), SEEN.to_owned())
     }
 
     /// Puts what many landings have left together, if there is much of it.
