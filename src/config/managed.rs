@@ -85,11 +85,13 @@ fn committer() -> Person {
 pub fn read(path: &Utf8Path) -> Result<Plan> {
     let bytes = files::read_bounded(path, MAX_BYTES)?;
     parse(&String::from_utf8_lossy(&bytes), path.parent().unwrap_or(Utf8Path::new(""))).map_err(|failure| {
+        // Whoever starts a server has no policy to mend but this file.
+        let code = match failure.code() {
+            Code::PolicyInvalid | Code::PolicyConflict => Code::ConfigInvalid,
+            code => code,
+        };
         let hint = failure.way_out().unwrap_or("docs/releasing.md has a table of what can stand there").to_owned();
-        Failure::new(failure.code(), format!("`{path}` cannot be used"))
-            .subject(path.as_str())
-            .because(failure)
-            .hint(hint)
+        Failure::new(code, format!("`{path}` cannot be used")).subject(path.as_str()).because(failure).hint(hint)
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Manager`] joins the registry, a [`Plan`] of environments, and deployers. What is wished for is
 //! judged in [`wish`], waits its turn in the database, is judged again and written by [`queue`], and what
-//! becomes of it is noted by [`observe`]. [`auto`] wishes by itself, as policies say. Everything that is
+//! becomes of it is noted by [`observe`]. [`auto`] and [`recovery`] wish by themselves, as policies say. Everything that is
 //! begun can be begun again by another process: what is known of it is in the database and in the
 //! environment itself. Who may ask for what is decided in front of it; here everybody may.
 
@@ -14,6 +14,7 @@ mod observe;
 pub mod plan;
 mod policies;
 mod queue;
+mod recovery;
 mod report;
 mod ruling;
 mod views;
@@ -113,6 +114,9 @@ impl Manager {
             }
             if let Err(failure) = self.release_by_itself().await {
                 tracing::warn!(cause = failure.chain().join(": "), "what is released by itself could not be");
+            }
+            if let Err(failure) = self.roll_back_by_itself().await {
+                tracing::warn!(cause = failure.chain().join(": "), "what is rolled back by itself could not be");
             }
             self.rest().await;
         }

@@ -4,11 +4,15 @@
 //! noted on the release that is live there and of that artifact, and on no other one, so that a late word
 //! about an older release changes nothing.
 
+use std::collections::BTreeSet;
+
 use super::Manager;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
-use crate::model::hint::{Change as RefChange, Deployed, Failing, Hint};
+use crate::model::hint::{Change as RefChange, Deployed, Failing as FailingHint, Hint};
+use crate::model::policy::Failing;
 use crate::model::{Code, text};
+use crate::store::errands::NewErrand;
 use crate::store::{Change, EventRow, Next, ReleaseFilter};
 
 /// How many releases one report can be about.
@@ -16,9 +20,17 @@ const MOST: u32 = 100;
 /// How many releases of an environment are looked at for those that a commit has in it.
 const MOST_WRITTEN: u32 = 2000;
 
+/// What somebody reports of a release.
+struct Seen<'a> {
+    state: State,
+    reason: Option<&'a str>,
+    about: &'a str,
+    by: &'a str,
+}
+
 impl Manager {
     /// Notes everything that was reported since the last time.
-    pub(super) async fn observe(&self) -> Result<()> {
+    pub async fn observe(&self) -> Result<()> {
         while let Some(event) = self.registry().store.next_event(None).await? {
             let sequence = event.sequence;
             self.note(event).await?;
@@ -33,6 +45,7 @@ impl Manager {
             return Ok(());
         };
         let about = hint.about();
+        let mut failing = Failing::Verification;
         let (found, state, reason) = match hint {
             Hint::Deployed(Deployed { environment, namespace, artifact, available, wanted, .. }) => {
                 let state = if available >= wanted { State::Healthy } else { State::Applying };
@@ -40,7 +53,7 @@ impl Manager {
             }
             Hint::PodFailed(failing) | Hint::JobFailed(failing) => {
                 let reason = reason_of(&failing);
-                let Failing { environment, namespace, artifact, .. } = failing;
+                let FailingHint { environment, namespace, artifact, .. } = failing;
                 (self.live_at(environment, namespace, artifact).await?, State::Failed, Some(reason))
             }
             Hint::Flux { name, severity, reason, message, revision, environment, .. } => {
@@ -51,8 +64,10 @@ impl Manager {
                     found.iter().filter(|release| release.order.service.as_str() == name).cloned().collect();
                 let found = if named.is_empty() { found } else { named };
                 match (severity.as_str(), reason.as_str()) {
-                    ("error", _) => (found, State::Failed, Some(message)),
-                    (_, reason) if reason.ends_with("Failed") => (found, State::Failed, Some(message)),
+                    (severity, word) if severity == "error" || word.ends_with("Failed") => {
+                        failing = failing_of(word);
+                        (found, State::Failed, Some(message))
+                    }
                     (_, "ReconciliationSucceeded") => (found, State::Healthy, None),
                     _ => (found, State::Applying, None),
                 }
@@ -63,19 +78,18 @@ impl Manager {
             Hint::Ref { .. } | Hint::Release { .. } => return Ok(()),
         };
         for release in found {
-            self.note_on(&release, state, reason.as_deref(), &about, &event.source).await?;
+            let follows = match state {
+                State::Failed => self.recovery(&release.order, failing).await?,
+                _ => None,
+            };
+            let seen = Seen { state, reason: reason.as_deref(), about: &about, by: &event.source };
+            self.note_on(&release, &seen, follows).await?;
         }
         Ok(())
     }
 
-    async fn note_on(
-        &self,
-        release: &Release,
-        state: State,
-        reason: Option<&str>,
-        about: &str,
-        by: &str,
-    ) -> Result<()> {
+    async fn note_on(&self, release: &Release, seen: &Seen<'_>, follows: Option<(String, NewErrand)>) -> Result<()> {
+        let Seen { state, reason, about, by } = *seen;
         // What runs as it should is not made less by a word that came late.
         if release.state == State::Healthy && state == State::Applying {
             return Ok(());
@@ -88,6 +102,7 @@ impl Manager {
             reason: reason.map(str::to_owned),
             due_at: at,
             decision: None,
+            gives_way: false,
         };
         let order = &release.order;
         let change = Change {
@@ -98,7 +113,7 @@ impl Manager {
             sha256: Some(order.artifact_sha256),
             note: Some(format!("{} {state}: {about}", order.id)),
         };
-        if self.registry().store.observed(row.sequence, &next, &change).await? {
+        if self.registry().store.observed(row.sequence, &next, &change, follows).await? {
             match state {
                 State::Healthy => self.tell(order, "healthy", None),
                 State::Failed => self.tell(order, "failed", None),
@@ -122,18 +137,26 @@ impl Manager {
     /// environment that were written before and of which nothing is known yet. Of a push with many commits
     /// nobody looks at any but the last.
     async fn reached(&self, commit: &str, environment: Option<String>) -> Result<Vec<Release>> {
-        let (of_commit, _) = self
-            .releases(&ReleaseFilter { commit: Some(commit.to_owned()), most: 1, ..ReleaseFilter::default() })
-            .await?;
-        let Some(last) = of_commit.into_iter().next() else { return Ok(Vec::new()) };
-        let environment = environment.unwrap_or_else(|| last.order.environment.to_string());
-        let (live, _) =
-            self.releases(&ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() }).await?;
-        let is_meant = |release: &Release| {
-            release.order.id == last.order.id
-                || (release.state != State::Healthy && release.pushed_at <= last.pushed_at)
+        let at_commit = ReleaseFilter { commit: Some(commit.to_owned()), most: MOST, ..ReleaseFilter::default() };
+        let (at_commit, _) = self.releases(&at_commit).await?;
+        // What was there already when it was asked for has the commit of another one.
+        let Some(written_at) = at_commit.iter().filter_map(|release| release.pushed_at).min() else {
+            return Ok(Vec::new());
         };
-        Ok(live.into_iter().filter(is_meant).collect())
+        let environments: BTreeSet<String> = match environment {
+            Some(environment) => [environment].into(),
+            None => at_commit.iter().map(|release| release.order.environment.to_string()).collect(),
+        };
+        let is_meant = |release: &Release| {
+            let is_older = release.pushed_at.is_some_and(|at| at <= written_at);
+            release.commit.as_deref() == Some(commit) || (is_older && release.state != State::Healthy)
+        };
+        let mut reached = Vec::new();
+        for environment in environments {
+            let there = ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() };
+            reached.extend(self.releases(&there).await?.0.into_iter().filter(is_meant));
+        }
+        Ok(reached)
     }
 }
 
@@ -142,13 +165,18 @@ fn live() -> ReleaseFilter {
     ReleaseFilter { states: states.collect(), most: MOST, ..ReleaseFilter::default() }
 }
 
+/// What Flux says when it has looked, and it does not run; anything else may have other causes.
+fn failing_of(reason: &str) -> Failing {
+    if matches!(reason, "HealthCheckFailed" | "ReconciliationFailed") { Failing::Verification } else { Failing::Error }
+}
+
 /// The commit of a revision: `main/<sha>` or `main@sha1:<sha>`.
 fn commit_of(revision: &str) -> Option<&str> {
     let commit = revision.rsplit([':', '/', '@']).next().filter(|commit| commit.len() >= 40);
     commit.filter(|commit| commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn reason_of(failing: &Failing) -> String {
+fn reason_of(failing: &FailingHint) -> String {
     let said: Vec<_> = failing
         .errors
         .iter()

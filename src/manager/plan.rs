@@ -9,7 +9,7 @@ use super::deployer::git::{Credentials, SigningKey};
 use crate::model::artifact::Person;
 use crate::model::delivery::Environment;
 use crate::model::failure::Result;
-use crate::model::policy::Global;
+use crate::model::policy::{Global, Stage};
 use crate::model::{Code, Failure, FileName};
 
 /// Everything that a manager has to be told.
@@ -102,6 +102,17 @@ impl Plan {
                 unknown.hint(format!("there are {}", known.join(", ")))
             }
         })
+    }
+
+    /// Where an environment stands: those that are promoted from the same ones are one stage.
+    pub fn stage(&self, name: &FileName) -> Stage {
+        let from = |environment: &Environment| environment.from.iter().cloned().collect::<BTreeSet<_>>();
+        let Some(own) = self.environments.iter().find(|environment| environment.name == *name) else {
+            return Stage::default();
+        };
+        let is_beside = |other: &&Environment| other.name != *name && from(other) == from(own);
+        let beside = self.environments.iter().filter(is_beside).map(|other| other.name.clone()).collect();
+        Stage { from: own.from.clone(), beside }
     }
 
     /// Whether somebody reports what becomes of releases into an environment.

@@ -2,6 +2,8 @@
 //!
 //! Whatever may let a waiting release go on, or stop it, has those that wait judged again at once.
 
+use std::collections::BTreeSet;
+
 use super::Manager;
 use super::queue::{read_order, target};
 use super::ruling;
@@ -14,7 +16,7 @@ use crate::model::management::{
 use crate::model::policy::{Actor, ActorKind, Document, Policy, PolicySet};
 use crate::model::{Code, Digest, Failure, FileName};
 use crate::store::errands::NewErrand;
-use crate::store::{Change, NewApproval, PoliciesWritten, ReleaseFilter, Ruling, Target};
+use crate::store::{Amended, Change, NewApproval, Next, PoliciesWritten, ReleaseFilter, Ruling, Target};
 
 /// How many releases a thought-out change is tried on.
 const MOST_REPLAYED: u32 = 1000;
@@ -74,6 +76,7 @@ impl Manager {
             .store
             .change_policies(service.as_str(), caller.at, |there| {
                 let mut policies = ruling::policies(&plan, service, there)?;
+                let automated: BTreeSet<FileName> = policies.automated().into_iter().cloned().collect();
                 let note = amend(&mut policies)?;
                 let document = Document::new(policies.local().to_vec()).render();
                 let change = Change {
@@ -84,7 +87,13 @@ impl Manager {
                     sha256: Some(Digest::of(&document)),
                     note: Some(note),
                 };
-                Ok((String::from_utf8(document).expect("JSON is text"), change, copies))
+                let automated = automated.into_iter().filter(|environment| !policies.is_automated(environment));
+                Ok(Amended {
+                    document: String::from_utf8(document).expect("JSON is text"),
+                    change,
+                    errands: copies,
+                    lifts: automated.map(|environment| lift(&environment, service, caller)).collect(),
+                })
             })
             .await?;
         self.judge_waiting(Some(service)).await?;
@@ -186,7 +195,7 @@ impl Manager {
         self.judge_waiting(Some(service)).await
     }
 
-    /// Judges again what waits for somebody, of one service or of all.
+    /// Judges again what policies keep waiting, of one service or of all.
     pub(super) async fn judge_waiting(&self, service: Option<&FileName>) -> Result<()> {
         let waiting = self.waiting(service).await?;
         if waiting.is_empty() {
@@ -199,10 +208,13 @@ impl Manager {
             .store
             .proceed(&asked, ground.now, |row, facts| {
                 let Some(order) = order_of(row.sequence) else { return Ok(Ruling::Pass) };
-                if row.state != State::Requested.as_str() {
+                if !row.gives_way {
                     return Ok(Ruling::Pass);
                 }
-                Ok(Ruling::Go(ruling::proceed(&ground, order, row, facts)?.next))
+                let next = ruling::proceed(&ground, order, row, facts)?.next;
+                // It goes in its turn, and not from here.
+                let state = if next.state == State::Committing { State::Queued } else { next.state };
+                Ok(Ruling::Go(Next { state, ..next }))
             })
             .await?;
         self.wake();
@@ -212,7 +224,8 @@ impl Manager {
     async fn waiting(&self, service: Option<&FileName>) -> Result<Vec<(u64, Order)>> {
         let filter = ReleaseFilter {
             services: service.map(|service| vec![service.to_string()]),
-            states: vec![State::Requested.as_str()],
+            states: vec![State::Requested.as_str(), State::Queued.as_str()],
+            gives_way: true,
             most: MOST_WAITING,
             ..ReleaseFilter::default()
         };
@@ -238,6 +251,19 @@ fn held(place: &Target, caller: &Caller, verb: &'static str, note: Option<String
         sha256: None,
         note,
     }
+}
+
+/// A hold where nothing goes by itself any more.
+fn lift(environment: &FileName, service: &FileName, caller: &Caller) -> (String, Change) {
+    let change = Change {
+        at: caller.at,
+        subject: caller.subject.clone(),
+        verb: "hold.lift",
+        object: format!("{environment}/{service}"),
+        sha256: None,
+        note: Some(format!("nothing goes to {environment} by itself any more")),
+    };
+    (environment.to_string(), change)
 }
 
 /// Where nobody has asked yet, nobody votes on their own wish.

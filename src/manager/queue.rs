@@ -59,13 +59,13 @@ struct Begun {
 /// What is said to a release just before it would be written once more.
 enum Again {
     Commit,
-    /// It waits, and whatever comes after it in its place does too.
+    /// Policies do not let it go yet. What comes after it in its place need not wait for it.
     Later(Failure),
     /// It has come to its end.
     Over(Failure),
 }
 
-/// Where something waits that came first, so that nothing goes past it.
+/// Where something is tried again that came first, so that nothing goes past it.
 #[derive(Default)]
 struct Queues(HashSet<Place>);
 
@@ -186,6 +186,11 @@ impl Manager {
                 }
             }
             Err(failure) => {
+                tracing::warn!(
+                    deployer,
+                    cause = failure.chain().join(": "),
+                    "nothing could be written; it is tried again"
+                );
                 endings.extend(begun.iter().map(|begun| (again(begun, &failure, at), target(&begun.order))));
             }
         }
@@ -207,17 +212,14 @@ impl Manager {
         let mut orders: BTreeMap<u64, Order> = rows.into_iter().map(|(row, order)| (row.sequence, order)).collect();
         let mut said: BTreeMap<u64, (bool, HoldChange, Option<String>)> = BTreeMap::new();
         let (ground, known) = (self.ground().await, orders.clone());
-        let mut queues = Queues::default();
         let judge = |row: &ReleaseRow, facts: &Facts| {
             let Some(order) = known.get(&row.sequence) else { return Ok(Ruling::Pass) };
             let is_unsure = row.state == State::Committing.as_str();
-            if !is_unsure && queues.is_stopped(order) {
+            // A later one may have arrived: once that is known this one is too late, or free to go.
+            if !is_unsure && is_overtaken(row, facts) {
                 return Ok(Ruling::Pass);
             }
             let ruled = ruling::proceed(&ground, order, row, facts)?;
-            if !is_unsure && ruled.next.state == State::Queued {
-                queues.stop(order);
-            }
             said.insert(row.sequence, (is_unsure, ruled.hold, ruled.candidate));
             Ok(if is_unsure { Ruling::Pass } else { Ruling::Go(ruled.next) })
         };
@@ -293,8 +295,8 @@ impl Manager {
             }
             match handle.block_on(manager.judge_again(&landing.release_id)) {
                 Ok(Again::Commit) => Say::Commit,
-                Ok(Again::Over(failure)) => Say::LeaveOut(failure),
-                Ok(Again::Later(failure)) | Err(failure) => {
+                Ok(Again::Over(failure) | Again::Later(failure)) => Say::LeaveOut(failure),
+                Err(failure) => {
                     queues.stop_at(landing);
                     Say::LeaveOut(failure)
                 }
@@ -341,6 +343,11 @@ impl Manager {
             _ => Again::Over(failure),
         })
     }
+}
+
+/// Whether something is being written that was asked for later in the same place.
+fn is_overtaken(row: &ReleaseRow, facts: &Facts) -> bool {
+    facts.waiting.iter().any(|other| other.sequence > row.sequence && other.state == State::Committing.as_str())
 }
 
 /// Writes what was refused together each by itself. What comes after a refused one in its place waits for it; where
@@ -435,7 +442,7 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
     let is_rollback = matches!(intent, crate::model::intent::Intent::Rollback { .. });
     Some(Ending {
         sequence: begun.row.sequence,
-        next: Next { state: State::Pushed, code: None, reason: note, due_at: at, decision: None },
+        next: Next { state: State::Pushed, code: None, reason: note, due_at: at, decision: None, gives_way: false },
         replaces: Some(if is_rollback { State::RolledBack } else { State::Superseded }),
         holds: (begun.hold == HoldChange::Sets).then(|| NewHold {
             candidate: begun.candidate.clone(),
@@ -452,10 +459,19 @@ fn ended(begun: &Begun, landed: Landed, at: Timestamp) -> Option<Ending> {
             verb: "release.push",
             object: format!("{environment}/{namespace}/{service}"),
             sha256: Some(begun.order.artifact_sha256),
-            note: Some(format!("{id} {artifact} {}", commit.as_deref().unwrap_or("without a commit"))),
+            note: Some(format!(
+                "{id} {artifact} {}{}",
+                commit.as_deref().unwrap_or("without a commit"),
+                overridden(&begun.row).map(|over| format!(", {over}")).unwrap_or_default()
+            )),
         }),
         commit,
     })
+}
+
+/// Which freezes it was written in, and why.
+fn overridden(row: &ReleaseRow) -> Option<String> {
+    ruling::over(&serde_json::from_str(&row.decision).ok()?)
 }
 
 /// Whether it is worth another try.
@@ -492,6 +508,7 @@ fn failed(begun: &Begun, failure: &Failure, at: Timestamp) -> Ending {
             reason: Some(reason.clone()),
             due_at: at,
             decision: None,
+            gives_way: false,
         },
         commit: None,
         replaces: None,
@@ -523,6 +540,6 @@ fn again(begun: &Begun, failure: &Failure, at: Timestamp) -> Ending {
         Code::PushRefused | Code::PushRejected | Code::RemoteForbidden | Code::StoreUnavailable
     );
     let state = if is_known && !begun.is_unsure { State::Queued } else { State::Committing };
-    let next = Next { state, code: Some(failure.code().as_str()), reason, due_at, decision: None };
+    let next = Next { state, code: Some(failure.code().as_str()), reason, due_at, decision: None, gives_way: false };
     Ending { sequence: begun.row.sequence, next, commit: None, replaces: None, holds: None, lifts: false, change: None }
 }

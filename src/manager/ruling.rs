@@ -14,11 +14,11 @@ use crate::model::delivery::{Order, State};
 use crate::model::failure::Result;
 use crate::model::intent::Intent;
 use crate::model::policy::{
-    Actor, ActorKind, ArtifactFacts, Decision, Document, History, Hold, HoldChange, Outcome, Override, PolicySet,
+    Actor, ActorKind, ArtifactFacts, Came, Decision, Document, History, Hold, HoldChange, Outcome, Override, PolicySet,
     ReasonCode, Request, Verdict, Vote, Voted, decide,
 };
 use crate::model::{Code, Digest, Failure, FileName};
-use crate::store::{ApprovalRow, Facts, Next, ReleaseRow, Target};
+use crate::store::{ApprovalRow, Facts, Next, ReleaseRow, Target, Tried};
 
 /// How long something waits that nobody can say how long it waits.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -69,7 +69,7 @@ pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts
         actor: asker(order),
         intent: order.intent.clone(),
         at: ground.now,
-        history: history(order, facts, is_chosen, candidate.clone())?,
+        history: history(&ground.plan, order, facts, is_chosen, candidate.clone())?,
         // Whether they may was asked when they said so.
         over_freeze: order.override_reason.clone().map(|reason| Override { reason, permitted: true }),
     };
@@ -86,6 +86,7 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
             reason: Some(reason),
             due_at: now,
             decision: None,
+            gives_way: false,
         },
         hold: HoldChange::Stays,
         candidate: None,
@@ -113,7 +114,8 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
         Outcome::Refused => (State::Failed, Some(Code::PolicyRefused.as_str()), now),
     };
     let hold = decision.hold;
-    let next = Next { state, code, reason, due_at, decision: Some(written(&decision)) };
+    let gives_way = decision.outcome == Outcome::Waiting && state.is_waiting();
+    let next = Next { state, code, reason, due_at, decision: Some(written(&decision)), gives_way };
     Ok(Ruled { next, hold, candidate })
 }
 
@@ -157,6 +159,12 @@ pub(super) fn in_words(decision: &Decision) -> String {
     sentences.join("; ")
 }
 
+/// Which freezes a decision passes, and why.
+pub(super) fn over(decision: &Decision) -> Option<String> {
+    let passed = decision.overridden.iter().map(|passed| format!("over {}: {}", passed.policy, passed.reason));
+    Some(passed.collect::<Vec<_>>().join(", ")).filter(|passed| !passed.is_empty())
+}
+
 /// Who asked for a release.
 pub(super) fn asker(order: &Order) -> Actor {
     Actor {
@@ -172,10 +180,11 @@ pub(super) fn written(decision: &Decision) -> String {
     serde_json::to_string(decision).expect("plain data always serialises")
 }
 
-fn history(order: &Order, facts: &Facts, is_chosen: bool, candidate: Option<String>) -> Result<History> {
+fn history(plan: &Plan, order: &Order, facts: &Facts, is_chosen: bool, candidate: Option<String>) -> Result<History> {
     let mut running_since = BTreeMap::new();
     for (place, row) in &facts.live {
-        let (live, is_same_kind) = (read_order(row)?, is_same_namespace(order, place));
+        let live = read_order(row)?;
+        let is_same_kind = is_same_namespace(order, &place.namespace, &place.environment);
         if live.artifact_sha256 == order.artifact_sha256
             && is_same_kind
             && let Some(since) = row.pushed_at
@@ -186,12 +195,41 @@ fn history(order: &Order, facts: &Facts, is_chosen: bool, candidate: Option<Stri
     let hold = facts.hold.as_ref().map(|row| Hold {
         by: row.set_by.clone(),
         since: row.set_at,
-        // What is held off is whatever automation would choose by now.
-        candidate: if is_chosen { candidate.clone() } else { row.candidate.clone() },
+        // What is held off is whatever automation would choose by now, and no longer what was pushed before that.
+        candidate: if is_chosen { candidate.clone() } else { row.candidate.clone().filter(|_| facts.is_latest) },
         reason: Some(row.reason.clone()),
     });
     let votes = facts.approvals.iter().map(|row| voted(order, row)).collect::<Result<_>>()?;
-    Ok(History { running_since, live_before: facts.was_live, votes, hold, candidate })
+    let (namespace, environment) = (order.namespace.as_str(), order.environment.as_str());
+    let is_here = |tried: &Tried| tried.namespace == namespace && tried.environment == environment;
+    Ok(History {
+        running_since,
+        live_before: facts.tried.iter().any(is_here),
+        stage: plan.stage(&order.environment),
+        came: came(plan, order, facts),
+        votes,
+        hold,
+        candidate,
+    })
+}
+
+/// What came of the artifact where it was released. Where nobody reports how a release fares it came out well once it
+/// is written, unless it is rolled back.
+fn came(plan: &Plan, order: &Order, facts: &Facts) -> BTreeMap<FileName, Came> {
+    let mut came = BTreeMap::new();
+    for tried in facts.tried.iter().filter(|tried| is_same_namespace(order, &tried.namespace, &tried.environment)) {
+        let Ok(environment) = tried.environment.parse::<FileName>() else { continue };
+        let one = if tried.was_healthy || tried.has_stayed && !plan.is_observed(&environment) {
+            Came::Well
+        } else if tried.has_stayed {
+            Came::Open
+        } else {
+            Came::ToNothing
+        };
+        let best = came.entry(environment).or_insert(one);
+        *best = one.min(*best);
+    }
+    came
 }
 
 fn voted(order: &Order, row: &ApprovalRow) -> Result<Voted> {
@@ -206,9 +244,9 @@ fn voted(order: &Order, row: &ApprovalRow) -> Result<Voted> {
 }
 
 /// Whether a place belongs to an order's namespace: the same one, or each that of its own environment.
-fn is_same_namespace(order: &Order, place: &Target) -> bool {
-    let is_own = order.namespace == order.environment && place.namespace == place.environment;
-    is_own || place.namespace == order.namespace.as_str()
+fn is_same_namespace(order: &Order, namespace: &str, environment: &str) -> bool {
+    let is_own = order.namespace == order.environment && namespace == environment;
+    is_own || namespace == order.namespace.as_str()
 }
 
 /// What the place has.
@@ -225,11 +263,19 @@ fn is_chosen(policies: &PolicySet, order: &Order, artifact: &ArtifactFacts, fact
         && asked_for.iter().any(|automation| *automation.environment == order.environment)
 }
 
-/// What the place has, where there is automation that has put it there.
+/// What automation wants to bring there, or what the place has, where there is automation that has put it there.
 fn released_by_itself(policies: &PolicySet, order: &Order, facts: &Facts) -> Result<Option<String>> {
     if !policies.is_automated(&order.environment) {
         return Ok(None);
     }
+    let waiting = facts.waiting.iter().map(read_order).collect::<Result<Vec<_>>>()?;
+    let before = waiting.into_iter().take_while(|other| other.id != order.id);
+    let wanted = before.filter(|other| other.intent == Intent::AutoRelease).last();
     let live = live_in(facts, &super::queue::target(order)).map(read_order).transpose()?;
-    Ok(live.map(|live| live.artifact.to_string()))
+    // What failed is live no longer, and is what is gone back from.
+    let left = match &order.intent {
+        Intent::Rollback { previous_artifact_id } => Some(previous_artifact_id.clone()),
+        _ => None,
+    };
+    Ok(wanted.or(live).map(|order| order.artifact.to_string()).or(left))
 }

@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::Manager;
 use super::landing::no_manifests;
 use super::queue::{read_order, target};
+use super::recovery;
 use super::ruling::{self, Asked, Ground};
 use super::watch::{Told, intent_of};
 use crate::artifacts;
@@ -31,6 +32,15 @@ struct Found {
     order: Order,
     deployer: String,
     artifact: Artifact,
+}
+
+/// The release by which a place has an artifact already, or will have.
+struct There {
+    id: String,
+    /// Whether policies keep it waiting.
+    gives_way: bool,
+    /// How far it has come, where it is not there yet.
+    so_far: Option<String>,
 }
 
 /// Judges what was found, in the transaction that keeps it.
@@ -132,7 +142,8 @@ impl Manager {
                 (artifact, sha256, Intent::Rollback { previous_artifact_id: live.order.artifact.to_string() })
             }
         };
-        let intent = if actor.is_automation { Intent::AutoRelease } else { intent };
+        let is_rollback = matches!(intent, Intent::Rollback { .. });
+        let intent = if actor.is_automation && !is_rollback { Intent::AutoRelease } else { intent };
         let namespace = guess.or_else(|| artifact.namespace.clone()).unwrap_or_else(|| name.clone());
         Ok(Found {
             order: Order {
@@ -285,10 +296,23 @@ impl Clerk<'_> {
             let failure = no_manifests(artifact, &order.environment);
             return Ok((refusal(&order.environment, Some(&order.artifact), &failure), None));
         }
-        if let Some((release, reason)) = there_or_on_its_way(order, facts)? {
-            return Ok((Granting { release: Some(release), reason, ..granting(Verdict::UpToDate) }, None));
+        let is_by_itself = order.actor.is_automation && matches!(order.intent, Intent::Rollback { .. });
+        if is_by_itself && !recovery::is_settled(order, facts) {
+            return Err(recovery::not_settled(order));
+        }
+        let mut there = there_or_on_its_way(order, facts)?;
+        let up_to_date =
+            |there: There| Granting { release: Some(there.id), reason: there.so_far, ..granting(Verdict::UpToDate) };
+        if let Some(there) = there.take_if(|there| !there.gives_way) {
+            return Ok((up_to_date(there), None));
         }
         let Asked { decision, .. } = ruling::ask(self.ground, order, facts)?;
+        // What waits because policies say so is on its way, unless this one may go now.
+        if let Some(there) = there
+            && !decision.is_allowed()
+        {
+            return Ok((up_to_date(there), None));
+        }
         let is_waiting = ruling::is_approval_all(&decision);
         let reason = (!decision.is_allowed()).then(|| ruling::in_words(&decision));
         let next = |state, reason| Next {
@@ -297,6 +321,7 @@ impl Clerk<'_> {
             reason,
             due_at: self.ground.now,
             decision: Some(ruling::written(&decision)),
+            gives_way: decision.outcome == Outcome::Waiting,
         };
         let (result, next) = match decision.outcome {
             Outcome::Allowed if self.dry_run => (Verdict::WouldBeAccepted, None),
@@ -325,14 +350,14 @@ impl Judge for Clerk<'_> {
         let live = ruling::live_in(facts, &target(&found.order)).map(read_order).transpose()?;
         let order = Order { previous: live.map(|live| live.artifact), ..found.order.clone() };
         granting.release = Some(order.id.clone());
+        let note = granting.decision.as_ref().and_then(ruling::over);
         self.say(granting);
         Ok(Ruling::Keep(Box::new(NewRelease {
             id: order.id.clone(),
             deployer: found.deployer.clone(),
             artifact_sha256: order.artifact_sha256,
-            // Whoever reads the log learns who let a freeze be passed, and why, without asking for the release.
-            note: order.override_reason.as_ref().map(|reason| format!("whatever is frozen: {reason}")),
             order: serde_json::to_string(&order).expect("plain data always serialises"),
+            note,
             next,
         })))
     }
@@ -342,16 +367,16 @@ impl Judge for Clerk<'_> {
     }
 }
 
-/// The release by which the place has the artifact already, or will have: nothing is to be done then. And how far
-/// it has come, where it is not there yet.
-fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<(String, Option<String>)>> {
+/// The release by which the place has the artifact already, or will have.
+fn there_or_on_its_way(order: &Order, facts: &Facts) -> Result<Option<There>> {
     let place: Target = target(order);
     let Some(row) = facts.waiting.last().or_else(|| ruling::live_in(facts, &place)) else { return Ok(None) };
     let last = read_order(row)?;
     let is_waiting = State::parse(&row.state).is_some_and(State::is_waiting);
     let why = row.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
     let so_far = is_waiting.then(|| format!("it is {}{why}", row.state));
-    Ok((last.artifact_sha256 == order.artifact_sha256).then_some((last.id, so_far)))
+    let there = There { id: last.id, gives_way: row.gives_way, so_far };
+    Ok((last.artifact_sha256 == order.artifact_sha256).then_some(there))
 }
 
 fn refusal(environment: &FileName, artifact: Option<&FileName>, failure: &Failure) -> Granting {

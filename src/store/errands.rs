@@ -2,7 +2,7 @@
 //!
 //! Something goes with its branch, or the copy of a service's policies is brought up to date. An errand is done
 //! when it is its turn among the releases of its place, and it stays as a row, so that whatever caused it causes
-//! no second one.
+//! no second one. A rollback that a policy wants is one, too, until it has become a release; nothing waits for it.
 
 use jiff::Timestamp;
 
@@ -16,17 +16,19 @@ use crate::model::failure::Result;
 pub const REMOVAL: &str = "removal";
 /// The copy of a service's policies.
 pub const POLICIES: &str = "policies";
+/// A release that failed, and that a policy wants to be rolled back.
+pub const ROLLBACK: &str = "rollback";
 
 /// An errand that is to be run.
 #[derive(Clone, Debug)]
 pub struct NewErrand {
-    /// [`REMOVAL`] or [`POLICIES`].
+    /// [`REMOVAL`], [`POLICIES`] or [`ROLLBACK`].
     pub kind: &'static str,
     /// How its environment is changed.
     pub deployer: String,
     /// What it is about. There is one place for each, and without an environment none for policies.
     pub target: Target,
-    /// What the commit says.
+    /// What the commit says; of a rollback, the release that failed.
     pub subject: String,
     /// The branch that is gone.
     pub branch: String,
@@ -39,7 +41,7 @@ pub struct ErrandRow {
     pub cause: String,
     /// Its place in the order of all changes.
     pub sequence: u64,
-    /// [`REMOVAL`] or [`POLICIES`].
+    /// [`REMOVAL`], [`POLICIES`] or [`ROLLBACK`].
     pub kind: String,
     /// The service.
     pub service: String,
@@ -47,15 +49,32 @@ pub struct ErrandRow {
     pub namespace: String,
     /// The environment; empty for policies.
     pub environment: String,
-    /// What the commit says.
+    /// What the commit says; of a rollback, the release that failed.
     pub subject: String,
-    /// The branch that is gone; empty for policies.
+    /// The branch that is gone; empty otherwise.
     pub branch: String,
     /// How often it was tried.
     pub attempts: u32,
 }
 
 type Columns = (String, i64, String, String, String, String, String, String, i64);
+
+impl ErrandRow {
+    fn of(columns: Columns) -> Result<Self> {
+        let (cause, sequence, kind, service, namespace, environment, subject, branch, attempts) = columns;
+        Ok(Self {
+            cause,
+            sequence: unsigned(sequence)?,
+            kind,
+            service,
+            namespace,
+            environment,
+            subject,
+            branch,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        })
+    }
+}
 
 /// Keeps an errand, unless its cause has one already.
 macro_rules! keep_errand {
@@ -99,16 +118,33 @@ impl Store {
         }))
     }
 
+    /// The rollbacks that are still to become releases, of every deployer, once it is time to look at them.
+    pub async fn rollbacks(&self, now: Timestamp, most: u32) -> Result<Vec<ErrandRow>> {
+        let rows: Vec<Columns> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT cause, sequence, kind, service, namespace, environment, subject, branch, attempts FROM errand \
+                 WHERE kind = 'rollback' AND done_at IS NULL AND due_at <= $1 ORDER BY sequence LIMIT $2",
+            )
+            .bind(microseconds(now))
+            .bind(i64::from(most))
+            .fetch_all(pool)
+            .await
+        })
+        .map_err(broken)?;
+        rows.into_iter().map(ErrandRow::of).collect()
+    }
+
     /// The errands of a deployer whose turn has come: in their place nothing waits that was asked for before.
     pub async fn errands(&self, deployer: &str, now: Timestamp, most: u32) -> Result<Vec<ErrandRow>> {
         let rows: Vec<Columns> = reading!(self, pool => {
             sqlx::query_as(
                 "SELECT cause, sequence, kind, service, namespace, environment, subject, branch, attempts FROM errand \
-                 WHERE deployer = $1 AND done_at IS NULL AND due_at <= $2 AND NOT EXISTS (SELECT 1 FROM release r \
+                 WHERE deployer = $1 AND kind <> 'rollback' AND done_at IS NULL AND due_at <= $2 \
+                   AND NOT EXISTS (SELECT 1 FROM release r \
                    WHERE r.service = errand.service AND r.namespace = errand.namespace \
                    AND r.environment = errand.environment AND r.state IN ('queued', 'committing') \
                    AND r.sequence < errand.sequence) \
-                 AND NOT EXISTS (SELECT 1 FROM errand e WHERE e.deployer = $3 AND e.done_at IS NULL \
+                 AND NOT EXISTS (SELECT 1 FROM errand e WHERE e.deployer = $3 AND e.done_at IS NULL AND e.kind <> 'rollback' \
                    AND e.service = errand.service AND e.namespace = errand.namespace \
                    AND e.environment = errand.environment AND e.sequence < errand.sequence) \
                  ORDER BY sequence LIMIT $4",
@@ -121,20 +157,7 @@ impl Store {
             .await
         })
         .map_err(broken)?;
-        let row = |(cause, sequence, kind, service, namespace, environment, subject, branch, attempts): Columns| {
-            Ok(ErrandRow {
-                cause,
-                sequence: unsigned(sequence)?,
-                kind,
-                service,
-                namespace,
-                environment,
-                subject,
-                branch,
-                attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            })
-        };
-        rows.into_iter().map(row).collect()
+        rows.into_iter().map(ErrandRow::of).collect()
     }
 
     /// Notes that errands are tried, and when they are to be tried again unless they are done.

@@ -17,10 +17,10 @@ use crate::model::failure::Result;
 pub struct Facts {
     /// The artifact.
     pub artifact: Option<ArtifactFact>,
-    /// Whether nothing was pushed from its branch after it.
+    /// Whether nothing like it, from its branch and by its kind of event, was pushed after it.
     pub is_latest: bool,
-    /// Whether it was live in the place before.
-    pub was_live: bool,
+    /// What became of it where it was released.
+    pub tried: Vec<Tried>,
     /// The service's own policies, as JSON.
     pub policies: Option<String>,
     /// The hold on the place.
@@ -44,6 +44,19 @@ pub struct ArtifactFact {
     pub verdict: String,
     /// By what that was verified.
     pub policy: Digest,
+}
+
+/// What became of an artifact in a place that it reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The namespace.
+    pub namespace: String,
+    /// The environment.
+    pub environment: String,
+    /// Whether one of its releases there neither failed nor was rolled back.
+    pub has_stayed: bool,
+    /// Whether such a one was reported to run as it should.
+    pub was_healthy: bool,
 }
 
 /// A hold, as it is kept.
@@ -95,6 +108,19 @@ pub struct NewApproval {
     pub comment: Option<String>,
 }
 
+/// What becomes of a service's policies.
+#[derive(Clone, Debug)]
+pub struct Amended {
+    /// The policies that there should be, as JSON.
+    pub document: String,
+    /// The line in the audit log.
+    pub change: Change,
+    /// What has to be written elsewhere.
+    pub errands: Vec<NewErrand>,
+    /// The environments whose holds have lost their object, each with a line in the audit log.
+    pub lifts: Vec<(String, Change)>,
+}
+
 /// What became of writing a service's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoliciesWritten {
@@ -106,6 +132,12 @@ pub enum PoliciesWritten {
 
 pub(super) type HoldColumns = (String, String, Option<String>, String, i64, String);
 pub(super) type ApprovalColumns = (String, i64, Option<String>, i64, String);
+
+impl Tried {
+    pub(super) fn of((namespace, environment, has_stayed, was_healthy): (String, String, i64, i64)) -> Self {
+        Self { namespace, environment, has_stayed: has_stayed != 0, was_healthy: was_healthy != 0 }
+    }
+}
 
 impl HoldRow {
     pub(super) fn of((namespace, environment, candidate, reason, at, set_by): HoldColumns) -> Result<Self> {
@@ -144,10 +176,17 @@ pub(super) type PlacedColumns = (
     i64,
     Option<i64>,
     Option<i64>,
+    i64,
 );
 /// The columns of a row behind those of its place.
 pub(super) const PLACED: &str = "SELECT namespace, environment, artifact, sequence, document, state, code, reason, \
-     commit_id, decision, due_at, attempts, pushed_at, ended_at FROM release";
+     commit_id, decision, due_at, attempts, pushed_at, ended_at, gives_way FROM release";
+/// What became of an artifact in every place that it reached.
+pub(super) const TRIED: &str = "SELECT namespace, environment, \
+     MAX(CASE WHEN state IN ('failed', 'rolled-back') THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END), \
+     MAX(CASE WHEN state NOT IN ('failed', 'rolled-back') AND EXISTS (SELECT 1 FROM release_step s \
+       WHERE s.release = release.sequence AND s.state = 'healthy') THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END) \
+     FROM release WHERE service = $1 AND artifact = $2 AND pushed_at IS NOT NULL GROUP BY namespace, environment";
 
 pub(super) fn placed(service: &str, columns: PlacedColumns) -> Result<(Target, ReleaseRow)> {
     let (
@@ -165,9 +204,12 @@ pub(super) fn placed(service: &str, columns: PlacedColumns) -> Result<(Target, R
         attempts,
         pushed,
         ended,
+        gives_way,
     ) = columns;
     let target = Target { service: service.to_owned(), namespace, environment, artifact };
-    let row = ReleaseRow::of((sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended))?;
+    let row = ReleaseRow::of((
+        sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended, gives_way,
+    ))?;
     Ok((target, row))
 }
 
@@ -175,8 +217,11 @@ pub(super) fn placed(service: &str, columns: PlacedColumns) -> Result<(Target, R
 macro_rules! facts {
     ($connection:ident, $service:expr, $namespace:expr, $environment:expr, $artifact:expr) => {{
         let artifact: Option<(String, String, String, String, i64)> = sqlx::query_as(
-            "SELECT a.record, a.sha256, a.verdict, a.policy, CASE WHEN EXISTS (SELECT 1 FROM artifact n WHERE n.service = a.service \
-             AND n.branch = a.branch AND n.sequence > a.sequence) THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END \
+            "SELECT a.record, a.sha256, a.verdict, a.policy, CASE WHEN EXISTS (SELECT 1 FROM artifact n \
+               WHERE n.service = a.service AND n.branch = a.branch AND n.event = a.event AND n.sequence > a.sequence) \
+             OR (a.branch IS NULL AND EXISTS (SELECT 1 FROM artifact n WHERE n.service = a.service \
+               AND n.branch IS NULL AND n.event = a.event AND n.sequence > a.sequence)) \
+             THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END \
              FROM artifact a WHERE a.service = $1 AND a.id = $2",
         )
         .bind(&$service)
@@ -194,17 +239,12 @@ macro_rules! facts {
             }),
             None => None,
         };
-        let before: Option<(i64,)> = sqlx::query_as(
-            "SELECT sequence FROM release WHERE service = $1 AND namespace = $2 AND environment = $3 AND artifact = $4 \
-             AND pushed_at IS NOT NULL LIMIT 1",
-        )
-        .bind(&$service)
-        .bind(&$namespace)
-        .bind(&$environment)
-        .bind(&$artifact)
-        .fetch_optional(&mut *$connection)
-        .await
-        .map_err($crate::store::broken)?;
+        let tried: Vec<(String, String, i64, i64)> = sqlx::query_as($crate::store::facts::TRIED)
+            .bind(&$service)
+            .bind(&$artifact)
+            .fetch_all(&mut *$connection)
+            .await
+            .map_err($crate::store::broken)?;
         let policies: Option<(String,)> = sqlx::query_as("SELECT document FROM policy_set WHERE service = $1")
             .bind(&$service)
             .fetch_optional(&mut *$connection)
@@ -255,7 +295,7 @@ macro_rules! facts {
         $crate::store::facts::Facts {
             artifact,
             is_latest,
-            was_live: before.is_some(),
+            tried: tried.into_iter().map($crate::store::facts::Tried::of).collect(),
             policies: policies.map(|(document,)| document),
             hold: hold.map($crate::store::facts::HoldRow::of).transpose()?,
             approvals: approvals.into_iter().map($crate::store::facts::ApprovalRow::of).collect::<Result<_>>()?,
@@ -284,13 +324,12 @@ impl Store {
         Ok(row.map(|(document,)| document))
     }
 
-    /// Changes the policies of a service: `amend` is shown those that there are and gives those that there
-    /// should be, the line in the audit log, and what has to be written elsewhere.
+    /// Changes the policies of a service: `amend` is shown those that there are and says what there should be.
     pub async fn change_policies(
         &self,
         service: &str,
         at: Timestamp,
-        amend: impl FnOnce(Option<&str>) -> Result<(String, Change, Vec<NewErrand>)> + Send,
+        amend: impl FnOnce(Option<&str>) -> Result<Amended> + Send,
     ) -> Result<PoliciesWritten> {
         Ok(writing!(self, transaction => {
             let mut frontier = lock_log!(transaction);
@@ -300,7 +339,7 @@ impl Store {
                 .await
                 .map_err(broken)?;
             let there = there.map(|(document,)| document);
-            let (document, change, errands) = amend(there.as_deref())?;
+            let Amended { document, change, errands, lifts } = amend(there.as_deref())?;
             if there.as_deref() == Some(document.as_str()) {
                 PoliciesWritten::Unchanged
             } else {
@@ -319,6 +358,18 @@ impl Store {
                 .execute(&mut *transaction)
                 .await
                 .map_err(broken)?;
+                for (environment, change) in &lifts {
+                    let lifted =
+                        sqlx::query("DELETE FROM hold WHERE service = $1 AND environment = $2")
+                            .bind(service)
+                            .bind(environment)
+                            .execute(&mut *transaction)
+                            .await
+                            .map_err(broken)?;
+                    if lifted.rows_affected() > 0 {
+                        append!(transaction, frontier, change);
+                    }
+                }
                 PoliciesWritten::Changed
             }
         }))

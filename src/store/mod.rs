@@ -32,7 +32,7 @@ use crate::model::{Code, Digest, Failure};
 pub use artifacts::{Filter, NewArtifact, NewOutcome, NewVerdict, Pushed, Row};
 pub use audit::{Change, Damage};
 pub use events::{EventRow, NewEvent};
-pub use facts::{ApprovalRow, ArtifactFact, Facts, HoldRow, NewApproval, PoliciesWritten};
+pub use facts::{Amended, ApprovalRow, ArtifactFact, Facts, HoldRow, NewApproval, PoliciesWritten, Tried};
 pub use keeping::{Candidate, Light, Standing};
 pub use pins::Pin;
 pub use release_views::{ReleaseFilter, StepRow};

@@ -25,6 +25,8 @@ pub struct ReleaseFilter {
     pub states: Vec<&'static str>,
     /// Only those that reached their environment.
     pub was_pushed: bool,
+    /// Only those that wait because policies say so.
+    pub gives_way: bool,
     /// Asked for before this one in the order of all changes.
     pub before: Option<u64>,
     /// How many at most.
@@ -97,6 +99,9 @@ impl Store {
             }
             if filter.was_pushed {
                 query.push(" AND pushed_at IS NOT NULL");
+            }
+            if filter.gives_way {
+                query.push(" AND gives_way = 1");
             }
             if let Some(before) = filter.before {
                 query.push(" AND sequence < ").push_bind(signed(before));

@@ -7,11 +7,12 @@
 use jiff::Timestamp;
 
 use super::audit::{append, lock_log};
+use super::errands::{NewErrand, keep_errand};
 use super::facts::{Facts, facts};
 use super::{Change, Store, broken, instant, microseconds, reading, signed, unsigned, writing};
-use crate::model::Digest;
 use crate::model::delivery::State;
 use crate::model::failure::Result;
+use crate::model::{Code, Digest};
 
 /// A release as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +39,32 @@ pub struct ReleaseRow {
     pub pushed_at: Option<Timestamp>,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
+    /// Whether it waits because policies say so.
+    pub gives_way: bool,
 }
 
-pub(super) type Columns =
-    (i64, String, String, Option<String>, Option<String>, Option<String>, String, i64, i64, Option<i64>, Option<i64>);
+pub(super) type Columns = (
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    i64,
+);
 
 /// What of a row [`ReleaseRow::of`] reads.
-pub(super) const COLUMNS: &str = "SELECT sequence, document, state, code, reason, commit_id, decision, due_at, attempts, pushed_at, ended_at FROM release";
+pub(super) const COLUMNS: &str = "SELECT sequence, document, state, code, reason, commit_id, decision, due_at, attempts, pushed_at, ended_at, \
+     gives_way FROM release";
 
 impl ReleaseRow {
     pub(super) fn of(columns: Columns) -> Result<Self> {
-        let (sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended) = columns;
+        let (sequence, order, state, code, reason, commit, decision, due, attempts, pushed, ended, gives_way) = columns;
         Ok(Self {
             sequence: unsigned(sequence)?,
             order,
@@ -61,6 +77,7 @@ impl ReleaseRow {
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             pushed_at: pushed.map(instant).transpose()?,
             ended_at: ended.map(instant).transpose()?,
+            gives_way: gives_way != 0,
         })
     }
 }
@@ -119,6 +136,8 @@ pub struct Next {
     pub due_at: Timestamp,
     /// What the policies said, as JSON; as before, where they were not asked.
     pub decision: Option<String>,
+    /// Whether it waits because they said so: then nothing waits for it.
+    pub gives_way: bool,
 }
 
 /// What became of orders.
@@ -209,7 +228,7 @@ macro_rules! go {
             "UPDATE release SET state = $1, code = $2, reason = $3, due_at = $4, decision = COALESCE($5, decision), \
              commit_id = COALESCE($6, commit_id), attempts = attempts + $7, \
              pushed_at = CASE WHEN $8 = 1 THEN $9 ELSE pushed_at END, \
-             ended_at = CASE WHEN $10 = 1 THEN $11 ELSE ended_at END WHERE sequence = $12",
+             ended_at = CASE WHEN $10 = 1 THEN $11 ELSE ended_at END, gives_way = $12 WHERE sequence = $13",
         )
         .bind(state)
         .bind(next.code)
@@ -222,11 +241,70 @@ macro_rules! go {
         .bind(microseconds(at))
         .bind(i64::from(ended))
         .bind(microseconds(at))
+        .bind(i64::from(next.gives_way))
         .bind($sequence)
         .execute(&mut *$transaction)
         .await
         .map_err(broken)?;
         step!($transaction, $sequence, state, microseconds(at), next.reason.as_deref());
+    }};
+}
+
+/// Notes that a release stays where it is, and until when.
+macro_rules! stay {
+    ($transaction:ident, $sequence:expr, $next:expr) => {{
+        let next: &Next = $next;
+        sqlx::query(
+            "UPDATE release SET decision = COALESCE($1, decision), reason = $2, due_at = $3, gives_way = $4 \
+             WHERE sequence = $5",
+        )
+        .bind(next.decision.as_deref())
+        .bind(next.reason.as_deref())
+        .bind(microseconds(next.due_at))
+        .bind(i64::from(next.gives_way))
+        .bind($sequence)
+        .execute(&mut *$transaction)
+        .await
+        .map_err(broken)?;
+    }};
+}
+
+/// Ends what was asked for before in the place of a release that is live now, and has not gone yet.
+macro_rules! overtake {
+    ($transaction:ident, $frontier:ident, $sequence:expr, $target:expr, $at:expr) => {{
+        let (target, at): (&Target, Timestamp) = ($target, $at);
+        let late: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT sequence, id FROM release WHERE service = $1 AND state IN ('requested', 'queued') \
+             AND namespace = $2 AND environment = $3 AND sequence < $4 ORDER BY sequence",
+        )
+        .bind(&target.service)
+        .bind(&target.namespace)
+        .bind(&target.environment)
+        .bind($sequence)
+        .fetch_all(&mut *$transaction)
+        .await
+        .map_err(broken)?;
+        let reason = format!("`{}`, which was asked for later, is live", target.artifact);
+        let next = Next {
+            state: State::Superseded,
+            code: Some(Code::ReleaseFailed.as_str()),
+            reason: Some(reason.clone()),
+            due_at: at,
+            decision: None,
+            gives_way: false,
+        };
+        for (late, id) in late {
+            let change = Change {
+                at,
+                subject: "manager".to_owned(),
+                verb: "release.supersede",
+                object: format!("{}/{}/{}", target.environment, target.namespace, target.service),
+                sha256: None,
+                note: Some(format!("{id} {reason}")),
+            };
+            append!($transaction, $frontier, change);
+            go!($transaction, late, &next, at, None::<&str>);
+        }
     }};
 }
 
@@ -273,7 +351,8 @@ impl Store {
                 let sequence = append!(transaction, frontier, change);
                 sqlx::query(
                     "INSERT INTO release (sequence, id, service, namespace, environment, deployer, artifact, document, \
-                     decision, state, due_at, attempts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 0)",
+                     decision, state, due_at, attempts, gives_way) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 0, 0)",
                 )
                 .bind(sequence)
                 .bind(&new.id)
@@ -290,14 +369,7 @@ impl Store {
                 .map_err(broken)?;
                 step!(transaction, sequence, State::Requested.as_str(), microseconds(at), None::<&str>);
                 if new.next.state == State::Requested {
-                    sqlx::query("UPDATE release SET decision = COALESCE($1, decision), reason = $2, due_at = $3 WHERE sequence = $4")
-                        .bind(new.next.decision.as_deref())
-                        .bind(new.next.reason.as_deref())
-                        .bind(microseconds(new.next.due_at))
-                        .bind(sequence)
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(broken)?;
+                    stay!(transaction, sequence, &new.next);
                 } else {
                     go!(transaction, sequence, &new.next, at, None::<&str>);
                 }
@@ -319,17 +391,25 @@ impl Store {
     }
 
     /// The releases of a deployer whose turn has come, the ones that were begun already first, and each
-    /// place in its order.
+    /// place in its order: none goes while an older one is tried again, or while it is not known whether a later one
+    /// has arrived. An older one that policies do not let go keeps nobody.
     pub async fn in_turn(&self, deployer: &str, now: Timestamp, most: u32) -> Result<Vec<ReleaseRow>> {
         let rows: Vec<Columns> = reading!(self, pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "{COLUMNS} WHERE deployer = $1 AND state IN ('queued', 'committing') AND due_at <= $2 \
                  AND NOT EXISTS (SELECT 1 FROM release e WHERE e.deployer = $3 AND e.state IN ('queued', 'committing') \
-                   AND e.due_at > $4 AND e.service = release.service AND e.namespace = release.namespace \
-                   AND e.environment = release.environment AND e.sequence < release.sequence) \
-                 AND NOT EXISTS (SELECT 1 FROM errand e WHERE e.done_at IS NULL \
+                   AND e.due_at > $4 AND e.gives_way = 0 AND e.service = release.service \
+                   AND e.namespace = release.namespace AND e.environment = release.environment \
+                   AND e.sequence < release.sequence) \
+                 AND (state = 'committing' OR NOT EXISTS (SELECT 1 FROM release l WHERE l.state = 'committing' \
+                   AND l.service = release.service AND l.namespace = release.namespace \
+                   AND l.environment = release.environment AND l.sequence > release.sequence)) \
+                 AND NOT EXISTS (SELECT 1 FROM errand e WHERE e.done_at IS NULL AND e.kind <> 'rollback' \
                    AND e.service = release.service AND e.namespace = release.namespace \
-                   AND e.environment = release.environment AND e.sequence < release.sequence) \
+                   AND e.environment = release.environment AND e.sequence < release.sequence \
+                   AND NOT EXISTS (SELECT 1 FROM release w WHERE w.state = 'queued' AND w.gives_way = 1 \
+                     AND w.service = e.service AND w.namespace = e.namespace AND w.environment = e.environment \
+                     AND w.sequence < e.sequence)) \
                  ORDER BY CASE state WHEN 'committing' THEN 0 ELSE 1 END, sequence LIMIT $5"
             )))
             .bind(deployer)
@@ -385,6 +465,8 @@ impl Store {
                 }
                 if row.state != next.state.as_str() || row.reason != next.reason {
                     go!(transaction, sequence, &next, at, None::<&str>);
+                } else {
+                    stay!(transaction, sequence, &next);
                 }
                 now.push(ReleaseRow {
                     state: next.state.as_str().to_owned(),
@@ -392,6 +474,7 @@ impl Store {
                     reason: next.reason,
                     decision: next.decision.unwrap_or(row.decision),
                     due_at: next.due_at,
+                    gives_way: next.gives_way,
                     ..row
                 });
             }
@@ -425,10 +508,11 @@ impl Store {
                     .fetch_all(&mut *transaction)
                     .await
                     .map_err(broken)?;
-                    let next = Next { state, code: None, reason: None, due_at: at, decision: None };
+                    let next = Next { state, code: None, reason: None, due_at: at, decision: None, gives_way: false };
                     for (older,) in older {
                         go!(transaction, older, &next, at, None::<&str>);
                     }
+                    overtake!(transaction, frontier, sequence, target, at);
                 }
                 go!(transaction, sequence, &ending.next, at, ending.commit.as_deref());
                 if ending.lifts {
@@ -465,8 +549,15 @@ impl Store {
         Ok(())
     }
 
-    /// Notes what was reported of a release, while it is what its place has; says whether anything is new.
-    pub async fn observed(&self, sequence: u64, next: &Next, change: &Change) -> Result<bool> {
+    /// Notes what was reported of a release, while it is what its place has; says whether anything is new. What
+    /// follows from it is kept with it.
+    pub async fn observed(
+        &self,
+        sequence: u64,
+        next: &Next,
+        change: &Change,
+        follows: Option<(String, NewErrand)>,
+    ) -> Result<bool> {
         Ok(writing!(self, transaction => {
             let mut frontier = lock_log!(transaction);
             let sequence = signed(sequence);
@@ -478,8 +569,11 @@ impl Store {
             let state = found.and_then(|(state,)| State::parse(&state));
             let is_new = state.is_some_and(State::is_live) && state != Some(next.state);
             if is_new {
-                append!(transaction, frontier, change);
+                let number = append!(transaction, frontier, change);
                 go!(transaction, sequence, next, change.at, None::<&str>);
+                if let Some((cause, errand)) = &follows {
+                    keep_errand!(transaction, number, cause, errand, change.at);
+                }
             }
             is_new
         }))

@@ -101,7 +101,9 @@ CREATE TABLE release (
     due_at BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
     pushed_at BIGINT,
-    ended_at BIGINT
+    ended_at BIGINT,
+    -- Whether it waits because policies say so: then what was asked for later in its place does not wait for it.
+    gives_way BIGINT NOT NULL
 );
 CREATE INDEX release_in_turn ON release (deployer, state, due_at, sequence);
 CREATE INDEX release_of_place ON release (service, namespace, environment, sequence);
@@ -120,8 +122,8 @@ CREATE TABLE release_step (
 );
 CREATE INDEX release_step_of_time ON release_step (at);
 
--- What else is written into environments, in its turn: what goes with its branch, and copies of policies. Whatever
--- causes one causes no second one.
+-- What else is written into environments, in its turn: what goes with its branch, and copies of policies. A rollback is
+-- one until it has become a release. Whatever causes one causes no second one.
 CREATE TABLE errand (
     cause TEXT NOT NULL PRIMARY KEY,
     sequence BIGINT NOT NULL,

@@ -169,3 +169,77 @@ fn no_event_is_believed_that_is_not_signed() {
     let log = succeed(&mut managed.run(&["audit", "list", "--format", "json"]));
     assert!(!log.contains("event.receive"), "{log}");
 }
+
+/// What a deployer proves itself with is in no answer and in no log, whatever fails.
+#[test]
+fn no_secret_of_a_deployer_is_shown_by_anything_that_fails() {
+    let mut managed = Managed::new(Kind::Sqlite, "").unwrap();
+    managed.place.scratch.write("password", "canary-of-a-password\n");
+    let environments = "[deployer.config]\nrepository = \"https://127.0.0.1:1/config.git\"\nuser = \"canary-user\"\n\
+         password-file = \"password\"\n[[environment]]\nname = \"dev\"\n[[environment]]\nname = \"prod\"\n";
+    managed.place.scratch.write("environments.toml", environments);
+    let log = managed.place.scratch.path().join("log");
+    managed.server.end_now();
+    managed.server.wait();
+    managed.server = managed.place.start_logged(&log);
+    managed.log_in(&managed.place.token("admin:*"));
+    managed.push("main-1", "main");
+    let granted = managed.json(&["release", "--service", "web", "--env", "dev", "--artifact", "main-1"]);
+    let id = granted["results"][0]["release"].as_str().unwrap().to_owned();
+    let mut said = String::new();
+    for _ in 0..300 {
+        said = succeed(&mut managed.run(&["describe", "release", "--service", "web", "--id", &id]));
+        if said.contains("cannot be reached") {
+            break;
+        }
+    }
+    assert!(said.contains("`https://127.0.0.1:1/config.git` cannot be reached: "), "{said}");
+    for arguments in
+        [&["status", "--service", "web"][..], &["audit", "list"], &["promote", "--service", "web", "--env", "prod"]]
+    {
+        said += &both(&managed.run(&[arguments, &["-vvv", "--format", "json"]].concat()).output().unwrap());
+    }
+    let logged = fs_err::read_to_string(&log).unwrap();
+    assert!(logged.contains("cannot be reached"), "{logged}");
+    for text in [said, logged] {
+        assert!(!text.contains("canary"), "{text}");
+        assert!(!text.contains("Y2FuYXJ5"), "written in another way: {text}");
+    }
+}
+
+#[test]
+fn nobody_sees_releases_of_services_that_are_not_theirs() {
+    let managed = Managed::new(Kind::Sqlite, "").unwrap();
+    managed.push("main-1", "main");
+    let wish = ["release", "--service", "web", "--env", "dev", "--artifact", "main-1", "--wait"];
+    let id = managed.json(&wish)["results"][0]["release"].as_str().unwrap().to_owned();
+    let token = managed.place.token("read:other release:other@dev policy:other approve:other@dev");
+    let dry = json!({ "service": "web", "environments": ["dev"], "what": { "kind": "artifact", "id": "main-1" }, "dry_run": true });
+    let vote = json!({ "environment": "dev", "artifact": "main-1", "approve": true });
+    // What is there is answered like what is not there.
+    for (service, release) in [("web", id.as_str()), ("nothing", "rls-00000000000000000000")] {
+        let mut dry = dry.clone();
+        dry["service"] = service.into();
+        for (method, path, body) in [
+            ("GET", format!("services/{service}/status"), Value::Null),
+            ("GET", format!("services/{service}/policies"), Value::Null),
+            ("PUT", format!("services/{service}/policies"), json!({})),
+            ("DELETE", format!("services/{service}/policies?id=a"), Value::Null),
+            ("POST", format!("services/{service}/policies/test"), json!({})),
+            ("PUT", format!("services/{service}/holds/dev"), json!({ "reason": "x" })),
+            ("DELETE", format!("services/{service}/holds/dev"), Value::Null),
+            ("POST", format!("services/{service}/approvals"), vote.clone()),
+            ("POST", "releases".to_owned(), dry.clone()),
+        ] {
+            let headers = [("content-type", "application/json")];
+            let answer =
+                managed.server.ask_with(method, &format!("/api/v1/{path}"), Some(&token), &headers, body.to_string());
+            let problem = answer.refuses(404, "artifact_unknown");
+            assert_eq!(problem["detail"], format!("there is no service `{service}`"), "{method} {path}");
+        }
+        let ask = |path: &str| managed.server.ask("GET", &format!("/api/v1/{path}"), Some(&token), "");
+        ask(&format!("releases/{release}")).refuses(404, "release_unknown");
+        assert_eq!(ask(&format!("releases?service={service}")).is(200).json(), json!({ "releases": [] }));
+        assert_eq!(ask(&format!("report?service={service}")).is(200).json()["environments"], json!([]));
+    }
+}

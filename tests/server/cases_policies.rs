@@ -298,11 +298,15 @@ fn a_file_of_environments_that_cannot_be_used_is_named_with_what_is_wrong() {
         ("[[policy]]\nkind = \"deploy-trigger\"\nenvironment = \"dev\"\nbranch = \"[\"\n", "branch pattern not valid"),
         (&format!("{GLOBAL}{GLOBAL}"), "is there twice"),
     ] {
-        let content = if content.starts_with("[[env") && !said.contains("which deployer") { format!("{deployer}{content}") } else { content.to_owned() };
+        let content = if content.starts_with("[[env") && !said.contains("which deployer") {
+            format!("{deployer}{content}")
+        } else {
+            content.to_owned()
+        };
         let file = place.scratch.write("environments.toml", &content);
         let output = place.command(&["check-config", "--manage", file.as_str()]).output().unwrap();
         let told = both(&output);
-        assert!([2, 3].contains(&output.status.code().unwrap()), "{content}: {told}");
+        assert_eq!(output.status.code(), Some(3), "{content}: {told}");
         assert!(told.contains(&format!("`{file}` cannot be used")), "{content} is not named: {told}");
         assert!(told.contains(said) && told.contains("hint: "), "{content} does not say {said:?}: {told}");
     }

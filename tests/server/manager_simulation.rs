@@ -165,13 +165,14 @@ impl Simulation {
             }
             2..=5 if self.pushed > 0 => {
                 let id = 1 + random.below(self.pushed);
+                let is_over_freeze = random.below(4) == 0;
                 for branch in ["main", "feature"] {
                     let id = format!("{branch}-{id}").parse().unwrap();
-                    self.wish(environment, Selector::Artifact { id }).await;
+                    self.wish(environment, Selector::Artifact { id }, is_over_freeze).await;
                 }
             }
-            6 => self.wish("prod", Selector::Promote { from: None }).await,
-            7 => self.wish(environment, Selector::Rollback { artifact: None }).await,
+            6 => self.wish("prod", Selector::Promote { from: None }, random.below(4) == 0).await,
+            7 => self.wish(environment, Selector::Rollback { artifact: None }, random.below(4) == 0).await,
             8 => {
                 self.story.push(format!("resume {environment}"));
                 let place = self.place(environment);
@@ -223,7 +224,7 @@ impl Simulation {
         }
     }
 
-    async fn wish(&mut self, environment: &str, what: Selector) {
+    async fn wish(&mut self, environment: &str, what: Selector, is_over_freeze: bool) {
         let actor = Actor {
             subject: "asa".to_owned(),
             name: "Asa".to_owned(),
@@ -239,15 +240,21 @@ impl Simulation {
             environments: vec![environment.parse().unwrap()],
             what,
             person: None,
-            override_reason: None,
+            override_reason: is_over_freeze.then(|| "it burns".to_owned()),
             dry_run: false,
         };
         let granted = self.manager.wish(&wish, &actor, None).await.unwrap();
         for granting in granted.results {
-            self.story
-                .push(format!("wish {:?} for {environment}: {:?} {:?}", wish.what, granting.result, granting.release));
+            self.story.push(format!(
+                "wish {:?} for {environment}, {is_over_freeze}: {:?} {:?}",
+                wish.what, granting.result, granting.release
+            ));
             if matches!(format!("{:?}", granting.result).as_str(), "Accepted" | "NeedsApproval") {
-                self.accepted.insert(granting.release.unwrap());
+                let id = granting.release.unwrap();
+                if is_over_freeze {
+                    self.remote.lock().unwrap().over_freeze.insert(id.clone());
+                }
+                self.accepted.insert(id);
             }
         }
     }
@@ -379,20 +386,22 @@ impl Simulation {
             if release.pushed_at.is_some() {
                 assert!(commit.is_some(), "it is not committed: {release:?}");
             }
+            if release.state == State::Superseded && release.pushed_at.is_none() {
+                assert!(commit.is_none(), "it was overtaken and is committed: {release:?}");
+            }
         }
         for id in &self.accepted {
             assert!(releases.iter().any(|release| release.order.id == *id), "{id} is lost");
         }
-        // What was let go at the same time is in its order; an approval may come later than another release.
+        // Whatever waited for a freeze or for votes: nothing goes where something is live that was asked for later.
         for environment in ENVIRONMENTS {
             let place = |commit: &&Commit| commit.place.0 == environment;
-            let order = commits.iter().filter(place).filter_map(|commit| {
-                let found = releases.iter().position(|release| release.order.id == commit.release)?;
-                let was_approved = self.remote.lock().unwrap().approved.contains(&commit.artifact);
-                (!was_approved).then_some(found)
-            });
+            let order = commits
+                .iter()
+                .filter(place)
+                .filter_map(|commit| releases.iter().position(|release| release.order.id == commit.release));
             let order: Vec<_> = order.collect();
-            assert!(order.is_sorted() || environment == "prod", "{environment} is not in its order: {order:?}");
+            assert!(order.is_sorted(), "{environment} is not in its order: {order:?}");
         }
     }
 

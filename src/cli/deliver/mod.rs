@@ -162,13 +162,18 @@ pub(super) fn line(granting: &Granting) -> String {
 
 fn end(release: &Release) -> String {
     let reason = release.reason.as_deref().map(|reason| format!(": {}", shown(reason))).unwrap_or_default();
-    let mark = if release.is_end && release.state != State::Failed { "✓" } else { "X" };
+    let mark = if release.is_end && !is_failed(release) { "✓" } else { "X" };
     format!("[{mark}] {} in {}: {}{reason}", release.order.artifact, release.order.environment, release.state)
+}
+
+/// Whether it has not come to run; so does what a later one overtakes before it is written.
+fn is_failed(release: &Release) -> bool {
+    release.state == State::Failed || release.state == State::Superseded && release.pushed_at.is_none()
 }
 
 /// How a command ends that has waited for releases.
 fn ended(ends: &[Release], timeout: u64) -> Result<Exit> {
-    if let Some(failed) = ends.iter().find(|release| release.state == State::Failed) {
+    if let Some(failed) = ends.iter().find(|release| is_failed(release)) {
         let reason = failed.reason.as_deref().map(|reason| shown(reason).into_owned());
         let code = code(failed.code.as_deref()).unwrap_or(Code::ReleaseFailed);
         return Err(Failure::new(code, reason.unwrap_or_else(|| "the release failed".to_owned()))

@@ -11,7 +11,7 @@ use crate::client::Server;
 use crate::model::failure::Result;
 use crate::model::management::{PolicyList, PolicyTest, PolicyTested, Standing};
 use crate::model::policy::{
-    AutoRelease, BranchMatch, BranchRestriction, Document, Global, MAX_BYTES, Policy, PolicySet,
+    AutoRelease, Block, BranchMatch, BranchRestriction, Document, Global, MAX_BYTES, Policy, PolicySet,
 };
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
@@ -68,6 +68,8 @@ enum Kind {
     AutoRelease(AutoReleaseArgs),
     /// Only branches that match may be released
     BranchRestriction(BranchRestrictionArgs),
+    /// Stop an artifact where its stage has not seen it come out well
+    Block(BlockArgs),
     /// Policies of any kind, from a file
     File(FileArgs),
 }
@@ -101,6 +103,22 @@ struct BranchRestrictionArgs {
     /// Where to
     #[arg(long, short = 'e', value_name = "NAME")]
     env: FileName,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  consign policy apply block --service web --artifact main-0123456789-1a2b3c4d --reason 'it leaks memory'
+
+`consign policy delete` takes it away again.")]
+struct BlockArgs {
+    #[command(flatten)]
+    whose: Whose,
+    /// The artifact
+    #[arg(long, value_name = "ID")]
+    artifact: FileName,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +209,10 @@ impl Kind {
                 let matching = if *contains { BranchMatch::Contains } else { BranchMatch::Anchored };
                 let policy = BranchRestriction { environment: env.clone(), branch: branch_regex.clone(), matching };
                 (whose, vec![Policy::BranchRestriction(policy)])
+            }
+            Self::Block(BlockArgs { whose, artifact, reason }) => {
+                let policy = Block { artifact: artifact.clone(), reason: reason.clone() };
+                (whose, vec![Policy::Block(policy)])
             }
             Self::File(FileArgs { whose, path }) => (whose, read(context, path)?),
         };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::Voted;
 use super::evidence::Verdict;
 use super::hold::{self, Hold};
+use super::progression::{Came, Stage};
 use super::set::{PolicySet, Scope, Standing};
 use super::{Actor, ActorKind, Policy};
 use crate::model::artifact::{Artifact, Event, TestResults, Vulnerabilities};
@@ -70,6 +71,10 @@ pub struct History {
     pub running_since: BTreeMap<FileName, Timestamp>,
     /// Whether this artifact was live in this environment before.
     pub live_before: bool,
+    /// Where the environment stands in the graph.
+    pub stage: Stage,
+    /// What came of this artifact in the environments that it reached.
+    pub came: BTreeMap<FileName, Came>,
     /// The votes, of whatever they are about.
     pub votes: Vec<Voted>,
     /// The hold on this service and environment.
@@ -194,6 +199,10 @@ pub enum ReasonCode {
     NotUpstream,
     /// People have to agree.
     ApprovalMissing,
+    /// It has not come out well elsewhere.
+    NotProgressed,
+    /// Somebody stopped it.
+    Blocked,
     /// Somebody does not agree.
     Rejected,
     /// Its bundle was not verified.
@@ -246,6 +255,8 @@ fn judge(standing: &[Standing<'_>], request: &Request) -> (Vec<Reason>, Vec<Over
             Policy::Approval(policy) => policy.judge(request).into_iter().collect(),
             Policy::Soak(policy) => policy.judge(request).into_iter().collect(),
             Policy::Evidence(policy) => policy.judge(request),
+            Policy::Progression(policy) => policy.judge(request).into_iter().collect(),
+            Policy::Block(policy) => policy.judge(request).into_iter().collect(),
             Policy::Freeze(policy) => match policy.judge(request) {
                 Some(reason) => pass_freeze(standing, request, reason, &mut overridden),
                 None => Vec::new(),
@@ -254,6 +265,7 @@ fn judge(standing: &[Standing<'_>], request: &Request) -> (Vec<Reason>, Vec<Over
             | Policy::AutoRelease(_)
             | Policy::DeployTrigger(_)
             | Policy::Cleanup(_)
+            | Policy::AutoRollback(_)
             | Policy::HoldAfterRollback(_) => Vec::new(),
         };
         reasons.extend(found.into_iter().map(|reason| reason.of(standing)));
@@ -263,9 +275,16 @@ fn judge(standing: &[Standing<'_>], request: &Request) -> (Vec<Reason>, Vec<Over
 
 /// What is said to go by itself has to have a policy that says so, still.
 fn judge_automation(standing: &[Standing<'_>], request: &Request) -> Option<Reason> {
-    let is_asked_for =
-        || standing.iter().any(|standing| standing.policy.automates(&request.environment, &request.artifact));
-    (request.intent == Intent::AutoRelease && !is_asked_for()).then(|| {
+    let is_asked_for = match request.intent {
+        Intent::AutoRelease => {
+            standing.iter().any(|standing| standing.policy.automates(&request.environment, &request.artifact))
+        }
+        Intent::Rollback { .. } if request.actor.kind == ActorKind::Automation => {
+            standing.iter().any(|standing| standing.policy.recovers(&request.environment))
+        }
+        _ => true,
+    };
+    (!is_asked_for).then(|| {
         ReasonCode::NotAutomated.reason(
             format!("no policy releases this artifact to `{}` by itself", request.environment),
             "a policy does, or somebody releases it",
@@ -375,6 +394,7 @@ impl ReasonCode {
         match self {
             Self::BranchRestricted
             | Self::NotAutomated
+            | Self::Blocked
             | Self::Rejected
             | Self::Unverified
             | Self::TestsMissing
@@ -388,6 +408,7 @@ impl ReasonCode {
             | Self::OverrideUnexplained
             | Self::Soaking
             | Self::NotUpstream
+            | Self::NotProgressed
             | Self::ApprovalMissing => false,
         }
     }

@@ -43,8 +43,10 @@ pub struct Hold {
 
 impl Hold {
     pub(super) fn judge(&self, request: &Request) -> Option<Reason> {
-        // Whoever says that it goes by itself is held off like what goes by itself.
-        if request.actor.kind == ActorKind::User && request.intent != Intent::AutoRelease {
+        // Whoever says that it goes by itself is held off like what goes by itself. Going back is not what a hold is
+        // there to prevent.
+        let is_person = request.actor.kind == ActorKind::User && request.intent != Intent::AutoRelease;
+        if is_person || request.is_proven_rollback() {
             return None;
         }
         let by = text::shown(&self.by);

@@ -13,6 +13,8 @@ mod freeze;
 mod glob;
 mod hold;
 pub mod older;
+mod progression;
+mod recovery;
 mod restriction;
 mod set;
 mod soak;
@@ -39,6 +41,8 @@ pub use decision::{
 pub use evidence::{Evidence, Verdict};
 pub use freeze::{Action, Freeze, Span, WeekTime, Window};
 pub use hold::{Hold, HoldAfterRollback};
+pub use progression::{Block, Came, Progression, Stage};
+pub use recovery::{AutoRollback, Failing};
 pub use restriction::{AutoRelease, BranchMatch, BranchRestriction};
 pub use set::{Automation, Global, PolicySet, Scope, Standing};
 pub use soak::{Soak, Upstream};
@@ -78,6 +82,12 @@ pub enum Policy {
     Evidence(Evidence),
     /// Whether automation stops after a rollback.
     HoldAfterRollback(HoldAfterRollback),
+    /// It has to have come out well elsewhere.
+    Progression(Progression),
+    /// An artifact goes no further.
+    Block(Block),
+    /// What fails is rolled back by itself.
+    AutoRollback(AutoRollback),
 }
 
 /// Policies as they are written down and sent.
@@ -141,6 +151,9 @@ impl Policy {
             Self::Soak(policy) => format!("soak-{}", policy.environment),
             Self::Evidence(policy) => format!("evidence-{}", policy.environment),
             Self::HoldAfterRollback(policy) => format!("hold-after-rollback-{}", policy.environment),
+            Self::Progression(policy) => format!("progression-{}", policy.environment),
+            Self::Block(policy) => format!("block-{}", policy.artifact),
+            Self::AutoRollback(policy) => format!("auto-rollback-{}", policy.environment),
         }
     }
 
@@ -155,7 +168,9 @@ impl Policy {
             Self::Freeze(policy) => policy.check(),
             Self::Soak(policy) => policy.check(),
             Self::Evidence(policy) => policy.check(),
-            Self::HoldAfterRollback(_) => Ok(()),
+            Self::Progression(policy) => policy.check(),
+            Self::Block(policy) => policy.check(),
+            Self::HoldAfterRollback(_) | Self::AutoRollback(_) => Ok(()),
         }
         .map_err(|failure| failure.subject(self.id()))
     }

@@ -111,7 +111,18 @@ fn policy() -> impl Strategy<Value = Policy> {
     let evidence = environment().prop_map(|environment| {
         written(&format!(r#"{{"kind":"evidence","environment":"{environment}","tests_passed":true}}"#))
     });
-    prop_oneof![automatic, restriction, trigger, approval, soak, hold, evidence, freeze()]
+    let after = subsequence(&ENVIRONMENTS[..], 0..=2);
+    let progression = (environment(), after).prop_map(|(environment, after)| {
+        let after = after.into_iter().map(name).collect();
+        Policy::Progression(Progression { environment, after, needs: Upstream::Any })
+    });
+    let block = (select(&BRANCHES[..]), select(vec!["", "it leaks"])).prop_map(|(branch, reason)| {
+        Policy::Block(Block { artifact: name(&artifact(branch).id), reason: reason.to_owned() })
+    });
+    let recovery = (environment(), any::<bool>())
+        .prop_map(|(environment, on_error)| Policy::AutoRollback(AutoRollback { environment, on_error }));
+    let moving = prop_oneof![progression, block, recovery];
+    prop_oneof![automatic, restriction, trigger, approval, soak, hold, evidence, freeze(), moving]
 }
 
 fn intent() -> impl Strategy<Value = Intent> {
@@ -128,10 +139,12 @@ fn request() -> impl Strategy<Value = Request> {
     let kind = select(vec![ActorKind::User, ActorKind::Automation]);
     let running = prop::collection::vec((environment(), instant()), 0..3);
     let votes = prop::collection::vec((select(vec!["ann", "bob", "eve"]), any::<bool>(), instant()), 0..4);
-    let history = (running, votes, any::<bool>(), any::<bool>());
+    let came = (environment(), select(vec![Came::Well, Came::Open, Came::ToNothing]));
+    let came = prop::collection::btree_map(came.0, came.1, 0..3);
+    let history = (running, votes, any::<bool>(), any::<bool>(), came);
     let over = prop::option::of((select(vec!["", "why"]), any::<bool>()));
     (select(&BRANCHES[..]), environment(), intent(), kind, instant(), history, over).prop_map(
-        |(branch, environment, intent, kind, at, (running, votes, live_before, held), over)| {
+        |(branch, environment, intent, kind, at, (running, votes, live_before, held, came), over)| {
             let artifact = artifact(branch);
             let voted = votes.into_iter().map(|(by, yes, at)| Voted {
                 by: Actor { groups: BTreeSet::from(["qa".to_owned()]), ..user(by) },
@@ -143,6 +156,8 @@ fn request() -> impl Strategy<Value = Request> {
             let history = History {
                 running_since: running.into_iter().collect::<BTreeMap<_, _>>(),
                 live_before,
+                stage: Stage { from: came.keys().cloned().collect(), beside: Vec::new() },
+                came,
                 votes: voted.collect(),
                 hold: held.then(|| Hold { by: "bob".to_owned(), since: at, candidate: None, reason: None }),
                 candidate: None,

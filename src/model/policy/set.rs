@@ -3,11 +3,13 @@
 //! [`PolicySet::apply`] and [`PolicySet::delete`] are the only ways to change one; neither leaves a set whose
 //! policies contradict each other. What the configuration says ([`Global`]) comes first and stays.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::decision::ArtifactFacts;
+use super::recovery::Failing;
 use super::restriction::AutoRelease;
 use super::trigger::fires;
 use super::{Actor, MAX_POLICIES, Policy, TYPE, invalid};
@@ -242,11 +244,28 @@ impl PolicySet {
 
     /// Whether anything goes by itself to an environment. Where nothing does, a hold is without an object.
     pub fn is_automated(&self, environment: &FileName) -> bool {
-        self.effective().iter().any(|standing| match standing.policy {
-            Policy::AutoRelease(policy) => policy.environment == *environment,
-            Policy::DeployTrigger(policy) => policy.environment == *environment && policy.never().is_none(),
-            _ => false,
-        })
+        self.automated().contains(environment)
+    }
+
+    /// The environments to which anything goes by itself.
+    pub fn automated(&self) -> BTreeSet<&FileName> {
+        let standing = self.effective().into_iter();
+        standing
+            .filter_map(|standing| match standing.policy {
+                Policy::AutoRelease(policy) => Some(&policy.environment),
+                Policy::DeployTrigger(policy) if policy.never().is_none() => Some(&policy.environment),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The policy by which a release that fails like this is rolled back by itself.
+    pub fn recovery(&self, environment: &FileName, failing: Failing) -> Option<Standing<'_>> {
+        let is_it = |standing: &Standing<'_>| {
+            matches!(standing.policy, Policy::AutoRollback(policy)
+                if policy.environment == *environment && policy.is_about(failing))
+        };
+        self.effective().into_iter().find(is_it)
     }
 
     /// Whether a rollback holds automation off: it does, unless a policy says otherwise.
@@ -292,20 +311,32 @@ impl Policy {
         }
     }
 
+    /// Whether it rolls back by itself in the environment.
+    pub(super) fn recovers(&self, environment: &FileName) -> bool {
+        matches!(self, Self::AutoRollback(policy) if policy.environment == *environment)
+    }
+
     /// Whether one asks for what the other one never allows.
     fn excludes(&self, other: &Self) -> bool {
-        let ((Self::BranchRestriction(restriction), other) | (other, Self::BranchRestriction(restriction))) =
-            (self, other)
-        else {
-            return false;
-        };
-        match other {
-            Self::AutoRelease(policy) => {
-                policy.environment == restriction.environment && !restriction.matches(&policy.branch)
+        match (self, other) {
+            (Self::BranchRestriction(restriction), other) | (other, Self::BranchRestriction(restriction)) => {
+                let named = match other {
+                    Self::AutoRelease(policy) => Some((&policy.environment, policy.branch.as_str())),
+                    Self::DeployTrigger(policy) => policy.only_branch().map(|branch| (&policy.environment, branch)),
+                    _ => None,
+                };
+                named.is_some_and(|(environment, branch)| {
+                    *environment == restriction.environment && !restriction.matches(branch)
+                })
             }
-            Self::DeployTrigger(policy) => {
-                policy.environment == restriction.environment
-                    && policy.only_branch().is_some_and(|branch| !restriction.matches(branch))
+            // What is rolled back by itself would come again by itself.
+            (Self::AutoRollback(policy), Self::HoldAfterRollback(hold))
+            | (Self::HoldAfterRollback(hold), Self::AutoRollback(policy)) => {
+                policy.environment == hold.environment && !hold.hold
+            }
+            // Neither environment would ever be the first one.
+            (Self::Progression(one), Self::Progression(other)) => {
+                one.needs(&other.environment) && other.needs(&one.environment)
             }
             _ => false,
         }
@@ -317,9 +348,9 @@ impl Policy {
             (Self::BranchRestriction(one), Self::BranchRestriction(other)) => {
                 one.environment == other.environment && one.as_search() != other.as_search()
             }
-            (Self::AutoRelease(_), Self::AutoRelease(_)) | (Self::HoldAfterRollback(_), Self::HoldAfterRollback(_)) => {
-                self.replaces(global) && self != global
-            }
+            (Self::AutoRelease(_), Self::AutoRelease(_))
+            | (Self::HoldAfterRollback(_), Self::HoldAfterRollback(_))
+            | (Self::AutoRollback(_), Self::AutoRollback(_)) => self.replaces(global) && self != global,
             _ => false,
         }
     }

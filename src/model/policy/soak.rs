@@ -52,7 +52,7 @@ pub enum Upstream {
 
 impl Upstream {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         *self == Self::Any
     }
 }

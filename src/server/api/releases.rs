@@ -247,6 +247,7 @@ fn filter(mut query: Query) -> Result<ReleaseFilter> {
         commit: query.one::<FileName>("commit")?.map(|commit| commit.to_string()),
         states: states.into_iter().map(Stage::as_str).collect(),
         was_pushed: query.one::<bool>("pushed")?.unwrap_or_default(),
+        gives_way: false,
         before: query.one::<String>("cursor")?.map(|text| sequence(&text)).transpose()?,
         most: query.limit(PAGE, LONGEST_PAGE)?,
     };

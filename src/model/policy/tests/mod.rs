@@ -4,6 +4,7 @@ mod decisions;
 mod documented;
 mod freezes;
 mod older;
+mod progression;
 mod sets;
 mod triggers;
 mod votes;
