@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
+use consign::manager::deployer::git::{ConfigRepository, Landing};
+use consign::model::{Code, Failure};
 use serde::Serialize;
 
 use super::scene::{Scene, git, land};
@@ -118,7 +120,7 @@ pub(super) fn crowd(scene: &Scene) -> Result<Crowd> {
                 break Ok(());
             }
             let landings = scene.landings(&format!("crowd-{turn}"), &[turn % 100]);
-            match timed(|| land(&mut repository, &landings)) {
+            match timed(|| land_at_last(&mut repository, &landings)) {
                 Ok(time) => times.push(time),
                 Err(error) => break Err(error),
             }
@@ -137,6 +139,21 @@ pub(super) fn crowd(scene: &Scene) -> Result<Crowd> {
         let (p50_ms, p99_ms) = (percentile(&mut times, 50), percentile(&mut times, 99));
         Ok(Crowd { releases: times.len(), strangers_pushes, p50_ms, p99_ms, lost })
     })
+}
+
+/// Lands, and where others were faster all the time, once more, as the queue does; that counts as time.
+fn land_at_last(repository: &mut ConfigRepository, landings: &[Landing]) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match land(repository, landings) {
+            Err(error) if begun.elapsed() < CROWD_TIME && is_race(&error) => {}
+            landed => return landed,
+        }
+    }
+}
+
+fn is_race(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code() == Code::PushRejected)
 }
 
 /// Pushes once a second what nobody else touches, as people do: again after every rejection.
