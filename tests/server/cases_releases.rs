@@ -1,8 +1,6 @@
 //! Releasing as people and scripts see it: what each wish that cannot be granted says and ends with, and what
 //! becomes of a release that fails where it runs.
 
-#![expect(clippy::disallowed_methods, reason = "tests run programs")]
-
 use std::process::Stdio;
 
 use data_encoding::HEXLOWER;
