@@ -1,4 +1,4 @@
-//! Config repositories behind real hosts: OpenSSH's server, and git's own https server behind nginx. A host that is
+//! Config repositories behind real hosts: `OpenSSH`'s server, and git's own https server behind nginx. A host that is
 //! away, may be another one, or lets nobody in is told apart in the release that waits for it, nobody is asked for
 //! anything, and what waits lands as soon as it can.
 
@@ -176,7 +176,7 @@ fn key(directory: &Utf8Path, name: &str) -> String {
     fs_err::read_to_string(directory.join(format!("{name}.pub"))).unwrap()
 }
 
-/// OpenSSH's server as whoever runs the tests, for nobody but those with a key.
+/// `OpenSSH`'s server as whoever runs the tests, for nobody but those with a key.
 fn sshd(directory: &Utf8Path) -> (Program, u16) {
     if rustix::process::geteuid().is_root() {
         // It wants this place when root runs it, and is started by something that makes it.
