@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Server, document, with_query};
 use crate::model::FileName;
-use crate::model::delivery::{Environments, Granted, Release, Releases, Status, Wish};
+use crate::model::delivery::{Environments, Granted, Release, ReleaseRequest, Releases, Status};
 use crate::model::failure::Result;
 use crate::model::found::{Past, PastArtifacts, Statuses};
 use crate::model::management::{
@@ -14,10 +14,10 @@ use crate::model::policy::Policy;
 use crate::world::http::exchange::{Body, Method};
 
 impl Server {
-    /// Wishes for a release, under a name of one's own where there is one.
-    pub fn wish(&self, wish: &Wish, idempotency_key: Option<&str>) -> Result<Granted> {
+    /// Asks for a release, under a name of one's own where there is one.
+    pub fn request(&self, request: &ReleaseRequest, idempotency_key: Option<&str>) -> Result<Granted> {
         let headers: Vec<_> = idempotency_key.iter().map(|key| ("idempotency-key", (*key).to_owned())).collect();
-        document(&self.persist(Method::Post, "/api/v1/releases", &json(wish), &headers)?)
+        document(&self.persist(Method::Post, "/api/v1/releases", &json(request), &headers)?)
     }
 
     /// One release, with every state that it had.

@@ -1,13 +1,13 @@
 //! What is released by itself: artifacts that a policy asks for.
 //!
-//! Artifacts are gone through in the order in which they were pushed, behind a bookmark. A wish has a name
+//! Artifacts are gone through in the order in which they were pushed, behind a bookmark. A request has a name
 //! that follows from the artifact and the environment, so that going through one twice changes nothing.
 
 use super::Manager;
 use super::ruling;
 use crate::artifacts;
 use crate::model::artifact::Artifact;
-use crate::model::delivery::{Actor, Selector, Verdict, Wish};
+use crate::model::delivery::{Actor, ReleaseRequest, Selector, Verdict};
 use crate::model::failure::Result;
 use crate::model::policy::{ArtifactFacts, Automation, Verdict as Proof};
 use crate::model::{Code, FileName};
@@ -21,7 +21,7 @@ const LOOKED_AT: u32 = 200;
 const TOGETHER: u32 = 100;
 
 impl Manager {
-    /// Wishes for what policies ask for, of every artifact that was pushed since the last time.
+    /// Asks for what policies ask for, of every artifact that was pushed since the last time.
     pub async fn release_by_itself(&self) -> Result<()> {
         loop {
             let store = &self.registry().store;
@@ -66,7 +66,7 @@ impl Manager {
         Ok(())
     }
 
-    /// Wishes for what was held off in a place: the latest artifact that a policy asks for there.
+    /// Asks for what was held off in a place: the latest artifact that a policy asks for there.
     pub(super) async fn release_held_off(&self, place: &Target) -> Result<()> {
         let filter = Filter { services: Some(vec![place.service.clone()]), most: LOOKED_AT, ..Filter::default() };
         let document = self.registry().store.policies(&place.service).await?;
@@ -91,7 +91,7 @@ impl Manager {
         policy: &str,
         name: Option<&str>,
     ) -> Result<()> {
-        let wish = Wish {
+        let request = ReleaseRequest {
             service: artifact.service.clone(),
             // What a trigger calls by a name of its own lies in a namespace of that name.
             namespace: app,
@@ -111,9 +111,9 @@ impl Manager {
             roles: [].into(),
             on_behalf_of: author.map(|author| author.email.clone()),
         };
-        let granted = match self.wish(&wish, &actor, name).await {
+        let granted = match self.request(&request, &actor, name).await {
             Ok(granted) => granted,
-            // Somebody changed the policies so that it is another wish by now.
+            // Somebody changed the policies so that it is another request by now.
             Err(failure) if failure.code() == Code::KeyReused => return Ok(()),
             Err(failure) => return Err(failure),
         };

@@ -1,8 +1,8 @@
 //! The release manager: brings artifacts into environments, by the rules.
 //!
-//! A [`Manager`] joins the registry, a [`Plan`] of environments, and deployers. What is wished for is
-//! judged in [`wish`], waits its turn in the database, is judged again and written by [`queue`], and what
-//! becomes of it is noted by [`observe`]. [`auto`] and [`recovery`] wish by themselves, as policies say. Everything that is
+//! A [`Manager`] joins the registry, a [`Plan`] of environments, and deployers. What is asked for is
+//! judged in [`request`], waits its turn in the database, is judged again and written by [`queue`], and what
+//! becomes of it is noted by [`observe`]. [`auto`] and [`recovery`] ask by themselves, as policies say. Everything that is
 //! begun can be begun again by another process: what is known of it is in the database and in the
 //! environment itself. Who may ask for what is decided in front of it; here everybody may.
 
@@ -18,10 +18,10 @@ mod queue;
 mod recovery;
 mod report;
 mod repositories;
+pub mod request;
 mod ruling;
 mod views;
 mod watch;
-pub mod wish;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -266,7 +266,7 @@ fn lift(environment: &FileName, service: &FileName, caller: &Caller) -> (String,
     (environment.to_string(), change)
 }
 
-/// Where nobody has asked yet, nobody votes on their own wish.
+/// Where nobody has asked yet, nobody votes on their own request.
 fn nobody() -> Actor {
     Actor {
         subject: String::new(),

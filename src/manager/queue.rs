@@ -277,7 +277,7 @@ impl Manager {
         let row = row.filter(|row| row.sha256 == order.artifact_sha256).ok_or_else(|| {
             Failure::new(
                 Code::StoreDamaged,
-                format!("the artifact `{}` is not the one that was wished for", order.artifact),
+                format!("the artifact `{}` is not the one that was asked for", order.artifact),
             )
         })?;
         let artifact = artifacts::read(&row)?;

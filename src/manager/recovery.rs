@@ -1,8 +1,8 @@
 //! What is done by itself about a release that failed: what was well there last is released again.
 //!
 //! That a release is to be rolled back is kept in the transaction that notes its failure. The rollback becomes a
-//! release of its own once the place has settled: nothing waits there, and nothing else has arrived since. Its wish is
-//! named after the release that failed, so that wishing twice changes nothing. What is put back and fails, too, is
+//! release of its own once the place has settled: nothing waits there, and nothing else has arrived since. Its request is
+//! named after the release that failed, so that asking twice changes nothing. What is put back and fails, too, is
 //! left to people.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Manager;
 use super::queue::{read_order, target};
 use super::ruling;
-use crate::model::delivery::{Actor, Granting, Order, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Actor, Granting, Order, ReleaseRequest, Selector, State, Verdict};
 use crate::model::failure::Result;
 use crate::model::intent::Intent;
 use crate::model::policy::Failing;
@@ -49,7 +49,7 @@ impl Manager {
         Ok(Some((format!("rollback/{}", order.id), errand)))
     }
 
-    /// Wishes for the rollbacks that policies want, in every place that has settled.
+    /// Asks for the rollbacks that policies want, in every place that has settled.
     pub async fn roll_back_by_itself(&self) -> Result<()> {
         let now = self.now();
         for errand in self.registry().store.rollbacks(now, TOGETHER).await? {
@@ -71,7 +71,7 @@ impl Manager {
         Ok(())
     }
 
-    /// Wishes for one, and tells what came of that; nothing, while the place has not settled.
+    /// Asks for one, and tells what came of that; nothing, while the place has not settled.
     async fn roll_back(&self, errand: &ErrandRow) -> Result<Option<String>> {
         let there = self.pushed_there(errand).await?;
         let failed = match there.first() {
@@ -84,7 +84,7 @@ impl Manager {
         let Some(artifact) = self.well_before(&there).await? else {
             return Ok(Some("there is nothing to go back to".to_owned()));
         };
-        let wish = Wish {
+        let request = ReleaseRequest {
             service: failed.service.clone(),
             namespace: Some(failed.namespace.clone()),
             environments: vec![failed.environment.clone()],
@@ -93,9 +93,9 @@ impl Manager {
             person: None,
             dry_run: false,
         };
-        match self.wish(&wish, &by_itself(&failed.environment), Some(&failed.id)).await {
+        match self.request(&request, &by_itself(&failed.environment), Some(&failed.id)).await {
             Ok(granted) => Ok(Some(granted.results.first().map(told).unwrap_or_default())),
-            // Somebody wished for it before, and what there was to go back to is another one by now.
+            // Somebody asked for it before, and what there was to go back to is another one by now.
             Err(failure) if failure.code() == Code::KeyReused => Ok(Some("it was released before".to_owned())),
             Err(failure) => Err(failure),
         }

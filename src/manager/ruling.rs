@@ -1,6 +1,6 @@
 //! From what a transaction sees to what becomes of a release.
 //!
-//! Policies are asked three times: when something is wished for, when its turn has come, and, where writing
+//! Policies are asked three times: when something is asked for, when its turn has come, and, where writing
 //! has to be tried again, just before each try. Each time it is the same question over new facts.
 
 use std::collections::BTreeMap;
@@ -91,12 +91,9 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
         hold: HoldChange::Stays,
         candidate: None,
     };
-    // What was wished for is a digest; an id that means another one by now is another wish.
+    // What was asked for is a digest; an id that means another one by now is another request.
     if facts.artifact.as_ref().is_none_or(|artifact| artifact.sha256 != order.artifact_sha256) {
-        return Ok(fail(
-            Code::ArtifactUnknown,
-            format!("the artifact `{}` is not what was wished for", order.artifact),
-        ));
+        return Ok(fail(Code::ArtifactUnknown, format!("the artifact `{}` is not what was asked for", order.artifact)));
     }
     if ground.plan.environment(&order.environment).is_err() {
         return Ok(fail(Code::EnvironmentUnknown, format!("unknown environment: {}", order.environment)));

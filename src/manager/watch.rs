@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Manager;
-use crate::model::delivery::{Actor, Order, Selector, Wish};
+use crate::model::delivery::{Actor, Order, ReleaseRequest, Selector};
 use crate::model::intent::Intent;
 
 /// What became of a release.
@@ -44,9 +44,9 @@ impl Manager {
     }
 }
 
-/// Why somebody wishes for something, as [`Intent::kind`] says it.
-pub(super) fn intent_of(wish: &Wish, actor: &Actor) -> &'static str {
-    match &wish.what {
+/// Why somebody asks for something, as [`Intent::kind`] says it.
+pub(super) fn intent_of(request: &ReleaseRequest, actor: &Actor) -> &'static str {
+    match &request.what {
         _ if actor.is_automation => Intent::AutoRelease.kind(),
         Selector::Artifact { .. } => Intent::ReleaseArtifact.kind(),
         Selector::Branch { .. } => Intent::KINDS[1],

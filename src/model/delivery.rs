@@ -224,7 +224,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct Wish {
+pub struct ReleaseRequest {
     /// What is released.
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub service: FileName,
@@ -282,7 +282,7 @@ pub enum Selector {
     },
 }
 
-/// What became of a wish, for every environment.
+/// What became of a request, for every environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Granted {
@@ -293,7 +293,7 @@ pub struct Granted {
     pub results: Vec<Granting>,
 }
 
-/// What became of a wish for one environment.
+/// What became of a request for one environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Granting {
@@ -323,7 +323,7 @@ pub struct Granting {
     pub decision: Option<Decision>,
 }
 
-/// What became of a wish for one environment, as a word.
+/// What became of a request for one environment, as a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

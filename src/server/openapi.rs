@@ -16,7 +16,7 @@ use crate::model::pretty;
         service::ping, service::healthz, service::readyz, service::openapi, service::whoami, service::key, service::login,
         artifacts::push, artifacts::list, artifacts::show, artifacts::report, artifacts::file,
         blobs::look, blobs::upload,
-        releases::wish, releases::list, releases::show, releases::environments, releases::status,
+        releases::request, releases::list, releases::show, releases::environments, releases::status,
         releases::every_status, releases::history, releases::past_artifacts,
         policies::list, policies::apply, policies::delete, policies::test, policies::hold, policies::resume,
         policies::approve, policies::report,

@@ -38,7 +38,7 @@ pub(super) fn public(app: App) -> Router {
         .route("/api/v1/services/{service}/artifacts/{id}/outcome", put(artifacts::report))
         .route("/api/v1/services/{service}/artifacts/{id}/files/{name}", get(artifacts::file))
         .route(BLOB, put(blobs::upload).head(blobs::look))
-        .route("/api/v1/releases", get(releases::list).post(releases::wish))
+        .route("/api/v1/releases", get(releases::list).post(releases::request))
         .route("/api/v1/releases/{id}", get(releases::show))
         .route("/api/v1/environments", get(releases::environments))
         .route("/api/v1/report", get(policies::report))

@@ -65,7 +65,7 @@ fn every_route_is_closed_to_whoever_was_not_let_in() {
 /// Every route, and what is sent to it.
 fn routes() -> Vec<(&'static str, String, String)> {
     let (web, one) = ("/api/v1/services/web", "/api/v1/services/web/artifacts/one");
-    let wish = |environment: &str, dry_run: bool| {
+    let request = |environment: &str, dry_run: bool| {
         let what = json!({ "kind": "artifact", "id": "one" });
         json!({ "service": "web", "environments": [environment], "what": what, "dry_run": dry_run }).to_string()
     };
@@ -89,9 +89,9 @@ fn routes() -> Vec<(&'static str, String, String)> {
         ("PUT", format!("/api/v1/blobs/{SHA256}"), String::new()),
         ("GET", "/api/v1/environments".to_owned(), String::new()),
         ("GET", "/api/v1/releases".to_owned(), String::new()),
-        ("POST", "/api/v1/releases".to_owned(), wish("dev", false)),
-        ("POST", "/api/v1/releases".to_owned(), wish("prod", false)),
-        ("POST", "/api/v1/releases".to_owned(), wish("prod", true)),
+        ("POST", "/api/v1/releases".to_owned(), request("dev", false)),
+        ("POST", "/api/v1/releases".to_owned(), request("prod", false)),
+        ("POST", "/api/v1/releases".to_owned(), request("prod", true)),
         ("GET", "/api/v1/releases/rls-none".to_owned(), String::new()),
         ("GET", "/api/v1/report".to_owned(), String::new()),
         ("GET", format!("{web}/status"), String::new()),

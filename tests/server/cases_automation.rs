@@ -89,9 +89,9 @@ fn a_freeze_is_passed_by_those_who_may_with_a_reason_that_is_kept() {
     for kind in Kind::ALL {
         let Some(managed) = Managed::new(kind, FROZEN) else { continue };
         managed.push("main-1", "main");
-        let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1", "--wait"];
-        let over = |reason: &'static str| [&wish[..], &["--override-freeze", reason]].concat();
-        let (code, said) = managed.refused(&wish);
+        let request = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1", "--wait"];
+        let over = |reason: &'static str| [&request[..], &["--override-freeze", reason]].concat();
+        let (code, said) = managed.refused(&request);
         assert_eq!(code, 6, "{said}");
         assert!(said.contains("freeze-ever"), "{said}");
         let admin = managed.server.admin.clone().unwrap();
@@ -211,8 +211,8 @@ fn no_secret_of_a_deployer_is_shown_by_anything_that_fails() {
 fn nobody_sees_releases_of_services_that_are_not_theirs() {
     let managed = Managed::new(Kind::Sqlite, "").unwrap();
     managed.push("main-1", "main");
-    let wish = ["release", "--service", "web", "--env", "dev", "--artifact", "main-1", "--wait"];
-    let id = managed.json(&wish)["results"][0]["release"].as_str().unwrap().to_owned();
+    let request = ["release", "--service", "web", "--env", "dev", "--artifact", "main-1", "--wait"];
+    let id = managed.json(&request)["results"][0]["release"].as_str().unwrap().to_owned();
     let token = managed.place.token("read:other release:other@dev policy:other approve:other@dev");
     let dry = json!({ "service": "web", "environments": ["dev"], "what": { "kind": "artifact", "id": "main-1" }, "dry_run": true });
     let vote = json!({ "environment": "dev", "artifact": "main-1", "approve": true });

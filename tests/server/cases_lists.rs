@@ -21,8 +21,8 @@ fn the_latest_artifact_is_that_of_the_branch_and_of_no_other() {
         for (branch, id) in [("foo", "foo-1"), ("foo-bar", "foo-bar-1"), ("foo/bar", "foo_bar-1"), ("FOO", "FOO-1")] {
             let latest = ids(&managed.json(&["describe", "latest-artifact", "--service", "web", "--branch", branch]));
             assert_eq!(latest, [id], "{branch}");
-            let wish = ["release", "--service", "web", "--env", "dev", "--branch", branch, "--dry-run"];
-            assert_eq!(managed.json(&wish)["results"][0]["artifact"], id, "{branch}");
+            let request = ["release", "--service", "web", "--env", "dev", "--branch", branch, "--dry-run"];
+            assert_eq!(managed.json(&request)["results"][0]["artifact"], id, "{branch}");
         }
         for branch in ["f", "foo_bar", "foo%", "foo-", "bar"] {
             let (code, said) =

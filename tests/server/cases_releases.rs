@@ -1,4 +1,4 @@
-//! Releasing as people and scripts see it: what each wish that cannot be granted says and ends with, and what
+//! Releasing as people and scripts see it: what each request that cannot be granted says and ends with, and what
 //! becomes of a release that fails where it runs.
 
 use std::process::Stdio;
@@ -208,13 +208,13 @@ fn a_rollback_starts_where_it_can_and_touches_nothing_else() {
 fn what_waits_is_not_said_to_be_there() {
     let managed = Managed::new(Kind::Sqlite, APPROVAL).unwrap();
     managed.push("main-1", "main");
-    let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1"];
-    let first = succeed(&mut managed.run(&wish));
+    let request = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1"];
+    let first = succeed(&mut managed.run(&request));
     assert!(first.contains("[✓] Release of main-1 to prod waits for approval (rls-"), "{first}");
-    let again = succeed(&mut managed.run(&wish));
+    let again = succeed(&mut managed.run(&request));
     assert!(again.contains("[✓] Release of main-1 to prod is on its way already (rls-"), "{again}");
     assert!(again.contains("it is requested; the release to `prod` has 0 of 1 approvals"), "{again}");
-    let (code, said) = managed.refused(&[&wish[..], &["--wait", "--timeout", "1"]].concat());
+    let (code, said) = managed.refused(&[&request[..], &["--wait", "--timeout", "1"]].concat());
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("process timed out: the release is requested after 1 seconds"), "{said}");
 }
@@ -224,9 +224,10 @@ fn two_who_ask_for_the_same_at_once_get_one_release() {
     for kind in Kind::ALL {
         let Some(managed) = Managed::new(kind, "") else { continue };
         managed.push("main-1", "main");
-        let wish = ["release", "--service", "web", "--env", "dev,prod", "--artifact", "main-1", "--wait"];
-        let children: Vec<_> =
-            (0..4).map(|_| managed.run(&wish).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).collect();
+        let request = ["release", "--service", "web", "--env", "dev,prod", "--artifact", "main-1", "--wait"];
+        let children: Vec<_> = (0..4)
+            .map(|_| managed.run(&request).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+            .collect();
         for child in children {
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", both(&output));
@@ -253,8 +254,8 @@ fn what_failed_is_still_there_and_is_gone_back_from() {
         until(&managed, "web", "seen", ("main-1", "applying"));
         runs(&managed, "main-1", 2);
         until(&managed, "web", "seen", ("main-1", "healthy"));
-        let wish = ["release", "--service", "web", "--env", "seen", "--artifact", "main-2", "--wait"];
-        let waiting = managed.run(&wish).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let request = ["release", "--service", "web", "--env", "seen", "--artifact", "main-2", "--wait"];
+        let waiting = managed.run(&request).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         until(&managed, "web", "seen", ("main-2", "pushed"));
         // A late word of the one before changes nothing.
         fails(&managed, "main-1");

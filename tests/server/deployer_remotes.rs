@@ -114,12 +114,12 @@ impl Scene {
         Self { managed, remote, asked }
     }
 
-    /// Wishes for something while the host is as it is, sees why it waits, and that it comes once that has passed.
+    /// Asks for something while the host is as it is, sees why it waits, and that it comes once that has passed.
     fn waits_and_lands(&self, number: usize, (code, why): (&str, &str), passes: impl FnOnce()) {
         let artifact = format!("main-{number}");
         self.managed.push(&artifact, "main");
-        let wish = ["release", "--service", "web", "--env", "dev", "--artifact", &artifact];
-        let granted = self.managed.json(&wish);
+        let request = ["release", "--service", "web", "--env", "dev", "--artifact", &artifact];
+        let granted = self.managed.json(&request);
         let id = granted["results"][0]["release"].as_str().unwrap().to_owned();
         let waiting = self.until(&id, |release| release["code"].is_string());
         assert_eq!(waiting["code"], code, "{waiting}");

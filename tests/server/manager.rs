@@ -218,8 +218,8 @@ fn a_restriction_that_comes_while_a_release_waits_stops_it() {
          [[policy.approvers]]\nrole = \"approve\"\n";
     let managed = Managed::new(Kind::Sqlite, approval).unwrap();
     managed.push("feature-1", "feature");
-    let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "feature-1"];
-    let waiting = managed.json(&wish);
+    let request = ["release", "--service", "web", "--env", "prod", "--artifact", "feature-1"];
+    let waiting = managed.json(&request);
     assert_eq!(waiting["results"][0]["result"], "needs-approval");
     let id = waiting["results"][0]["release"].as_str().unwrap();
     succeed(&mut managed.run(&[
@@ -245,8 +245,8 @@ fn nobody_approves_what_they_asked_for() {
     for kind in Kind::ALL {
         let Some(managed) = Managed::new(kind, approval) else { continue };
         managed.push("main-1", "main");
-        let wish = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1"];
-        let id = managed.json(&wish)["results"][0]["release"].as_str().unwrap().to_owned();
+        let request = ["release", "--service", "web", "--env", "prod", "--artifact", "main-1"];
+        let id = managed.json(&request)["results"][0]["release"].as_str().unwrap().to_owned();
         let vote = ["approve", "--service", "web", "--env", "prod", "--artifact", "main-1"];
         let (code, said) = managed.refused(&vote);
         assert_eq!(code, 6, "{said}");

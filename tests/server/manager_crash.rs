@@ -21,7 +21,7 @@ use crate::support::{Scratch, both, clean, succeed};
 
 /// How often the servers of each database are killed, if nobody says otherwise.
 const KILLS: u64 = 20;
-/// How many wish at once.
+/// How many ask at once.
 const CLIENTS: u64 = 4;
 /// How many services there are, and how many artifacts each has.
 const SERVICES: u64 = 5;
@@ -51,7 +51,7 @@ struct Scene {
     servers: Vec<Running>,
     addresses: Vec<String>,
     token: String,
-    /// What was wished for, by its key, and the answer.
+    /// What was asked for, by its key, and the answer.
     answered: Mutex<BTreeMap<String, (String, Value)>>,
     /// What got no answer.
     broken_off: Mutex<Vec<(String, String)>>,
@@ -126,29 +126,29 @@ impl Scene {
         server.try_ask(method, path, Some(&self.token), headers, body).ok()
     }
 
-    /// Wishes once, under a key; nothing, where no answer came.
-    fn wish(&self, number: u64, key: &str, wish: &str) -> Option<Value> {
+    /// Asks once, under a key; nothing, where no answer came.
+    fn request(&self, number: u64, key: &str, request: &str) -> Option<Value> {
         let headers = [("idempotency-key", key), ("content-type", "application/json")];
-        let answer = self.ask(number, "POST", "/api/v1/releases", &headers, wish.to_owned().into())?;
+        let answer = self.ask(number, "POST", "/api/v1/releases", &headers, request.to_owned().into())?;
         if answer.status == 503 {
             return None;
         }
         Some(answer.is(200).json())
     }
 
-    /// Wishes for one thing or another.
+    /// Asks for one thing or another.
     fn wish_something(&self, number: u64, random: &mut Seeded) {
         let environments = &[&ENVIRONMENTS[..], &["dev"], &["prod"]][usize::try_from(random.next() % 3).unwrap()];
         let (service, artifact) = (random.next() % SERVICES, random.next() % ARTIFACTS);
-        let wish = json!({
+        let request = json!({
             "service": format!("s{service}"),
             "environments": environments,
             "what": { "kind": "artifact", "id": format!("a{artifact}") },
         });
-        let (key, wish) = (format!("wish-{number}"), wish.to_string());
-        match self.wish(number, &key, &wish) {
-            Some(answer) => drop(self.answered.lock().unwrap().insert(key, (wish, answer))),
-            None => self.broken_off.lock().unwrap().push((key, wish)),
+        let (key, request) = (format!("request-{number}"), request.to_string());
+        match self.request(number, &key, &request) {
+            Some(answer) => drop(self.answered.lock().unwrap().insert(key, (request, answer))),
+            None => self.broken_off.lock().unwrap().push((key, request)),
         }
     }
 
@@ -162,15 +162,15 @@ impl Scene {
         }
     }
 
-    /// What got no answer is wished for again, and what got one is answered the same.
+    /// What got no answer is asked for again, and what got one is answered the same.
     fn do_again(&self) {
-        for (number, (key, wish)) in (0_u64..).zip(std::mem::take(&mut *self.broken_off.lock().unwrap())) {
-            let answer = self.wish(number, &key, &wish).expect("everybody is there");
-            self.answered.lock().unwrap().insert(key, (wish, answer));
+        for (number, (key, request)) in (0_u64..).zip(std::mem::take(&mut *self.broken_off.lock().unwrap())) {
+            let answer = self.request(number, &key, &request).expect("everybody is there");
+            self.answered.lock().unwrap().insert(key, (request, answer));
         }
         let answered = self.answered.lock().unwrap().clone();
-        for (number, (key, (wish, answer))) in (0_u64..).zip(answered.iter().rev().take(5)) {
-            assert_eq!(self.wish(number, key, wish).as_ref(), Some(answer), "{key}: {wish}");
+        for (number, (key, (request, answer))) in (0_u64..).zip(answered.iter().rev().take(5)) {
+            assert_eq!(self.request(number, key, request).as_ref(), Some(answer), "{key}: {request}");
         }
     }
 

@@ -72,8 +72,9 @@ impl Scene {
     }
 
     fn release(&self, id: &str, environment: &str) {
-        let wish = json!({ "service": "web", "environments": [environment], "what": { "kind": "artifact", "id": id } });
-        let granted = self.ask("POST", "/api/v1/releases", &wish);
+        let request =
+            json!({ "service": "web", "environments": [environment], "what": { "kind": "artifact", "id": id } });
+        let granted = self.ask("POST", "/api/v1/releases", &request);
         assert_eq!(granted["results"][0]["result"], "accepted", "{granted}");
     }
 

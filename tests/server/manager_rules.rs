@@ -29,10 +29,10 @@ fn what_waits_for_a_freeze_keeps_nobody_and_is_never_released_behind_a_newer_one
         assert_eq!(state, State::Queued);
         assert!(reason.contains("is frozen by `pause`"), "{reason}");
         // Without a word for it the freeze counts for the next one as well.
-        let refused = scene.wish("dev", artifact("main-2"), None).await;
+        let refused = scene.request("dev", artifact("main-2"), None).await;
         assert_eq!(refused.result, Verdict::Refused, "{refused:?}");
 
-        let urgent = scene.wish("dev", artifact("main-3"), Some("it burns")).await;
+        let urgent = scene.request("dev", artifact("main-3"), Some("it burns")).await;
         assert_eq!(urgent.result, Verdict::Accepted, "{urgent:?}");
         scene.turn().await;
         assert_eq!(scene.taken(), ["dev main-3"]);
@@ -60,9 +60,9 @@ fn the_same_artifact_passes_a_freeze_that_it_waits_for() {
         let older = scene.accepted("dev", artifact("main-1")).await;
         scene.apply(freeze(&scene)).await;
         scene.turn().await;
-        let again = scene.wish("dev", artifact("main-1"), None).await;
+        let again = scene.request("dev", artifact("main-1"), None).await;
         assert_eq!((again.result, again.release.as_ref()), (Verdict::UpToDate, Some(&older)), "it is on its way");
-        let urgent = scene.wish("dev", artifact("main-1"), Some("it burns")).await;
+        let urgent = scene.request("dev", artifact("main-1"), Some("it burns")).await;
         assert_eq!(urgent.result, Verdict::Accepted);
         scene.turn().await;
         assert_eq!(scene.taken(), ["dev main-1"]);
@@ -97,9 +97,9 @@ fn what_waits_for_votes_is_overtaken_and_votes_do_not_bring_it_back() {
         let approval =
             json!({ "kind": "approval", "environment": "dev", "minimum": 1, "approvers": [{ "group": "qa" }] });
         scene.apply(approval).await;
-        let older = scene.wish("dev", artifact("main-1"), None).await;
+        let older = scene.request("dev", artifact("main-1"), None).await;
         assert_eq!(older.result, Verdict::NeedsApproval);
-        let newer = scene.wish("dev", artifact("main-2"), None).await;
+        let newer = scene.request("dev", artifact("main-2"), None).await;
         scene.approve("dev", "main-2", "qa", "bo", true).await.unwrap();
         scene.turn().await;
         assert_eq!(scene.taken(), ["dev main-2"]);
@@ -137,7 +137,7 @@ fn a_person_who_promotes_another_one_than_the_candidate_suspends_automation_unti
 
         // One that fails sets no hold.
         scene.apply(json!({ "kind": "evidence", "environment": "dev", "tests_passed": true })).await;
-        assert_eq!(scene.wish("dev", artifact("xyz"), None).await.result, Verdict::Refused);
+        assert_eq!(scene.request("dev", artifact("xyz"), None).await.result, Verdict::Refused);
         scene.delete("evidence-dev").await;
         scene.accepted("dev", artifact("xyz")).await;
         scene.apply(json!({ "kind": "branch-restriction", "environment": "dev", "branch": "main" })).await;
@@ -205,14 +205,14 @@ fn what_only_failed_in_a_stage_goes_no_further() {
         scene.apply(json!({ "kind": "progression", "environment": "live" })).await;
         scene.push("main-1", "main").await;
         let reason = |granting: &consign::model::delivery::Granting| granting.reason.clone().unwrap_or_default();
-        let early = scene.wish("live", artifact("main-1"), None).await;
+        let early = scene.request("live", artifact("main-1"), None).await;
         assert_eq!(early.decision.as_ref().unwrap().reasons[0].code, ReasonCode::NotProgressed);
         assert!(reason(&early).contains("never been in `prod`"), "{early:?}");
         scene.release("prod", "main-1").await;
-        let early = scene.wish("live", artifact("main-1"), None).await;
+        let early = scene.request("live", artifact("main-1"), None).await;
         assert!(reason(&early).contains("not come out well in `prod` yet"), "{early:?}");
         scene.fails("prod", "main-1").await;
-        let failed = scene.wish("live", artifact("main-1"), None).await;
+        let failed = scene.request("live", artifact("main-1"), None).await;
         assert!(reason(&failed).contains("only failed in `prod`"), "{failed:?}");
         scene.push("main-2", "main").await;
         scene.release("prod", "main-2").await;
@@ -364,7 +364,7 @@ fn the_required_have_to_agree_and_one_no_is_enough() {
         for id in ["main-1", "main-2"] {
             scene.push(id, "main").await;
         }
-        let first = scene.wish("dev", artifact("main-1"), None).await.release.unwrap();
+        let first = scene.request("dev", artifact("main-1"), None).await.release.unwrap();
         scene.approve("dev", "main-1", "lead", "lea", true).await.unwrap();
         scene.approve("dev", "main-1", "lead", "leo", true).await.unwrap();
         assert_eq!(scene.state(&first).await.0, State::Requested, "two leads lack the one who is required");
@@ -374,7 +374,7 @@ fn the_required_have_to_agree_and_one_no_is_enough() {
         scene.turn().await;
         assert_eq!(scene.taken(), ["dev main-1"]);
 
-        let second = scene.wish("dev", artifact("main-2"), None).await.release.unwrap();
+        let second = scene.request("dev", artifact("main-2"), None).await.release.unwrap();
         scene.approve("dev", "main-2", "qa", "quinn", true).await.unwrap();
         scene.approve("dev", "main-2", "qa", "quinn", true).await.unwrap();
         assert_eq!(scene.state(&second).await.0, State::Requested, "the same one twice counts once");
@@ -403,9 +403,9 @@ fn a_freeze_is_about_what_is_done_and_by_whom() {
         quiet["actors"] = json!([]);
         quiet["actions"] = json!(["promote", "release"]);
         scene.apply(quiet).await;
-        assert_eq!(scene.wish("dev", artifact("main-1"), None).await.result, Verdict::Refused);
+        assert_eq!(scene.request("dev", artifact("main-1"), None).await.result, Verdict::Refused);
         assert_eq!(
-            scene.wish("prod", Selector::Promote { from: Some("dev".parse().unwrap()) }, None).await.result,
+            scene.request("prod", Selector::Promote { from: Some("dev".parse().unwrap()) }, None).await.result,
             Verdict::Refused
         );
     });

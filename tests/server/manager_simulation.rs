@@ -16,7 +16,7 @@ use consign::artifacts::{Belief, Registry};
 use consign::manager::deployer::git::Credentials;
 use consign::manager::{Deployer, GitSettings, Manager, Plan};
 use consign::model::artifact::{Artifact, Blob, Person};
-use consign::model::delivery::{Actor, Environment, Release, Selector, State, Wish};
+use consign::model::delivery::{Actor, Environment, Release, ReleaseRequest, Selector, State};
 use consign::model::management::ApprovalGiven;
 use consign::model::policy::{self, ActorKind, Global, Policy};
 use consign::model::{Digest, FileName};
@@ -168,11 +168,11 @@ impl Simulation {
                 let is_over_freeze = random.below(4) == 0;
                 for branch in ["main", "feature"] {
                     let id = format!("{branch}-{id}").parse().unwrap();
-                    self.wish(environment, Selector::Artifact { id }, is_over_freeze).await;
+                    self.request(environment, Selector::Artifact { id }, is_over_freeze).await;
                 }
             }
-            6 => self.wish("prod", Selector::Promote { from: None }, random.below(4) == 0).await,
-            7 => self.wish(environment, Selector::Rollback { artifact: None }, random.below(4) == 0).await,
+            6 => self.request("prod", Selector::Promote { from: None }, random.below(4) == 0).await,
+            7 => self.request(environment, Selector::Rollback { artifact: None }, random.below(4) == 0).await,
             8 => {
                 self.story.push(format!("resume {environment}"));
                 let place = self.place(environment);
@@ -224,7 +224,7 @@ impl Simulation {
         }
     }
 
-    async fn wish(&mut self, environment: &str, what: Selector, is_over_freeze: bool) {
+    async fn request(&mut self, environment: &str, what: Selector, is_over_freeze: bool) {
         let actor = Actor {
             subject: "asa".to_owned(),
             name: "Asa".to_owned(),
@@ -234,7 +234,7 @@ impl Simulation {
             roles: [].into(),
             on_behalf_of: None,
         };
-        let wish = Wish {
+        let request = ReleaseRequest {
             service: self.service.clone(),
             namespace: None,
             environments: vec![environment.parse().unwrap()],
@@ -243,11 +243,11 @@ impl Simulation {
             override_reason: is_over_freeze.then(|| "it burns".to_owned()),
             dry_run: false,
         };
-        let granted = self.manager.wish(&wish, &actor, None).await.unwrap();
+        let granted = self.manager.request(&request, &actor, None).await.unwrap();
         for granting in granted.results {
             self.story.push(format!(
-                "wish {:?} for {environment}, {is_over_freeze}: {:?} {:?}",
-                wish.what, granting.result, granting.release
+                "request {:?} for {environment}, {is_over_freeze}: {:?} {:?}",
+                request.what, granting.result, granting.release
             ));
             if matches!(format!("{:?}", granting.result).as_str(), "Accepted" | "NeedsApproval") {
                 let id = granting.release.unwrap();
@@ -450,7 +450,7 @@ fn run(world: &World, runtime: &tokio::runtime::Runtime, seed: u64) {
             for _ in 0..STEPS {
                 let told = simulation.story.len();
                 simulation.step(world, &mut random).await;
-                let is_of_releases = |line: &String| line.starts_with("turn") || line.starts_with("wish");
+                let is_of_releases = |line: &String| line.starts_with("turn") || line.starts_with("request");
                 if simulation.story[told..].iter().any(is_of_releases) {
                     simulation.check().await;
                 }

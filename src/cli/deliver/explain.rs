@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::Context;
 use super::Subject;
-use crate::model::delivery::{Granting, Selector, Verdict, Wish};
+use crate::model::delivery::{Granting, ReleaseRequest, Selector, Verdict};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
@@ -29,7 +29,7 @@ pub struct ExplainArgs {
 impl ExplainArgs {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit> {
         let Subject { service, namespace, .. } = self.subject.clone();
-        let wish = Wish {
+        let request = ReleaseRequest {
             service,
             namespace,
             environments: vec![self.env.clone()],
@@ -38,7 +38,7 @@ impl ExplainArgs {
             person: None,
             dry_run: true,
         };
-        let granted = self.subject.server(context)?.wish(&wish, None)?;
+        let granted = self.subject.server(context)?.request(&request, None)?;
         context.output.result(&granted, || granted.results.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
         // Of what there is not, nothing can be explained.
         match granted.results.iter().find_map(|granting| Some((granting, super::code(granting.code.as_deref())?))) {

@@ -1,7 +1,7 @@
 //! The verbs of the release manager: what goes where, why not, and by which rules.
 //!
 //! Each asks the server and prints its answer. [`Subject`] says what is meant, [`answer`] prints what became
-//! of a wish and ends with the code of what was refused, [`Waiting`] waits until nothing more will come.
+//! of a request and ends with the code of what was refused, [`Waiting`] waits until nothing more will come.
 
 mod approve;
 mod describe;
@@ -21,7 +21,7 @@ use clap::Args;
 use super::Context;
 use super::registry::RegistryArgs;
 use crate::client::Server;
-use crate::model::delivery::{Granted, Granting, Release, State, Verdict, Wish};
+use crate::model::delivery::{Granted, Granting, Release, ReleaseRequest, State, Verdict};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Code, Exit, Failure, FileName};
@@ -81,18 +81,19 @@ impl Subject {
 }
 
 impl Waiting {
-    /// Wishes, prints what became of it, and waits if that is wanted.
+    /// Asks, prints what became of it, and waits if that is wanted.
     pub(super) fn make(
         &self,
         context: &Context,
         server: &Server,
-        wish: Wish,
+        request: ReleaseRequest,
         heading: impl FnOnce(&Granted) -> String,
     ) -> Result<Exit> {
         // What a machine without git is called, its token says.
         let person = git::user(&context.directory).ok().flatten();
-        let wish = Wish { override_reason: self.override_freeze.clone(), person, dry_run: self.dry_run, ..wish };
-        let granted = server.wish(&wish, self.idempotency_key.as_deref())?;
+        let request =
+            ReleaseRequest { override_reason: self.override_freeze.clone(), person, dry_run: self.dry_run, ..request };
+        let granted = server.request(&request, self.idempotency_key.as_deref())?;
         let ends = if self.wait { self.until_the_end(server, &granted)? } else { Vec::new() };
         context.output.result(&Answer { granted: &granted, ends: &ends }, || {
             let mut lines = vec![heading(&granted)];
@@ -140,7 +141,7 @@ struct Answer<'a> {
     ends: &'a [Release],
 }
 
-/// What became of a wish in one environment, on a line.
+/// What became of a request in one environment, on a line.
 pub(super) fn line(granting: &Granting) -> String {
     let Granting { environment, artifact, result, release, reason, .. } = granting;
     let artifact = artifact.as_ref().map_or("an artifact", FileName::as_str);

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::Context;
 use super::{Subject, Waiting};
-use crate::model::delivery::{Selector, Wish};
+use crate::model::delivery::{ReleaseRequest, Selector};
 use crate::model::failure::Result;
 use crate::model::{Exit, FileName};
 
@@ -30,7 +30,7 @@ impl PromoteArgs {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit> {
         let Subject { service, namespace, .. } = self.subject.clone();
         let heading = format!("Promote of service: {service}");
-        let wish = Wish {
+        let request = ReleaseRequest {
             service,
             namespace,
             environments: vec![self.env.clone()],
@@ -39,6 +39,6 @@ impl PromoteArgs {
             person: None,
             dry_run: false,
         };
-        self.waiting.make(context, &self.subject.server(context)?, wish, |_| heading)
+        self.waiting.make(context, &self.subject.server(context)?, request, |_| heading)
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::{Context, usage};
 use super::{Subject, Waiting, branch};
-use crate::model::delivery::{Selector, Wish};
+use crate::model::delivery::{ReleaseRequest, Selector};
 use crate::model::failure::Result;
 use crate::model::text::shown;
 use crate::model::{Exit, FileName};
@@ -55,8 +55,16 @@ impl ReleaseArgs {
             (None, None) => return Err(usage("--branch, --current-branch or --artifact is required")),
         };
         let namespace = self.subject.namespace.clone();
-        let wish = Wish { service, namespace, environments, what, override_reason: None, person: None, dry_run: false };
-        self.waiting.make(context, &self.subject.server(context)?, wish, |_| heading)
+        let request = ReleaseRequest {
+            service,
+            namespace,
+            environments,
+            what,
+            override_reason: None,
+            person: None,
+            dry_run: false,
+        };
+        self.waiting.make(context, &self.subject.server(context)?, request, |_| heading)
     }
 }
 

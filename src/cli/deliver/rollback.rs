@@ -8,7 +8,7 @@ use super::super::{Context, usage};
 use super::status::{because, called};
 use super::{Subject, Waiting};
 use crate::client::Server;
-use crate::model::delivery::{Granting, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Granting, ReleaseRequest, Selector, State, Verdict};
 use crate::model::failure::Result;
 use crate::model::found::PastRelease;
 use crate::model::text::shown;
@@ -60,7 +60,7 @@ impl RollbackArgs {
             format!("[✓] Starting rollback of service {service} to {artifact}"),
             format!("Rollback of service {service} to {artifact}"),
         );
-        let wish = Wish {
+        let request = ReleaseRequest {
             service,
             namespace,
             environments: vec![self.env.clone()],
@@ -69,7 +69,7 @@ impl RollbackArgs {
             person: None,
             dry_run: false,
         };
-        self.waiting.make(context, &server, wish, |granted| {
+        self.waiting.make(context, &server, request, |granted| {
             let starts = |granting: &Granting| matches!(granting.result, Verdict::Accepted | Verdict::NeedsApproval);
             if granted.results.iter().all(starts) { starting } else { only_asked }
         })

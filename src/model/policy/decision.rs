@@ -300,12 +300,12 @@ fn pass_freeze(
     freeze: Reason,
     overridden: &mut Vec<Overridden>,
 ) -> Vec<Reason> {
-    let Some(wish) = &request.over_freeze else { return vec![freeze] };
+    let Some(asked) = &request.over_freeze else { return vec![freeze] };
     if freeze.code != ReasonCode::Frozen {
         return vec![freeze];
     }
     let by = text::shown(&request.actor.subject);
-    if !wish.permitted || request.acts_as() == ActorKind::Automation {
+    if !asked.permitted || request.acts_as() == ActorKind::Automation {
         let reason = ReasonCode::OverrideForbidden.reason(
             format!("`{by}` may not override the freeze"),
             "somebody who may overrides it with a reason",
@@ -313,7 +313,7 @@ fn pass_freeze(
         );
         return vec![freeze, reason];
     }
-    if wish.reason.trim().is_empty() {
+    if asked.reason.trim().is_empty() {
         let reason =
             ReasonCode::OverrideUnexplained.reason("the override has no reason", "a reason is given", freeze.at);
         return vec![freeze, reason];
@@ -322,7 +322,7 @@ fn pass_freeze(
         policy: standing.policy.id(),
         scope: standing.scope,
         by: request.actor.subject.clone(),
-        reason: wish.reason.clone(),
+        reason: asked.reason.clone(),
     });
     Vec::new()
 }

@@ -1,4 +1,4 @@
-//! Releases: wished for, listed, shown; what a service has where; the environments.
+//! Releases: asked for, listed, shown; what a service has where; the environments.
 
 use axum::Json;
 use axum::body::Body;
@@ -9,7 +9,9 @@ use axum::http::HeaderMap;
 use super::artifacts::{cursor, document, idempotency_key, sequence};
 use super::query::Query;
 use crate::model::artifact::Person;
-use crate::model::delivery::{Actor, Environments, Granted, Release, Releases, Selector, State as Stage, Status, Wish};
+use crate::model::delivery::{
+    Actor, Environments, Granted, Release, ReleaseRequest, Releases, Selector, State as Stage, Status,
+};
 use crate::model::failure::Result;
 use crate::model::found::{Past, PastArtifacts, Statuses};
 use crate::model::{Code, Failure, FileName};
@@ -24,25 +26,25 @@ const PAGE: u32 = 20;
 const LONGEST_PAGE: u32 = 200;
 /// How many releases of a history can be left out.
 const FARTHEST_BACK: u32 = 1000;
-/// The largest wish, in bytes.
+/// The largest request, in bytes.
 const MAX_WISH_BYTES: usize = 64 << 10;
-/// How many environments one wish may name.
+/// How many environments one request may name.
 const MAX_ENVIRONMENTS: usize = 50;
 /// The longest reason, in characters.
 const MAX_REASON: usize = 1000;
 
 /// Releases an artifact into environments. The answer says what became of each; what is accepted is kept.
-#[utoipa::path(post, path = "/api/v1/releases", tag = "releases", security(("token" = [])),
+#[utoipa::path(post, path = "/api/v1/releases", operation_id = "request_release", tag = "releases", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "A name for the request: made again under it, it is answered as before and nothing else happens")),
-    request_body(content = Wish, content_type = "application/json"),
+    request_body(content = ReleaseRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "What became of it in each environment", body = Granted),
-        (status = 400, description = "Not a wish"),
+        (status = 400, description = "Not a request"),
         (status = 403, description = "Not allowed for this service in one of the environments"),
         (status = 404, description = "The service is not to be seen"),
         (status = 422, description = "The idempotency key was used for something else"),
     ))]
-pub(in crate::server) async fn wish(
+pub(in crate::server) async fn request(
     State(app): State<App>,
     identity: Identity,
     headers: HeaderMap,
@@ -51,23 +53,23 @@ pub(in crate::server) async fn wish(
     identity.need_somewhere(Verb::Read)?;
     let name = idempotency_key(&headers)?;
     let bytes = document(&headers, body, MAX_WISH_BYTES).await?;
-    let wish: Wish =
-        serde_json::from_slice(&bytes).map_err(|error| invalid("the wish cannot be read").because(error))?;
-    check(&wish)?;
-    visible(&identity, &wish.service)?;
-    if !wish.dry_run {
-        for environment in &wish.environments {
-            identity.need_in(Verb::Release, &wish.service, environment)?;
-            if wish.override_reason.is_some() {
-                identity.need_in(Verb::Override, &wish.service, environment)?;
+    let request: ReleaseRequest =
+        serde_json::from_slice(&bytes).map_err(|error| invalid("the request cannot be read").because(error))?;
+    check(&request)?;
+    visible(&identity, &request.service)?;
+    if !request.dry_run {
+        for environment in &request.environments {
+            identity.need_in(Verb::Release, &request.service, environment)?;
+            if request.override_reason.is_some() {
+                identity.need_in(Verb::Override, &request.service, environment)?;
             }
         }
     }
-    let mut actor = actor(&identity, &wish.service, wish.environments.first());
-    if let (Some(person), true) = (&wish.person, actor.email.is_empty()) {
+    let mut actor = actor(&identity, &request.service, request.environments.first());
+    if let (Some(person), true) = (&request.person, actor.email.is_empty()) {
         (actor.name, actor.email) = (person.name.clone(), person.email.clone());
     }
-    Ok(Json(app.manager.wish(&wish, &actor, name.as_deref()).await?))
+    Ok(Json(app.manager.request(&request, &actor, name.as_deref()).await?))
 }
 
 /// Lists releases, the one that was asked for last first.
@@ -251,28 +253,28 @@ pub(in crate::server) async fn past_artifacts(
     Ok(Json(app.manager.past_artifacts(&service, branch.as_deref(), limit as usize).await?))
 }
 
-fn check(wish: &Wish) -> Result<()> {
-    if wish.environments.is_empty() {
+fn check(request: &ReleaseRequest) -> Result<()> {
+    if request.environments.is_empty() {
         return Err(invalid("`environments` must contain at least one value"));
     }
-    if wish.environments.len() > MAX_ENVIRONMENTS {
+    if request.environments.len() > MAX_ENVIRONMENTS {
         return Err(invalid(format!("more than {MAX_ENVIRONMENTS} environments are named at once")));
     }
-    let twice = (1..wish.environments.len()).find(|number| {
-        let (before, rest) = wish.environments.split_at(*number);
+    let twice = (1..request.environments.len()).find(|number| {
+        let (before, rest) = request.environments.split_at(*number);
         rest.first().is_some_and(|one| before.contains(one))
     });
     if twice.is_some() {
         return Err(invalid("an environment is named twice"));
     }
-    if let Selector::Branch { branch } = &wish.what {
+    if let Selector::Branch { branch } = &request.what {
         plain("the branch", branch)?;
     }
-    if let Some(Person { name, email }) = &wish.person {
+    if let Some(Person { name, email }) = &request.person {
         plain("the person's name", name)?;
         plain("the person's address", email)?;
     }
-    wish.override_reason.as_deref().map_or(Ok(()), |reason| plain("the reason", reason))
+    request.override_reason.as_deref().map_or(Ok(()), |reason| plain("the reason", reason))
 }
 
 /// A text of a person's own: something, not endless, and nothing in it that a database cannot hold.

@@ -9,7 +9,7 @@ use consign::manager::deployer::Land;
 use consign::manager::deployer::git::{Change, Credentials, Decision, Landed, Landing};
 use consign::manager::{Deployer, GitSettings, Manager, Plan};
 use consign::model::artifact::{Artifact, Blob, Person};
-use consign::model::delivery::{Actor, Environment, Granting, Release, Selector, State, Verdict, Wish};
+use consign::model::delivery::{Actor, Environment, Granting, Release, ReleaseRequest, Selector, State, Verdict};
 use consign::model::hint::{Deployed, Failing, Hint, Trouble};
 use consign::model::management::ApprovalGiven;
 use consign::model::policy::{self, ActorKind, Global, Policy};
@@ -171,7 +171,7 @@ impl Scene {
         self.manager.release_by_itself().await.unwrap();
     }
 
-    pub async fn wish(&self, environment: &str, what: Selector, over_freeze: Option<&str>) -> Granting {
+    pub async fn request(&self, environment: &str, what: Selector, over_freeze: Option<&str>) -> Granting {
         let actor = Actor {
             subject: "asa".to_owned(),
             name: "Asa".to_owned(),
@@ -181,7 +181,7 @@ impl Scene {
             roles: [].into(),
             on_behalf_of: None,
         };
-        let wish = Wish {
+        let request = ReleaseRequest {
             service: "web".parse().unwrap(),
             namespace: None,
             environments: vec![environment.parse().unwrap()],
@@ -190,12 +190,12 @@ impl Scene {
             override_reason: over_freeze.map(str::to_owned),
             dry_run: false,
         };
-        self.manager.wish(&wish, &actor, None).await.unwrap().results.remove(0)
+        self.manager.request(&request, &actor, None).await.unwrap().results.remove(0)
     }
 
-    /// A wish that is accepted.
+    /// A request that is accepted.
     pub async fn accepted(&self, environment: &str, what: Selector) -> String {
-        let granting = self.wish(environment, what, None).await;
+        let granting = self.request(environment, what, None).await;
         assert_eq!(granting.result, Verdict::Accepted, "{granting:?}");
         granting.release.unwrap()
     }
@@ -397,10 +397,10 @@ pub fn real(kind: Kind) {
         server.ask("POST", "/api/v1/artifacts", Some(&token), record.to_string()).is(201);
     }
     let release = |id: &str, environment: &str, more: &Value| {
-        let mut wish =
+        let mut request =
             json!({ "service": "web", "environments": [environment], "what": { "kind": "artifact", "id": id } });
-        wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        ask("POST", "/api/v1/releases", &wish)["results"][0]["result"].as_str().unwrap().to_owned()
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ask("POST", "/api/v1/releases", &request)["results"][0]["result"].as_str().unwrap().to_owned()
     };
     let until = |what: &str, is_there: &dyn Fn(&Value) -> bool| {
         let began = std::time::Instant::now();

@@ -80,11 +80,12 @@ fn release(connection: &mut Connection) -> Result<()> {
             "environments": ["dev"],
         },
     });
-    let wish = json!({ "service": service, "environments": ["dev"], "what": { "kind": "artifact", "id": "main-1" } });
+    let request =
+        json!({ "service": service, "environments": ["dev"], "what": { "kind": "artifact", "id": "main-1" } });
     connection.ask_with("PUT", &format!("/api/v1/blobs/{sha256}"), &packed.bytes)?;
     let pushed = connection.ask("POST", "/api/v1/artifacts", &record.to_string())?;
     ensure!(pushed.status == 201, "the artifact is not taken: {}", String::from_utf8_lossy(&pushed.body));
-    let granted = connection.ask("POST", "/api/v1/releases", &wish.to_string())?;
+    let granted = connection.ask("POST", "/api/v1/releases", &request.to_string())?;
     let granted: Value = serde_json::from_slice(&granted.body)?;
     let id = granted["results"][0]["release"].as_str().with_context(|| granted.to_string())?;
     let begun = Instant::now();

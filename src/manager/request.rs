@@ -1,6 +1,6 @@
-//! What is wished for: found, judged, and kept where it may be.
+//! What is asked for: found, judged, and kept where it may be.
 //!
-//! [`Manager::wish`] answers for every environment by itself; that one is refused says nothing about
+//! [`Manager::request`] answers for every environment by itself; that one is refused says nothing about
 //! another one. What is accepted is in the database when the answer is given, and no sooner.
 
 use data_encoding::HEXLOWER;
@@ -15,7 +15,7 @@ use super::ruling::{self, Asked, Ground};
 use super::watch::{Told, intent_of};
 use crate::artifacts;
 use crate::model::artifact::Artifact;
-use crate::model::delivery::{Actor, Granted, Granting, Order, Selector, State, Verdict, Wish};
+use crate::model::delivery::{Actor, Granted, Granting, Order, ReleaseRequest, Selector, State, Verdict};
 use crate::model::failure::Result;
 use crate::model::found::PastRelease;
 use crate::model::intent::Intent;
@@ -47,13 +47,13 @@ struct Clerk<'a> {
 }
 
 impl Manager {
-    /// Answers a wish. Made again under the same name, it is answered as before and nothing else happens.
-    pub async fn wish(&self, wish: &Wish, actor: &Actor, name: Option<&str>) -> Result<Granted> {
+    /// Answers a request. Made again under the same name, it is answered as before and nothing else happens.
+    pub async fn request(&self, request: &ReleaseRequest, actor: &Actor, name: Option<&str>) -> Result<Granted> {
         let ground = self.ground().await;
         let at = ground.now;
         let (mut found, mut places) = (Vec::new(), Vec::new());
-        for environment in &wish.environments {
-            match self.find(wish, environment, actor, at).await {
+        for environment in &request.environments {
+            match self.find(request, environment, actor, at).await {
                 Ok(one) => {
                     places.push(None);
                     found.push(one);
@@ -63,21 +63,22 @@ impl Manager {
                 Err(failure) => places.push(Some(refusal(environment, None, &failure))),
             }
         }
-        let mut clerk = Clerk { ground: &ground, found: &found, dry_run: wish.dry_run, places };
+        let mut clerk = Clerk { ground: &ground, found: &found, dry_run: request.dry_run, places };
         let targets: Vec<_> = found.iter().map(|found| target(&found.order)).collect();
-        let results: Vec<Granting> = if wish.dry_run {
+        let results: Vec<Granting> = if request.dry_run {
             for (number, target) in targets.iter().enumerate() {
                 let facts = self.registry().store.facts(target).await?;
                 clerk.rule(number, &facts)?;
             }
             clerk.granted()
         } else {
-            let request = Digest::of(&pretty(wish));
-            let named = name.map(|name| Named { subject: actor.subject.clone(), name: name.to_owned(), request });
+            let sha256 = Digest::of(&pretty(request));
+            let named =
+                name.map(|name| Named { subject: actor.subject.clone(), name: name.to_owned(), request: sha256 });
             match self.registry().store.order(&targets, named.as_ref(), at, &actor.subject, &mut clerk).await? {
                 Ordered::Now(_) => {
                     let granted = clerk.granted();
-                    self.tell_refused(wish, actor, &granted);
+                    self.tell_refused(request, actor, &granted);
                     granted
                 }
                 // All of it is as it was, also where nothing could be found any more.
@@ -93,21 +94,27 @@ impl Manager {
         if results.iter().any(|granting| granting.result == Verdict::Accepted) {
             self.wake();
         }
-        Ok(Granted { service: wish.service.clone(), results })
+        Ok(Granted { service: request.service.clone(), results })
     }
 
     /// Why an artifact may not be released to an environment now, or that it may.
-    async fn find(&self, wish: &Wish, environment: &FileName, actor: &Actor, at: Timestamp) -> Result<Found> {
+    async fn find(
+        &self,
+        request: &ReleaseRequest,
+        environment: &FileName,
+        actor: &Actor,
+        at: Timestamp,
+    ) -> Result<Found> {
         let environment = self.plan().environment(environment)?;
         let name = &environment.name;
-        let mut guess = wish.namespace.clone();
-        let (artifact, sha256, intent) = match &wish.what {
+        let mut guess = request.namespace.clone();
+        let (artifact, sha256, intent) = match &request.what {
             Selector::Artifact { id } => {
-                let (artifact, sha256) = self.artifact(&wish.service, id).await?;
+                let (artifact, sha256) = self.artifact(&request.service, id).await?;
                 (artifact, sha256, Intent::ReleaseArtifact)
             }
             Selector::Branch { branch } => {
-                let (artifact, sha256) = self.latest(&wish.service, branch).await?;
+                let (artifact, sha256) = self.latest(&request.service, branch).await?;
                 (artifact, sha256, Intent::ReleaseBranch { branch: branch.clone() })
             }
             Selector::Promote { from } => {
@@ -117,7 +124,7 @@ impl Manager {
                         .hint("name the other environment with `--from-env`")
                 })?;
                 let live =
-                    self.live(&wish.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
+                    self.live(&request.service, self.plan().environment(from)?.name.clone(), guess.as_ref()).await?;
                 if live.has_failed {
                     return Err(Failure::new(
                         Code::ReleaseFailed,
@@ -126,15 +133,15 @@ impl Manager {
                     .subject(from.as_str())
                     .hint("release it by its id with `consign release --artifact`, if it is to go on nevertheless"));
                 }
-                let (artifact, sha256) = self.artifact_there(&wish.service, &live.artifact).await?;
+                let (artifact, sha256) = self.artifact_there(&request.service, &live.artifact).await?;
                 (artifact, sha256, Intent::Promote { from_environment: from.to_string() })
             }
             Selector::Rollback { artifact } => {
-                let live = self.live(&wish.service, name.clone(), guess.as_ref()).await?;
+                let live = self.live(&request.service, name.clone(), guess.as_ref()).await?;
                 // It goes back where it stands, whatever the other artifact says.
                 guess = Some(live.namespace.clone());
                 let id = self.before(&live, artifact.as_ref()).await?;
-                let (artifact, sha256) = self.artifact_there(&wish.service, &id).await?;
+                let (artifact, sha256) = self.artifact_there(&request.service, &id).await?;
                 (artifact, sha256, Intent::Rollback { previous_artifact_id: live.artifact.to_string() })
             }
         };
@@ -143,14 +150,14 @@ impl Manager {
         let namespace = guess.or_else(|| artifact.namespace.clone()).unwrap_or_else(|| name.clone());
         let order = Order {
             id: new_id(),
-            service: wish.service.clone(),
+            service: request.service.clone(),
             namespace,
             environment: name.clone(),
             artifact: artifact.id.clone(),
             artifact_sha256: sha256,
             intent,
             actor: actor.clone(),
-            override_reason: wish.override_reason.clone(),
+            override_reason: request.override_reason.clone(),
             previous: None,
             requested_at: at,
         };
@@ -159,14 +166,14 @@ impl Manager {
     }
 
     /// Counts what was refused, where it was known what is released where: nobody's typing becomes a name to count by.
-    fn tell_refused(&self, wish: &Wish, actor: &Actor, granted: &[Granting]) {
+    fn tell_refused(&self, request: &ReleaseRequest, actor: &Actor, granted: &[Granting]) {
         let refused = granted.iter().filter(|one| one.result == Verdict::Refused && one.artifact.is_some());
         for Granting { environment, .. } in refused {
-            let (environment, service) = (environment.as_str(), wish.service.as_str());
+            let (environment, service) = (environment.as_str(), request.service.as_str());
             self.tell_of(&Told {
                 environment,
                 service,
-                intent: intent_of(wish, actor),
+                intent: intent_of(request, actor),
                 outcome: "refused",
                 took: None,
             });
@@ -302,7 +309,7 @@ impl Manager {
         })
     }
 
-    /// Whether somebody else has changed what this server released to a place, where the same is wished for once more:
+    /// Whether somebody else has changed what this server released to a place, where the same is asked for once more:
     /// then it is not there already. Only people put it back.
     async fn is_changed(&self, order: &Order) -> Result<bool> {
         if order.actor.is_automation {
