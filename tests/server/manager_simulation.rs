@@ -1,7 +1,7 @@
 //! The release manager over a clock and a remote that do as a seed says: whatever comes between whatever, what must
 //! hold holds after every step.
 //!
-//! `CONSIGN_TEST_SEED` says which seed is run alone, `CONSIGN_TEST_SEEDS` how many are, where 1,000 are not enough.
+//! `CONSIGN_TEST_SEED` says which seed is run alone, `CONSIGN_TEST_SEEDS` how many are, where 2,000 are not enough.
 
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment")]
 
@@ -30,7 +30,7 @@ use serde_json::json;
 use remote::{Commit, Memory, Remote, Trouble, caller, restrict};
 
 /// How many seeds are run, if nobody says otherwise.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 2000;
 /// How many steps each has.
 const STEPS: usize = 16;
 /// How many run beside each other.

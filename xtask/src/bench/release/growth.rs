@@ -65,7 +65,7 @@ pub(super) fn measure(runs: usize) -> Result<Growth> {
     let batch = growth(|size| size.batch_ms.clone());
     let push = growth(|size| size.push_ms.clone());
     let beside_push = growth(Size::beside_push);
-    Ok(Growth { batch, push, beside_push, sizes })
+    Ok(Growth { sizes, batch, push, beside_push })
 }
 
 impl Size {
