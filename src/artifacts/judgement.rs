@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use super::{Registry, Verdict, read};
+use super::{Registry, Verdict, read_pushed};
 use crate::model::failure::Result;
 use crate::model::{Digest, Exit, Failure};
 use crate::store::{Change, NewVerdict, Row};
@@ -46,7 +46,7 @@ impl Registry {
 
     async fn judge_again(&self, row: Row, at: Timestamp) -> Result<Row> {
         let _one = self.again.lock().await;
-        let artifact = read(&row)?;
+        let artifact = read_pushed(&row.record, row.sha256)?;
         let kept = self.find(&artifact.service, &artifact.id).await?.unwrap_or(row);
         let policy = self.believed().await?;
         if counts(&kept, policy) {

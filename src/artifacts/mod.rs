@@ -201,7 +201,20 @@ impl Registry {
 
 /// The record in a row.
 pub fn read(row: &Row) -> Result<Artifact> {
-    Artifact::read(row.record.as_bytes())
+    parse(&row.record)
+}
+
+/// The record that something is done by: it has to be what was pushed, whatever somebody has written over it.
+pub fn read_pushed(record: &str, sha256: Digest) -> Result<Artifact> {
+    if Digest::of(record.as_bytes()) != sha256 {
+        return Err(Failure::new(Code::StoreDamaged, "a record that is kept is not the one that was pushed")
+            .hint("run `consign-server fsck`, and restore a backup if it agrees"));
+    }
+    parse(record)
+}
+
+fn parse(record: &str) -> Result<Artifact> {
+    Artifact::read(record.as_bytes())
         .map_err(|failure| Failure::new(Code::StoreDamaged, "a record that is kept cannot be read").because(failure))
 }
 

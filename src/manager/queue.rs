@@ -280,7 +280,7 @@ impl Manager {
                 format!("the artifact `{}` is not the one that was asked for", order.artifact),
             )
         })?;
-        let artifact = artifacts::read(&row)?;
+        let artifact = artifacts::read_pushed(&row.record, row.sha256)?;
         landing(self.registry(), order, &artifact, tried_before).await
     }
 

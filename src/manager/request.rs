@@ -192,7 +192,7 @@ impl Manager {
     /// An artifact whose verdict is by what is believed now.
     async fn judged(&self, row: Row) -> Result<(Artifact, Digest)> {
         let row = self.registry().current(row, self.now()).await?;
-        Ok((artifacts::read(&row)?, row.sha256))
+        Ok((artifacts::read_pushed(&row.record, row.sha256)?, row.sha256))
     }
 
     async fn latest(&self, service: &FileName, branch: &str) -> Result<(Artifact, Digest)> {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Plan;
 use super::queue::read_order;
-use crate::model::artifact::Artifact;
+use crate::artifacts::read_pushed;
 use crate::model::delivery::{Order, State};
 use crate::model::failure::Result;
 use crate::model::intent::Intent;
@@ -54,8 +54,7 @@ pub(super) fn ask_of(policies: &PolicySet, ground: &Ground, order: &Order, facts
     let Some(kept) = &facts.artifact else {
         return Err(Failure::new(Code::ArtifactUnknown, format!("there is no artifact `{}`", order.artifact)));
     };
-    let artifact = Artifact::read(kept.record.as_bytes())
-        .map_err(|failure| Failure::new(Code::StoreDamaged, "a record that is kept cannot be read").because(failure))?;
+    let artifact = read_pushed(&kept.record, kept.sha256)?;
     // A verdict by keys that are no longer believed proves nothing.
     let counts = ground.believed == Some(kept.policy);
     let verdict = if counts { Verdict::of_word(&kept.verdict) } else { Verdict::None };
@@ -98,7 +97,13 @@ pub(super) fn proceed(ground: &Ground, order: &Order, row: &ReleaseRow, facts: &
     if ground.plan.environment(&order.environment).is_err() {
         return Ok(fail(Code::EnvironmentUnknown, format!("unknown environment: {}", order.environment)));
     }
-    let Asked { decision, candidate } = ask(ground, order, facts)?;
+    let Asked { decision, candidate } = match ask(ground, order, facts) {
+        // What is damaged stops what it is about and keeps nobody else waiting.
+        Err(failure) if failure.code() == Code::StoreDamaged => {
+            return Ok(fail(Code::StoreDamaged, failure.to_string()));
+        }
+        asked => asked?,
+    };
     let reason = (!decision.is_allowed()).then(|| in_words(&decision));
     let is_approval_missing = decision.reasons.iter().any(|reason| reason.code == ReasonCode::ApprovalMissing);
     let (state, code, due_at) = match decision.outcome {

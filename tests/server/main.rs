@@ -34,6 +34,7 @@ mod login;
 mod manager;
 mod manager_crash;
 mod manager_errands;
+mod manager_evidence;
 mod manager_foreign;
 mod manager_rules;
 mod manager_simulation;
