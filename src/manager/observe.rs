@@ -141,7 +141,7 @@ impl Manager {
         let (at_commit, _) = self.releases(&at_commit).await?;
         // What was there already when it was asked for has the commit of another one.
         let Some(written_at) = at_commit.iter().filter_map(|release| release.pushed_at).min() else {
-            return Ok(Vec::new());
+            return self.reached_below(commit, environment).await;
         };
         let environments: BTreeSet<String> = match environment {
             Some(environment) => [environment].into(),
@@ -153,10 +153,41 @@ impl Manager {
         };
         let mut reached = Vec::new();
         for environment in environments {
-            let there = ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() };
-            reached.extend(self.releases(&there).await?.0.into_iter().filter(is_meant));
+            reached.extend(self.live_in(environment).await?.into_iter().filter(is_meant));
         }
         Ok(reached)
+    }
+
+    /// The releases of which nothing is known yet that a commit stands on which is none of this server's releases:
+    /// the repository tells. Where nobody says which environment it is, there has to be but one.
+    async fn reached_below(&self, commit: &str, environment: Option<String>) -> Result<Vec<Release>> {
+        let mut reached = Vec::new();
+        for deployer in self.plan().deployers().keys() {
+            let environments = self.plan().environments().iter().filter(|known| known.deployer == *deployer);
+            let names: Vec<_> = environments.map(|known| known.name.to_string()).collect();
+            let meant = match (&environment, names.as_slice()) {
+                (Some(name), names) if names.contains(name) => name.clone(),
+                (None, [only]) => only.clone(),
+                _ => continue,
+            };
+            let waiting: Vec<_> =
+                self.live_in(meant).await?.into_iter().filter(|release| release.state != State::Healthy).collect();
+            if waiting.is_empty() {
+                continue;
+            }
+            let Some(mut sight) = self.sight(deployer, Some(self.now())).await else { continue };
+            let commit = commit.to_owned();
+            let below = self.ask(&mut sight, move |history| history.below(&commit)).await;
+            reached.extend(
+                waiting.into_iter().filter(|release| release.commit.as_ref().is_some_and(|one| below.contains(one))),
+            );
+        }
+        Ok(reached)
+    }
+
+    async fn live_in(&self, environment: String) -> Result<Vec<Release>> {
+        let there = ReleaseFilter { environment: Some(environment), most: MOST_WRITTEN, ..live() };
+        Ok(self.releases(&there).await?.0)
     }
 }
 

@@ -348,6 +348,48 @@ fn flux_tells_of_everything_that_a_revision_has_in_it() {
 }
 
 #[test]
+fn a_revision_that_is_somebody_else_s_commit_has_what_it_stands_on() {
+    let managed = Managed::new(Kind::Sqlite, OBSERVED).unwrap();
+    let released = |service: &str, id: &str| {
+        managed.push_with(service, id, &["seen"], |_| {});
+        succeed(&mut managed.run(&["release", "--service", service, "--env", "seen", "--artifact", id]));
+        until(&managed, service, "seen", (id, "pushed"));
+    };
+    let stranger = |text: &str| {
+        let tree = managed.config(&["rev-parse", "main^{tree}"]);
+        let person = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"];
+        let commit = [&person[..], &["commit-tree", tree.trim(), "-p", "main", "-m", text]].concat();
+        let commit = managed.config(&commit).trim().to_owned();
+        managed.config(&["update-ref", "refs/heads/main", &commit]);
+        commit
+    };
+    let says = |name: &str, commit: &str, environment: Option<&str>| {
+        let revision = format!("main@sha1:{commit}");
+        let said = flux(name, "info", "ReconciliationSucceeded", &revision, environment);
+        tell(&managed, "/webhook/flux", &said).is(200);
+    };
+    released("web", "web-1");
+    let first = stranger("something else");
+    says("all", &first, Some("seen"));
+    until(&managed, "web", "seen", ("web-1", "healthy"));
+    released("web", "web-2");
+    let second = stranger("something else again");
+    // What is said of an older commit is said of nothing that came later, what is no commit says nothing, and which
+    // of several environments has come to one nobody can know.
+    says("all", &first, Some("seen"));
+    says("all", &"1".repeat(40), Some("seen"));
+    says("all", &second, Some("dev"));
+    says("all", &second, None);
+    // All that has been looked at when this one has.
+    released("db", "db-1");
+    says("db", managed.config(&["rev-parse", "main"]).trim(), Some("seen"));
+    until(&managed, "db", "seen", ("db-1", "healthy"));
+    assert_eq!(place(&managed, "web", "seen")["live"]["state"], "pushed");
+    says("all", &second, Some("seen"));
+    until(&managed, "web", "seen", ("web-2", "healthy"));
+}
+
+#[test]
 fn what_failed_goes_with_its_branch() {
     for kind in Kind::ALL {
         let Some(managed) = Managed::new(kind, OBSERVED) else { continue };

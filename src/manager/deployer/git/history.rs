@@ -27,6 +27,9 @@ use super::tree::{Mode, Tree};
 /// How many commits are taken from git at most at first; where more are needed, it is four times as many each time.
 const PAGE: usize = 64;
 
+/// How many commits are looked through for those that somebody has come to.
+const MOST_BELOW: &str = "10000";
+
 /// The history of a config repository.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -266,6 +269,17 @@ impl History {
         });
         let answer = |known: bool| if known { answers.next().unwrap_or(Since::Unknown) } else { Since::Unknown };
         Ok(known.into_iter().map(answer).collect())
+    }
+
+    /// A commit and those that it stands on, the latest ones: none, where there is no such commit.
+    pub fn below(&self, commit: &str) -> Result<BTreeSet<String>> {
+        let Ok(commit) = commit.parse::<Id>() else { return Ok(BTreeSet::new()) };
+        let program = self.git().args(["rev-list", "--ignore-missing", "--max-count", MOST_BELOW]);
+        let output = program.arg(commit.to_string()).output()?;
+        if !output.status.success() {
+            return Err(unreadable().because(output.complaint()));
+        }
+        Ok(output.text().lines().map(str::to_owned).collect())
     }
 
     /// The last commit after another one that changed a place.
