@@ -1,12 +1,12 @@
 //! DORA's four numbers, computed from the steps that releases have gone.
 //!
-//! A deployment is a release that was written into its environment. A failure is one that failed after
-//! that, or that was rolled back. Lead time runs from the push of the artifact to the registry until it was
+//! A deployment is a release that was written into its environment. A failure is one of those that failed after
+//! that, or that was rolled back, and counts once. Lead time runs from the push of the artifact to the registry until it was
 //! written; time to restore from the failure (of what was rolled back: from when it was written) until
 //! the next release was written in the same place. Of several values the one in the middle is told.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -44,6 +44,7 @@ impl Manager {
         }
         // The places that failed, since when.
         let mut broken: BTreeMap<(FileName, FileName, FileName), Timestamp> = BTreeMap::new();
+        let mut failed = BTreeSet::new();
         for step in &steps {
             let Some((row, order)) = known.get(&step.release) else { continue };
             if services.is_some_and(|services| !services.iter().any(|service| *service == order.service.as_str())) {
@@ -59,14 +60,15 @@ impl Manager {
                     }
                     tally.restore.extend(broken.remove(&place).map(|since| seconds(since, step.at)));
                 }
-                Some(State::Failed) if row.pushed_at.is_some() => {
-                    tally.failures += 1;
-                    broken.insert(place, step.at);
-                }
-                Some(State::RolledBack) => {
-                    tally.failures += 1;
-                    // The step of the release that takes its place comes right behind this one.
-                    broken.insert(place, row.pushed_at.unwrap_or(step.at));
+                Some(state @ (State::Failed | State::RolledBack)) => {
+                    let Some(pushed_at) = row.pushed_at else { continue };
+                    // What failed and is rolled back for that failed once; what was written before is in no share of now.
+                    if failed.insert(step.release) && pushed_at >= since {
+                        tally.failures += 1;
+                    }
+                    // The step of the release that takes its place comes right behind that of what is rolled back.
+                    let since_when = if state == State::Failed { step.at } else { pushed_at };
+                    broken.entry(place).or_insert(since_when);
                 }
                 _ => {}
             }

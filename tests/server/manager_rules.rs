@@ -417,3 +417,34 @@ fn the_real_server_rolls_back_what_a_daemon_says_fails() {
         scene::real(kind);
     }
 }
+
+#[test]
+fn what_failed_and_was_rolled_back_failed_once() {
+    on_both(async |scene| {
+        let begin = scene.instant(0);
+        scene.push("main-1", "main").await;
+        scene.pass(60);
+        scene.release("prod", "main-1").await;
+        scene.runs("prod", "main-1").await;
+        scene.pass(100);
+        scene.push("main-2", "main").await;
+        scene.pass(40);
+        scene.release("prod", "main-2").await;
+        scene.pass(10);
+        let later = scene.instant(0);
+        scene.fails("prod", "main-2").await;
+        scene.pass(30);
+        scene.accepted("prod", rollback()).await;
+        scene.turn().await;
+        let numbers = scene.report("prod", &begin).await;
+        let expected = (3, Some(60.0), Some(1.0 / 3.0), Some(30.0));
+        assert_eq!(
+            (numbers.releases, numbers.lead_time_seconds, numbers.failure_rate, numbers.restore_seconds),
+            expected
+        );
+        assert!((numbers.releases_per_day - 3.0 * 86_400.0 / 241.0).abs() < 0.01, "{numbers:?}");
+        // What was written before the time that is asked about is in no share of it.
+        let numbers = scene.report("prod", &later).await;
+        assert_eq!((numbers.releases, numbers.failure_rate, numbers.restore_seconds), (1, Some(0.0), Some(30.0)));
+    });
+}

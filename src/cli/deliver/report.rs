@@ -16,7 +16,7 @@ use crate::model::{Exit, FileName};
   consign report --service web --format json
 
 A release is one that was written into its environment. Lead time runs from the push of the artifact until then. A
-failure is a release that failed after that, or that was rolled back. Time to restore runs from the failure (of what was
+failure is one of these that failed after that, or that was rolled back. Time to restore runs from the failure (of what was
 rolled back: from when it was written) until the next release was written there. Of several times the middle one is told.")]
 pub struct ReportArgs {
     #[command(flatten)]

@@ -26,7 +26,7 @@ const REMOVAL_TIME: Duration = Duration::from_secs(60);
 /// How long the last of the output may take to arrive after a process has ended.
 const TAIL_TIME: Duration = Duration::from_secs(60);
 /// How long it may take until an engine knows why something was killed.
-const REASON_TIME: Duration = Duration::from_secs(2);
+const REASON_TIME: Duration = Duration::from_secs(10);
 /// How a process ends that was killed.
 const KILLED: i64 = 137;
 /// How much longer than its service a listener listens at most.

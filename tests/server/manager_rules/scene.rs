@@ -12,6 +12,7 @@ use consign::model::artifact::{Artifact, Blob, Person};
 use consign::model::delivery::{Actor, Environment, Granting, Release, ReleaseRequest, Selector, State, Verdict};
 use consign::model::hint::{Deployed, Failing, Hint, Trouble};
 use consign::model::management::ApprovalGiven;
+use consign::model::management::Numbers;
 use consign::model::policy::{self, ActorKind, Global, Policy};
 use consign::model::{Code, Digest, Failure, FileName};
 use consign::store::blobs::Blobs;
@@ -258,6 +259,13 @@ impl Scene {
     pub async fn last(&self, environment: &str) -> Release {
         let filter = ReleaseFilter { environment: Some(environment.to_owned()), most: 1, ..ReleaseFilter::default() };
         self.manager.releases(&filter).await.unwrap().0.remove(0)
+    }
+
+    /// How releasing to an environment went from an instant until now.
+    pub async fn report(&self, environment: &str, since: &str) -> Numbers {
+        let until = self.instant(1).parse().unwrap();
+        let report = self.manager.report(None, since.parse().unwrap(), until).await.unwrap();
+        report.environments.into_iter().find(|numbers| numbers.environment.as_str() == environment).unwrap()
     }
 
     /// The artifact that is held off, or nothing of it, where there is a hold.
