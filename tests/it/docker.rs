@@ -20,7 +20,8 @@ fn every_way() -> String {
         service("fallen", "run = [\"sh\", \"-c\", \"exit 9\"]\n[[service.fallen.probe]]\ncommand = [\"true\"]\ntries = 600\ninterval = \"50ms\"\n[[service.fallen.probe]]\ncommand = [\"false\"]\ntries = 600\ninterval = \"50ms\""),
         service("slow", "time-limit = \"1s\"\ncommands = [[\"sleep\", \"1000\"]]"),
         service("slow-step", "time-limit = \"1s\"\ncommands = [[\"true\"], [\"sleep\", \"1000\"]]"),
-        service("greedy", "memory = \"16MiB\"\ncommands = [[\"dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=64M\", \"count=1\"]]"),
+        // An engine begins to watch a container's memory after it has started it: what is killed sooner is only killed.
+        service("greedy", "memory = \"16MiB\"\ncommands = [[\"sh\", \"-c\", \"sleep 1; exec dd if=/dev/zero of=/dev/null bs=64M count=1\"]]"),
         service("greedy-step", "memory = \"16MiB\"\ncommands = [[\"true\"], [\"dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=64M\", \"count=1\"]]"),
         service("missing", "commands = [[\"true\"]]\nfiles = [\"/bin/sh\", \"/nowhere\"]"),
         service("no-program", "commands = [[\"/bin/nothing\"]]"),

@@ -26,7 +26,7 @@ const REMOVAL_TIME: Duration = Duration::from_secs(60);
 /// How long the last of the output may take to arrive after a process has ended.
 const TAIL_TIME: Duration = Duration::from_secs(60);
 /// How long it may take until an engine knows why something was killed.
-const REASON_TIME: Duration = Duration::from_secs(10);
+const REASON_TIME: Duration = Duration::from_secs(2);
 /// How a process ends that was killed.
 const KILLED: i64 = 137;
 /// How much longer than its service a listener listens at most.
@@ -384,7 +384,8 @@ impl<'a> Attended<'a> {
             return wrong("start", error.clone());
         }
         if state.exit_code != self.service.exit_code {
-            return wrong("exit-code", format!("ended with {} instead of {}", state.exit_code, self.service.exit_code));
+            let ended = format!("ended with {} instead of {}", state.exit_code, self.service.exit_code);
+            return wrong("exit-code", ended + &self.perhaps_too_large(state.exit_code));
         }
         Ok(())
     }
@@ -397,7 +398,10 @@ impl<'a> Attended<'a> {
         let command = command.join(" ");
         match what {
             "setup" => wrong("setup", format!("`{command}` ended with {code}")),
-            _ => wrong("exit-code", format!("`{command}` ended with {code} instead of {expected}")),
+            _ => {
+                let ended = format!("`{command}` ended with {code} instead of {expected}");
+                wrong("exit-code", ended + &self.perhaps_too_large(code))
+            }
         }
     }
 
@@ -406,6 +410,14 @@ impl<'a> Attended<'a> {
         // An engine may say so only when the container's own process has ended too, and the service has failed anyway.
         let ended = self.shared.engine.kill(id, &patience);
         ended.is_ok() && self.end_of(id, &patience).is_ok_and(|state| state.is_out_of_memory)
+    }
+
+    /// What is killed the moment after it was started may have been so for its memory, and no engine tells.
+    fn perhaps_too_large(&self, code: i64) -> String {
+        if code != KILLED {
+            return String::new();
+        }
+        format!(": it was killed, perhaps because it used more than {} MiB", self.service.limits.memory_bytes >> 20)
     }
 
     fn too_large<T>(&self) -> Step<T> {
