@@ -396,13 +396,11 @@ impl<'a> Attended<'a> {
             return self.too_large();
         }
         let command = command.join(" ");
-        match what {
-            "setup" => wrong("setup", format!("`{command}` ended with {code}")),
-            _ => {
-                let ended = format!("`{command}` ended with {code} instead of {expected}");
-                wrong("exit-code", ended + &self.perhaps_too_large(code))
-            }
+        if what == "setup" {
+            return wrong("setup", format!("`{command}` ended with {code}"));
         }
+        let ended = format!("`{command}` ended with {code} instead of {expected}");
+        wrong("exit-code", ended + &self.perhaps_too_large(code))
     }
 
     fn is_out_of_memory(&self, id: &str) -> bool {
