@@ -36,7 +36,7 @@ impl Manager {
             }
             for row in rows {
                 let sequence = row.sequence;
-                self.release_pushed(row).await?;
+                past_damage(self.release_pushed(row).await, sequence)?;
                 store.keep_bookmark(BOOKMARK, sequence).await?;
             }
         }
@@ -126,5 +126,16 @@ impl Manager {
             );
         }
         Ok(())
+    }
+}
+
+/// What is damaged is left out, and keeps nothing behind it from being looked at.
+pub(super) fn past_damage(done: Result<()>, sequence: u64) -> Result<()> {
+    match done {
+        Err(failure) if failure.code() == Code::StoreDamaged => {
+            tracing::error!(sequence, cause = failure.chain().join(": "), "what is damaged was left out");
+            Ok(())
+        }
+        done => done,
     }
 }

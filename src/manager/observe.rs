@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Manager;
+use super::auto::past_damage;
 use crate::model::delivery::{Release, State};
 use crate::model::failure::Result;
 use crate::model::hint::{Change as RefChange, Deployed, Failing as FailingHint, Hint};
@@ -33,7 +34,7 @@ impl Manager {
     pub async fn observe(&self) -> Result<()> {
         while let Some(event) = self.registry().store.next_event(None).await? {
             let sequence = event.sequence;
-            self.note(event).await?;
+            past_damage(self.note(event).await, sequence)?;
             self.registry().store.event_handled(sequence, self.now()).await?;
         }
         Ok(())

@@ -176,3 +176,21 @@ fn what_is_not_proven_is_refused_where_proof_is_wanted() {
     assert!(release("proven", "prod").status.success());
     assert_eq!(scene.managed.subjects().len(), 2);
 }
+
+#[test]
+fn what_is_damaged_keeps_automation_from_nothing_else() {
+    if !need("sqlite3") {
+        return;
+    }
+    let scene = Scene::new();
+    let apply = ["policy", "apply", "auto-release", "--service", "web", "--branch", "main", "--env", "dev"];
+    succeed(&mut scene.managed.run(&apply));
+    scene.managed.push("main-1", "main");
+    scene.managed.until("dev", "main-1");
+    // Everything is gone through once more, and begins with what cannot be read.
+    scene.sql(
+        "BEGIN IMMEDIATE; UPDATE artifact SET record = 'x' WHERE id = 'main-1'; UPDATE bookmark SET position = 0; COMMIT",
+    );
+    scene.managed.push("main-2", "main");
+    scene.managed.until("dev", "main-2");
+}

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query as Pairs, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 
-use super::query::Query;
+use super::query::{Asked, Query};
 use crate::artifacts::read;
 use crate::model::artifact::{self, Artifact};
 use crate::model::failure::Result;
@@ -104,14 +104,9 @@ pub(in crate::server) async fn push(
         (status = 400, description = "A question that is not understood"),
         (status = 403, description = "The token allows to see nothing"),
     ))]
-pub(in crate::server) async fn list(
-    State(app): State<App>,
-    identity: Identity,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
-) -> Answer<Json<Page>> {
+pub(in crate::server) async fn list(State(app): State<App>, identity: Identity, asked: Asked) -> Answer<Json<Page>> {
     identity.need_somewhere(Verb::Read)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut filter = filter(Query::of(pairs))?;
+    let mut filter = filter(Query::read(asked)?)?;
     filter.services = identity.seen(filter.services);
     let (rows, more) = page(&app, filter).await?;
     let next = rows.last().filter(|_| more).map(|row| cursor(row.sequence));

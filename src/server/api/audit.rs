@@ -1,12 +1,11 @@
 //! The audit log: its leaves, its signed checkpoint, and proofs that it only ever grew.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Pairs, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::query::Query;
+use super::query::{Asked, Query};
 use crate::model::registry::{Leaves, Proof};
 use crate::server::identity::Identity;
 use crate::server::problem::{Answer, invalid};
@@ -17,8 +16,6 @@ use crate::trust::tree;
 const PAGE: u32 = 100;
 /// How many leaves there can be at once.
 const LONGEST_PAGE: u32 = 1000;
-
-type Asked = std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>;
 
 /// The log's size and root hash, signed, as a C2SP checkpoint.
 #[utoipa::path(get, path = "/api/v1/audit/checkpoint", operation_id = "audit_checkpoint", tag = "audit", security(("token" = [])), responses(
@@ -48,10 +45,10 @@ pub(in crate::server) async fn checkpoint(State(app): State<App>, identity: Iden
 pub(in crate::server) async fn leaves(
     State(app): State<App>,
     identity: Identity,
-    pairs: Asked,
+    asked: Asked,
 ) -> Answer<Json<Leaves>> {
     identity.need(Verb::Audit, None)?;
-    let mut query = read(pairs)?;
+    let mut query = Query::read(asked)?;
     let (from, limit) = (query.one("from")?.unwrap_or_default(), query.limit(PAGE, LONGEST_PAGE)?);
     query.end()?;
     if i64::try_from(from).is_err() {
@@ -71,10 +68,10 @@ pub(in crate::server) async fn leaves(
 pub(in crate::server) async fn consistency(
     State(app): State<App>,
     identity: Identity,
-    pairs: Asked,
+    asked: Asked,
 ) -> Answer<Json<Proof>> {
     identity.need(Verb::Audit, None)?;
-    let mut query = read(pairs)?;
+    let mut query = Query::read(asked)?;
     let (smaller, larger) = (query.one::<u64>("smaller")?, query.one::<u64>("larger")?);
     query.end()?;
     let size = app.registry.store.audit_head().await?.size();
@@ -82,9 +79,4 @@ pub(in crate::server) async fn consistency(
     let (smaller, larger) =
         sizes.ok_or_else(|| invalid(format!("`smaller` and `larger` are not sizes up to {size}")))?;
     Ok(Json(Proof { hashes: app.registry.store.audit_proof(tree::consistency(smaller, larger)).await? }))
-}
-
-fn read(pairs: Asked) -> crate::model::failure::Result<Query> {
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    Ok(Query::of(pairs))
 }

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query as Pairs, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::artifacts::document;
-use super::query::Query;
+use super::query::{Asked, Query};
 use super::releases::{actor, namespace, plain, service, visible};
 use crate::model::FileName;
 use crate::model::delivery::Status;
@@ -84,13 +84,12 @@ pub(in crate::server) async fn delete(
     State(app): State<App>,
     identity: Identity,
     path: std::result::Result<Path<String>, PathRejection>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Deleted>> {
     let service = service(path)?;
     visible(&identity, &service)?;
     identity.need(Verb::Policy, Some(&service))?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+    let mut query = Query::read(asked)?;
     let ids = query.all("id");
     query.end()?;
     Ok(Json(app.manager.delete_policies(&service, &ids, &identity.caller()).await?))
@@ -159,12 +158,12 @@ pub(in crate::server) async fn resume(
     State(app): State<App>,
     identity: Identity,
     path: std::result::Result<Path<(String, String)>, PathRejection>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Resumed>> {
     let (service, environment) = place(&app, path)?;
     visible(&identity, &service)?;
     identity.need_in(Verb::Release, &service, &environment)?;
-    let target = target(&service, &environment, namespace(pairs)?.as_ref());
+    let target = target(&service, &environment, namespace(asked)?.as_ref());
     let was_held = app.manager.resume(&target, &identity.caller()).await?;
     Ok(Json(Resumed { was_held }))
 }
@@ -219,11 +218,10 @@ pub(in crate::server) async fn approve(
 pub(in crate::server) async fn report(
     State(app): State<App>,
     identity: Identity,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Report>> {
     identity.need_somewhere(Verb::Read)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+    let mut query = Query::read(asked)?;
     let asked = query.one::<FileName>("service")?.map(|service| vec![service.to_string()]);
     let until = query.one::<Timestamp>("until")?.unwrap_or(identity.at);
     let since = query.one::<Timestamp>("since")?.or_else(|| until.checked_sub(REPORTED).ok()).unwrap_or(Timestamp::MIN);

@@ -3,15 +3,22 @@
 
 use std::str::FromStr;
 
+use axum::extract::Query as Pairs;
+use axum::extract::rejection::QueryRejection;
+
 use crate::model::failure::Result;
 use crate::server::problem::invalid;
+
+/// What handlers are given of it.
+pub(super) type Asked = std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>;
 
 /// The pairs that were not taken yet.
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
-        Self(pairs)
+    pub(super) fn read(asked: Asked) -> Result<Self> {
+        let Pairs(pairs) = asked.map_err(|error| invalid("the query cannot be read").because(error))?;
+        Ok(Self(pairs))
     }
 
     /// Every value of a name.

@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query as Pairs, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 
 use super::artifacts::{cursor, document, idempotency_key, sequence};
-use super::query::Query;
+use super::query::{Asked, Query};
 use crate::model::artifact::Person;
 use crate::model::delivery::{
     Actor, Environments, Granted, Release, ReleaseRequest, Releases, Selector, State as Stage, Status,
@@ -93,11 +93,10 @@ pub(in crate::server) async fn request(
 pub(in crate::server) async fn list(
     State(app): State<App>,
     identity: Identity,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Releases>> {
     identity.need_somewhere(Verb::Read)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut filter = filter(Query::of(pairs))?;
+    let mut filter = filter(Query::read(asked)?)?;
     filter.services = identity.seen(filter.services);
     let (releases, next) = app.manager.releases(&filter).await?;
     Ok(Json(Releases { releases, next: next.map(cursor) }))
@@ -153,11 +152,11 @@ pub(in crate::server) async fn status(
     State(app): State<App>,
     identity: Identity,
     path: std::result::Result<Path<String>, PathRejection>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Status>> {
     let service = service(path)?;
     visible(&identity, &service)?;
-    let namespace = namespace(pairs)?;
+    let namespace = namespace(asked)?;
     Ok(Json(app.manager.status(&service, namespace.as_ref()).await?))
 }
 
@@ -175,11 +174,10 @@ pub(in crate::server) async fn status(
 pub(in crate::server) async fn every_status(
     State(app): State<App>,
     identity: Identity,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Statuses>> {
     identity.need_somewhere(Verb::Read)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+    let mut query = Query::read(asked)?;
     let after: Option<FileName> = query.one("after")?;
     let limit = query.limit(LONGEST_PAGE, LONGEST_PAGE)?;
     query.end()?;
@@ -206,12 +204,11 @@ pub(in crate::server) async fn history(
     State(app): State<App>,
     identity: Identity,
     path: std::result::Result<Path<String>, PathRejection>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<Past>> {
     let service = service(path)?;
     visible(&identity, &service)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+    let mut query = Query::read(asked)?;
     let environment: FileName =
         query.one("environment")?.ok_or_else(|| invalid("`environment` is missing in the query"))?;
     let namespace: Option<FileName> = query.one("namespace")?;
@@ -241,12 +238,11 @@ pub(in crate::server) async fn past_artifacts(
     State(app): State<App>,
     identity: Identity,
     path: std::result::Result<Path<String>, PathRejection>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
 ) -> Answer<Json<PastArtifacts>> {
     let service = service(path)?;
     visible(&identity, &service)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+    let mut query = Query::read(asked)?;
     let branch: Option<String> = query.one("branch")?;
     let limit = query.limit(PAGE, LONGEST_PAGE)?;
     query.end()?;
@@ -293,11 +289,8 @@ pub(super) fn service(path: std::result::Result<Path<String>, PathRejection>) ->
 }
 
 /// The one thing that some questions can be asked with.
-pub(super) fn namespace(
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
-) -> Result<Option<FileName>> {
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
-    let mut query = Query::of(pairs);
+pub(super) fn namespace(asked: Asked) -> Result<Option<FileName>> {
+    let mut query = Query::read(asked)?;
     let namespace = query.one("namespace")?;
     query.end()?;
     Ok(namespace)

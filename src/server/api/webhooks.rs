@@ -5,11 +5,11 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Pairs, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
 
+use super::query::{Asked, Query};
 use crate::model::failure::Result;
 use crate::model::hint::{Hint, sent};
 use crate::model::{Code, Digest, Failure};
@@ -88,7 +88,7 @@ pub(in crate::server) async fn github(State(app): State<App>, headers: HeaderMap
     ))]
 pub(in crate::server) async fn flux(
     State(app): State<App>,
-    pairs: std::result::Result<Pairs<Vec<(String, String)>>, QueryRejection>,
+    asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Json<Taken>> {
@@ -96,10 +96,9 @@ pub(in crate::server) async fn flux(
     let signature = one(&headers, "x-signature")?.ok_or_else(|| unsigned("X-Signature"))?;
     let body = signed(&app, secret, signature, body, MAX_BYTES).await?;
     let mut hint = sent::flux(&body).map_err(unreadable)?;
-    let Pairs(pairs) = pairs.map_err(|error| invalid("the query cannot be read").because(error))?;
     // What is signed says more than the address that it was sent to.
-    if let (Hint::Flux { environment: environment @ None, .. }, Some((_, name))) =
-        (&mut hint, pairs.into_iter().find(|(key, _)| key == "env"))
+    if let (Hint::Flux { environment: environment @ None, .. }, Some(name)) =
+        (&mut hint, Query::read(asked)?.one::<String>("env")?)
     {
         *environment = Some(name.chars().take(200).collect());
     }
